@@ -1,0 +1,81 @@
+// What the REST server needs of the cell. The real one is hostd/runtime/cell; tests use a fake.
+// Thread rule: every call is made on the io thread.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "hostd/core/error.hpp"
+#include "hostd/core/request.hpp"
+#include "hostd/core/view.hpp"
+
+namespace bascule::api {
+
+/// The answer to a change. Exactly one of: an operation that now runs (or the one an earlier call with the
+/// same idempotency key started), nothing to do, or the plan of a dry run.
+struct Submitted {
+  std::string operation;             ///< id; empty when nothing was to be done or for a dry run
+  bool unchanged{};                  ///< the definition was already so
+  bool replayed{};                   ///< same idempotency key seen before
+  std::vector<core::Step> plan;      ///< dry run: the steps that would be taken
+  core::Revision revision{};         ///< of the spec after the change (ETag), 0 if none
+};
+
+/// One change in the cell, as clients follow it. `revision` is etcd's: the same on every host, so a stream
+/// can be resumed on another one.
+struct Event {
+  core::Revision revision{};
+  std::string type;      ///< vm.changed, vm.removed, operation.changed, operation.progress, host.changed, image.changed ...
+  std::string object;    ///< vm name, operation id, ...
+  std::string project;   ///< empty = not shown to clients
+};
+
+class CellPort {
+ public:
+  virtual ~CellPort() = default;
+
+  /// The newest view. The reference is good until the next suspension point.
+  virtual const core::CellView& view() const = 0;
+
+  /// Checks the request against the newest view (pure `core::plan`), then commits operation, lock, audit record
+  /// and idempotency key in one transaction. Errors: every Errc; `outcome_unknown` means ask again with the same key.
+  virtual boost::asio::awaitable<core::Result<Submitted>> submit(core::Request request) = 0;
+
+  /// Asks the running operation to stop and undo. Errors: not_found, conflict (past the point of no return, finished).
+  virtual boost::asio::awaitable<core::Result<>> cancel(core::Caller caller, std::string operation,
+                                                        std::string reason) = 0;
+
+  /// Audit records with sequence in [from, from+limit), oldest first, read from etcd.
+  virtual boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(
+      std::int64_t from, std::size_t limit) = 0;
+
+  /// Events after `after`, oldest first, at most `limit`. Error `stale` when `after` is older than what is kept:
+  /// the client must list again.
+  virtual core::Result<std::vector<Event>> events_after(core::Revision after, std::size_t limit) = 0;
+  /// Completes when an event newer than `after` exists, or with `timeout` after `timeout_ms`.
+  virtual boost::asio::awaitable<core::Result<>> wait_event(core::Revision after, std::int64_t timeout_ms) = 0;
+
+  /// Room for an image upload: a new temporary file in the image folder, or `exhausted`/`conflict`.
+  virtual core::Result<std::string> image_upload_path(const std::string& name, std::uint64_t bytes) = 0;
+  /// Checks the uploaded file with qemu-img (raw or qcow2, no backing file, no external data file), turns it into raw,
+  /// hashes it and submits the import. Removes the temporary file whatever happens.
+  virtual boost::asio::awaitable<core::Result<Submitted>> import_image(core::Caller caller, std::string name,
+                                                                       std::string temporary, std::string reason,
+                                                                       std::string idempotency_key) = 0;
+
+  struct Health {
+    bool ok{};
+    bool etcd{};
+    bool libvirt{};
+    bool drbd{};
+    std::string sentence;  ///< what is wrong and what it means
+  };
+  virtual Health health() const = 0;
+  virtual std::string host_id() const = 0;
+};
+
+}  // namespace bascule::api

@@ -1,0 +1,125 @@
+#include "hostd/core/model.hpp"
+
+#include <array>
+#include <span>
+#include <utility>
+
+namespace bascule::core {
+namespace {
+
+template <class E>
+using Word = std::pair<E, std::string_view>;
+
+constexpr std::array kSite{Word<Site>{Site::a, "A"}, Word<Site>{Site::b, "B"}};
+constexpr std::array kPower{Word<Power>{Power::off, "off"}, Word<Power>{Power::on, "on"}};
+constexpr std::array kDomain{
+    Word<DomainState>{DomainState::absent, "absent"},
+    Word<DomainState>{DomainState::running, "running"},
+    Word<DomainState>{DomainState::paused, "paused"},
+    Word<DomainState>{DomainState::shutting_down, "shutting-down"},
+    Word<DomainState>{DomainState::crashed, "crashed"},
+    Word<DomainState>{DomainState::unknown, "unknown"},
+};
+constexpr std::array kOpKind{
+    Word<OpKind>{OpKind::vm_create, "vm-create"},
+    Word<OpKind>{OpKind::vm_start, "vm-start"},
+    Word<OpKind>{OpKind::vm_shutdown, "vm-shutdown"},
+    Word<OpKind>{OpKind::vm_power_off, "vm-power-off"},
+    Word<OpKind>{OpKind::vm_reset, "vm-reset"},
+    Word<OpKind>{OpKind::vm_migrate, "vm-migrate"},
+    Word<OpKind>{OpKind::vm_resize, "vm-resize"},
+    Word<OpKind>{OpKind::vm_remove, "vm-remove"},
+    Word<OpKind>{OpKind::volume_grow, "volume-grow"},
+    Word<OpKind>{OpKind::volume_verify, "volume-verify"},
+    Word<OpKind>{OpKind::image_import, "image-import"},
+    Word<OpKind>{OpKind::image_remove, "image-remove"},
+};
+constexpr std::array kOpState{
+    Word<OpState>{OpState::running, "running"},
+    Word<OpState>{OpState::undoing, "undoing"},
+    Word<OpState>{OpState::done, "done"},
+    Word<OpState>{OpState::undone, "undone"},
+    Word<OpState>{OpState::needs_operator, "needs-operator"},
+};
+constexpr std::array kStepKind{
+    Word<StepKind>{StepKind::make_leg, "make-leg"},
+    Word<StepKind>{StepKind::connect, "connect"},
+    Word<StepKind>{StepKind::skip_first_sync, "skip-first-sync"},
+    Word<StepKind>{StepKind::grant, "grant"},
+    Word<StepKind>{StepKind::join_peer, "join-peer"},
+    Word<StepKind>{StepKind::fill, "fill"},
+    Word<StepKind>{StepKind::admit_start, "admit-start"},
+    Word<StepKind>{StepKind::promote, "promote"},
+    Word<StepKind>{StepKind::start_domain, "start-domain"},
+    Word<StepKind>{StepKind::shutdown, "shutdown"},
+    Word<StepKind>{StepKind::destroy, "destroy"},
+    Word<StepKind>{StepKind::reset, "reset"},
+    Word<StepKind>{StepKind::demote, "demote"},
+    Word<StepKind>{StepKind::admit_migration, "admit-migration"},
+    Word<StepKind>{StepKind::mark_migration, "mark-migration"},
+    Word<StepKind>{StepKind::prepare_target, "prepare-target"},
+    Word<StepKind>{StepKind::open_window, "open-window"},
+    Word<StepKind>{StepKind::promote_target, "promote-target"},
+    Word<StepKind>{StepKind::live_migrate, "live-migrate"},
+    Word<StepKind>{StepKind::resume_target, "resume-target"},
+    Word<StepKind>{StepKind::demote_source, "demote-source"},
+    Word<StepKind>{StepKind::close_window, "close-window"},
+    Word<StepKind>{StepKind::confirm, "confirm"},
+    Word<StepKind>{StepKind::change_spec, "change-spec"},
+    Word<StepKind>{StepKind::grow_leg, "grow-leg"},
+    Word<StepKind>{StepKind::resize_drbd, "resize-drbd"},
+    Word<StepKind>{StepKind::resize_guest_disk, "resize-guest-disk"},
+    Word<StepKind>{StepKind::record_size, "record-size"},
+    Word<StepKind>{StepKind::verify, "verify"},
+    Word<StepKind>{StepKind::drop_right, "drop-right"},
+    Word<StepKind>{StepKind::remove_leg, "remove-leg"},
+    Word<StepKind>{StepKind::forget, "forget"},
+    Word<StepKind>{StepKind::check_image, "check-image"},
+    Word<StepKind>{StepKind::remove_image, "remove-image"},
+};
+constexpr std::array kStepState{
+    Word<StepState>{StepState::pending, "pending"},
+    Word<StepState>{StepState::done, "done"},
+    Word<StepState>{StepState::undone, "undone"},
+};
+
+template <class E>
+constexpr std::string_view word(std::span<const Word<E>> table, E value) {
+  for (const auto& [v, text] : table) {
+    if (v == value) return text;
+  }
+  return "unknown";
+}
+
+template <class E>
+constexpr std::optional<E> value(std::span<const Word<E>> table, std::string_view text) {
+  for (const auto& [v, t] : table) {
+    if (t == text) return v;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view to_string(Site v) { return word<Site>(kSite, v); }
+std::string_view to_string(Power v) { return word<Power>(kPower, v); }
+std::string_view to_string(DomainState v) { return word<DomainState>(kDomain, v); }
+std::string_view to_string(OpKind v) { return word<OpKind>(kOpKind, v); }
+std::string_view to_string(OpState v) { return word<OpState>(kOpState, v); }
+std::string_view to_string(StepKind v) { return word<StepKind>(kStepKind, v); }
+std::string_view to_string(StepState v) { return word<StepState>(kStepState, v); }
+std::optional<Site> parse_site(std::string_view s) { return value<Site>(kSite, s); }
+std::optional<Power> parse_power(std::string_view s) { return value<Power>(kPower, s); }
+std::optional<DomainState> parse_domain_state(std::string_view s) {
+  return value<DomainState>(kDomain, s);
+}
+std::optional<OpKind> parse_op_kind(std::string_view s) { return value<OpKind>(kOpKind, s); }
+std::optional<OpState> parse_op_state(std::string_view s) { return value<OpState>(kOpState, s); }
+std::optional<StepKind> parse_step_kind(std::string_view s) {
+  return value<StepKind>(kStepKind, s);
+}
+std::optional<StepState> parse_step_state(std::string_view s) {
+  return value<StepState>(kStepState, s);
+}
+
+}  // namespace bascule::core

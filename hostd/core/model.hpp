@@ -1,0 +1,271 @@
+// The records a cell keeps in etcd, as plain values. Names and meaning: ARCHITECTURE.md.
+// Thread rule: values; copy freely. Units are in the names. No record holds a secret.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bascule::core {
+
+/// etcd's mod revision of a key; 0 = the key does not exist.
+using Revision = std::int64_t;
+/// Milliseconds since the Unix epoch, for people and audits only: never compared between hosts.
+using WallMs = std::int64_t;
+
+enum class Site : std::uint8_t { a, b };
+enum class Power : std::uint8_t { off, on };
+
+/// Limits on what a definition may ask for.
+struct Limits {
+  static constexpr std::size_t volumes_per_vm = 8;    // minors are reserved in blocks of this size
+  static constexpr std::size_t nics_per_vm = 8;
+  static constexpr std::uint32_t cpus = 256;          // QEMU 7.2 q35 without IOMMU stops at 255
+  static constexpr std::uint64_t memory_mib = 1048576;  // 1 TiB
+  static constexpr std::uint64_t volume_mib = 16777216; // 16 TiB, DRBD 8.4's own ceiling is higher
+  static constexpr std::size_t vms = 4096;            // per cell: minors 8 * 4096 < 2^20
+  static constexpr std::size_t reason_bytes = 500;
+  static constexpr std::size_t name_bytes = 40;
+};
+
+struct VolumeSpec {
+  std::string name;
+  std::uint64_t size_mib{};
+  std::string image;  ///< name of an imported image that fills it at creation; empty = zeroes
+  bool operator==(const VolumeSpec&) const = default;
+};
+
+struct NicSpec {
+  std::string network;  ///< client network name; each host maps it to a bridge of its own
+  std::string mac;      ///< empty in a request: derived from the VM's name
+  bool operator==(const NicSpec&) const = default;
+};
+
+/// A VM as the client and operator describe it: `vms/<name>/spec`.
+struct VmSpec {
+  std::string name;
+  std::string project;
+  std::uint32_t cpus{1};
+  std::uint64_t memory_mib{};
+  std::string nominal_host;  ///< where it runs in normal times
+  std::string peer_host;     ///< the other leg's host, on the other site
+  Power power{Power::off};   ///< desired; a client's stop defeats a takeover
+  std::string migration_policy{"standard"};
+  std::vector<VolumeSpec> volumes;
+  std::vector<NicSpec> nics;
+  bool operator==(const VmSpec&) const = default;
+};
+
+/// One host's half of a volume. The id is new whenever its backing device is created or replaced.
+struct Leg {
+  std::string host;
+  std::string id;
+  bool operator==(const Leg&) const = default;
+  auto operator<=>(const Leg&) const = default;
+};
+
+/// Where a VM's volumes lie: `vms/<name>/layout`. Written once at creation, then only grown.
+struct VolumeLayout {
+  std::string name;
+  std::uint32_t minor{};  ///< DRBD minor, the same on both hosts, unique in the cell
+  std::uint64_t size_mib{};
+  std::vector<Leg> legs;  ///< exactly two
+  bool operator==(const VolumeLayout&) const = default;
+};
+struct Layout {
+  std::uint16_t port{};  ///< replication port, unique in the cell
+  std::vector<VolumeLayout> volumes;
+  bool operator==(const Layout&) const = default;
+};
+
+/// Who wrote a record, so that a delayed write can be recognised (rule U).
+struct Writer {
+  std::string host;
+  std::string instance;  ///< new at every start of hostd
+  std::uint64_t number{};
+  bool operator==(const Writer&) const = default;
+};
+
+/// The run-right: `vms/<name>/right`. Changed only by transactions that compare its revision.
+struct Right {
+  std::int64_t epoch{};  ///< +1 when `host` changes or the VM starts
+  std::string host;
+  std::optional<std::string> migrating_to;
+  std::map<std::string, std::vector<Leg>> insync;  ///< volume name -> legs that may run next
+  Writer writer;
+  bool operator==(const Right&) const = default;
+};
+
+enum class DomainState : std::uint8_t { absent, running, paused, shutting_down, crashed, unknown };
+
+/// What one host sees of one VM: `vms/<name>/status/<host>`. Information, never a permission.
+struct VmStatus {
+  DomainState domain{DomainState::absent};
+  std::string domain_reason;
+  std::string role;        ///< DRBD role here: Primary, Secondary, Unknown, or empty when down
+  std::string connection;  ///< DRBD connection state
+  std::string suspended;   ///< "no" or a list: fencing, no-data, user
+  struct Volume {
+    std::string disk, peer_disk, replication;
+    std::uint64_t out_of_sync_kib{};
+    bool operator==(const Volume&) const = default;
+  };
+  std::map<std::string, Volume> volumes;
+  bool operator==(const VmStatus&) const = default;
+};
+
+/// `hosts/<id>/info`: written by its hostd at start and on change.
+struct HostInfo {
+  std::string id;
+  Site site{Site::a};
+  std::string api_address;          ///< host:port
+  std::string replication_address;  ///< IP
+  std::string migration_address;    ///< IP
+  std::string hostd_version, libvirt_version, qemu_version, drbd_version, kernel;
+  std::string accel;  ///< kvm or tcg
+  std::string instance;
+  std::uint32_t cpus{};
+  std::uint64_t memory_mib{};     ///< what hostd may give to VMs
+  std::uint64_t pool_free_mib{};  ///< as of the last change this hostd made
+  std::string pool_kind;
+  std::vector<std::string> networks;
+  std::uint16_t first_port{7800};
+  std::uint16_t last_port{8799};
+  bool operator==(const HostInfo&) const = default;
+};
+
+/// `hosts/<id>/lease`: rewritten every `renew`; a peer times the absence of change on its own clock.
+struct HostLease {
+  std::string instance;
+  std::uint64_t number{};
+  bool operator==(const HostLease&) const = default;
+};
+
+/// `images/<name>`. Immutable once ready.
+struct Image {
+  std::string name;
+  std::uint64_t size_bytes{};  ///< of the raw content
+  std::string sha256;          ///< of the raw content, lower-case hex
+  std::string host;            ///< which host keeps the file
+  bool operator==(const Image&) const = default;
+};
+
+enum class OpKind : std::uint8_t {
+  vm_create, vm_start, vm_shutdown, vm_power_off, vm_reset, vm_migrate, vm_resize, vm_remove,
+  volume_grow, volume_verify, image_import, image_remove,
+};
+
+/// running -> done | undoing -> undone | needs_operator. A cancelled operation ends undone.
+enum class OpState : std::uint8_t { running, undoing, done, undone, needs_operator };
+
+/// What a step does; hostd/runtime/steps_*.cpp has one function for each.
+enum class StepKind : std::uint8_t {
+  make_leg, connect, skip_first_sync, grant, join_peer, fill,
+  admit_start, promote, start_domain,
+  shutdown, destroy, reset, demote,
+  admit_migration, mark_migration, prepare_target, open_window, promote_target, live_migrate,
+  resume_target, demote_source, close_window, confirm,
+  change_spec,
+  grow_leg, resize_drbd, resize_guest_disk, record_size,
+  verify,
+  drop_right, remove_leg, forget,
+  check_image, remove_image,
+};
+
+enum class StepState : std::uint8_t { pending, done, undone };
+
+struct Step {
+  StepKind kind{};
+  std::string host;    ///< which hostd carries it out
+  StepState state{StepState::pending};
+  std::string note;    ///< one line of what was found or done, for people
+  std::int64_t took_ms{};
+  bool operator==(const Step&) const = default;
+};
+
+struct Who {
+  std::string name;     ///< e.g. "alice"
+  std::string role;     ///< operator, client, host
+  std::string project;  ///< only for clients
+  bool operator==(const Who&) const = default;
+};
+
+/// A journaled, resumable change: `ops/<id>`. The journal is also how hosts pass work on:
+/// the host named by the first pending step carries it out, then commits the record.
+struct Operation {
+  std::string id;
+  OpKind kind{};
+  std::string vm;       ///< empty for images
+  std::string project;  ///< of the VM, for the client's view
+  std::string object;   ///< volume or image name when there is one
+  Who author;
+  std::string reason;
+  WallMs created_ms{}, finished_ms{};
+  OpState state{OpState::running};
+  bool cancel_requested{};
+  std::vector<Step> steps;
+  std::string error;  ///< why it is undoing / undone / needs_operator
+  std::string todo;   ///< needs_operator: what a person should do
+  // Arguments, each used by the kinds that need it.
+  std::string source_host, target_host;
+  std::uint64_t size_mib{};
+  std::optional<VmSpec> spec;  ///< vm_create, vm_resize: the definition to reach
+  std::map<std::string, std::string> result;  ///< downtime_ms, total_ms, sha256 ...
+  Writer writer;
+  bool operator==(const Operation&) const = default;
+};
+
+/// Progress of the running step, kept out of the journal: `progress/<op>`; lost without harm.
+struct Progress {
+  std::string step;
+  int percent{-1};  ///< -1 = not known
+  std::string text;
+  std::uint64_t done_bytes{}, total_bytes{};
+  bool operator==(const Progress&) const = default;
+};
+
+/// One link of the audit chain: `audit/<sequence, 12 digits>`.
+struct AuditRecord {
+  std::int64_t sequence{};
+  WallMs when_ms{};
+  Who who;
+  std::string why;
+  std::string what;    ///< e.g. "vm_migrate requested", "vm_migrate done"
+  std::string object;  ///< vm/<name>, image/<name>
+  std::string project;
+  std::string operation;
+  std::string result;    ///< empty before the act
+  std::string previous;  ///< hash of the record before, hex; 64 zeroes for the first
+  std::string hash;      ///< SHA-256 over every field above, hex
+  bool operator==(const AuditRecord&) const = default;
+};
+struct AuditHead {
+  std::int64_t sequence{};
+  std::string hash;
+  bool operator==(const AuditHead&) const = default;
+};
+
+// Words for enums, used in JSON, messages and audit records; parse returns nullopt on anything else.
+std::string_view to_string(Site v);
+std::string_view to_string(Power v);
+std::string_view to_string(DomainState v);
+std::string_view to_string(OpKind v);
+std::string_view to_string(OpState v);
+std::string_view to_string(StepKind v);
+std::string_view to_string(StepState v);
+std::optional<Site> parse_site(std::string_view s);
+std::optional<Power> parse_power(std::string_view s);
+std::optional<DomainState> parse_domain_state(std::string_view s);
+std::optional<OpKind> parse_op_kind(std::string_view s);
+std::optional<OpState> parse_op_state(std::string_view s);
+std::optional<StepKind> parse_step_kind(std::string_view s);
+std::optional<StepState> parse_step_state(std::string_view s);
+
+inline bool finished(OpState s) {
+  return s == OpState::done || s == OpState::undone || s == OpState::needs_operator;
+}
+
+}  // namespace bascule::core

@@ -1,0 +1,55 @@
+// CellView: everything hostd knows of the cell, decoded from etcd by the watch.
+// One decision reads one view; the io thread is the only writer. Ordered maps: iteration is stable.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "hostd/core/model.hpp"
+
+namespace bascule::core {
+
+template <class T>
+struct Versioned {
+  T value{};
+  Revision created{};
+  Revision revision{};
+};
+
+struct HostView {
+  Versioned<HostInfo> info;
+  Versioned<HostLease> lease;
+  /// No renewal seen for longer than `stale_after` on this host's own monotonic clock; kept by the shell.
+  bool silent{};
+};
+
+struct VmView {
+  Versioned<VmSpec> spec;
+  Versioned<Layout> layout;
+  Versioned<Right> right;                 ///< revision 0: no record
+  Versioned<std::string> operation;       ///< id of the operation that holds the VM; revision 0: none
+  std::map<std::string, VmStatus> status; ///< by host
+};
+
+struct CellView {
+  Revision revision{};  ///< etcd's revision of the newest change applied
+  bool synced{};        ///< the first full listing is complete and the watch is live
+  std::map<std::string, HostView> hosts;
+  std::map<std::string, VmView> vms;
+  std::map<std::string, Versioned<Image>> images;
+  std::map<std::string, Versioned<Operation>> operations;
+  std::map<std::string, Progress> progress;
+  Versioned<AuditHead> audit;
+
+  const VmView* vm(const std::string& name) const {
+    const auto it = vms.find(name);
+    return it == vms.end() ? nullptr : &it->second;
+  }
+  const HostView* host(const std::string& id) const {
+    const auto it = hosts.find(id);
+    return it == hosts.end() ? nullptr : &it->second;
+  }
+};
+
+}  // namespace bascule::core
