@@ -1,0 +1,231 @@
+#include "hostd/codec/codec.hpp"
+
+#include <openssl/sha.h>
+
+#include <nlohmann/json.hpp>
+#include <type_traits>
+
+#include "hostd/codec/describe.hpp"
+#include "hostd/core/audit_chain.hpp"
+
+namespace bascule::codec {
+namespace {
+
+using nlohmann::json;
+
+template <class T>
+concept Enum = std::is_enum_v<T>;
+template <class T>
+concept Integer = std::is_integral_v<T> && !std::is_same_v<T, bool>;
+
+// ---- encode -------------------------------------------------------------------------------
+template <class T>
+json to_json(const std::vector<T>& v);
+template <class T>
+json to_json(const std::map<std::string, T>& v);
+template <class T>
+json to_json(const T& v);
+
+struct Encoder {
+  json object = json::object();
+  template <class T>
+  void operator()(const char* name, T& value) {
+    object[name] = to_json(value);
+  }
+  template <class T>
+  void operator()(const char* name, std::optional<T>& value) {
+    if (value) object[name] = to_json(*value);
+  }
+};
+
+template <class T>
+json to_json(const std::vector<T>& v) {
+  json out = json::array();
+  for (const auto& item : v) out.push_back(to_json(item));
+  return out;
+}
+template <class T>
+json to_json(const std::map<std::string, T>& v) {
+  json out = json::object();
+  for (const auto& [key, item] : v) out[key] = to_json(item);
+  return out;
+}
+template <class T>
+json to_json(const T& v) {
+  if constexpr (Enum<T>) {
+    return std::string(core::to_string(v));
+  } else if constexpr (std::is_arithmetic_v<T> || std::is_same_v<T, std::string>) {
+    return v;
+  } else {
+    Encoder e;
+    T copy = v;  // describe() takes a mutable reference because the decoder shares it
+    describe(e, copy);
+    return std::move(e.object);
+  }
+}
+
+// ---- decode -------------------------------------------------------------------------------
+struct Decoder;
+struct Failure {
+  std::string field;  ///< path of the first field that does not fit; empty = none
+  const char* wanted{};
+};
+
+bool from_json(const json& j, std::string& v, Failure& f) {
+  if (!j.is_string()) return f.wanted = "a string", false;
+  v = j.get_ref<const std::string&>();
+  return true;
+}
+bool from_json(const json& j, bool& v, Failure& f) {
+  if (!j.is_boolean()) return f.wanted = "true or false", false;
+  v = j.get<bool>();
+  return true;
+}
+template <Integer T>
+bool from_json(const json& j, T& v, Failure& f) {
+  f.wanted = "an integer in range";
+  if (j.is_number_unsigned()) {
+    const auto n = j.get<std::uint64_t>();
+    if (!std::in_range<T>(n)) return false;
+    v = static_cast<T>(n);
+    return true;
+  }
+  if (!j.is_number_integer()) return false;
+  const auto n = j.get<std::int64_t>();
+  if (!std::in_range<T>(n)) return false;
+  v = static_cast<T>(n);
+  return true;
+}
+
+#define BASCULE_ENUM(type, parse)                                             \
+  bool from_json(const json& j, type& v, Failure& f) {                        \
+    f.wanted = "one of the known words";                                      \
+    if (!j.is_string()) return false;                                         \
+    const auto word = parse(j.get_ref<const std::string&>());                 \
+    if (!word) return false;                                                  \
+    v = *word;                                                                \
+    return true;                                                              \
+  }
+BASCULE_ENUM(core::Site, core::parse_site)
+BASCULE_ENUM(core::Power, core::parse_power)
+BASCULE_ENUM(core::DomainState, core::parse_domain_state)
+BASCULE_ENUM(core::OpKind, core::parse_op_kind)
+BASCULE_ENUM(core::OpState, core::parse_op_state)
+BASCULE_ENUM(core::StepKind, core::parse_step_kind)
+BASCULE_ENUM(core::StepState, core::parse_step_state)
+#undef BASCULE_ENUM
+
+template <class T>
+bool from_json(const json& j, std::optional<T>& v, Failure& f);
+template <class T>
+bool from_json(const json& j, std::vector<T>& v, Failure& f);
+template <class T>
+bool from_json(const json& j, std::map<std::string, T>& v, Failure& f);
+template <class T>
+  requires(std::is_class_v<T>)
+bool from_json(const json& j, T& v, Failure& f);
+
+struct Decoder {
+  const json& object;
+  Failure& failure;
+  template <class T>
+  void operator()(const char* name, T& value) {
+    if (!failure.field.empty()) return;
+    const auto it = object.find(name);
+    if (it == object.end() || it->is_null()) return;
+    if (!from_json(*it, value, failure) && failure.field.empty()) failure.field = name;
+  }
+};
+
+template <class T>
+bool from_json(const json& j, std::optional<T>& v, Failure& f) {
+  T inner{};
+  if (!from_json(j, inner, f)) return false;
+  v = std::move(inner);
+  return true;
+}
+template <class T>
+bool from_json(const json& j, std::vector<T>& v, Failure& f) {
+  if (!j.is_array()) return f.wanted = "a list", false;
+  v.clear();
+  v.reserve(j.size());
+  for (const auto& item : j) {
+    T inner{};
+    if (!from_json(item, inner, f)) return false;
+    v.push_back(std::move(inner));
+  }
+  return true;
+}
+template <class T>
+bool from_json(const json& j, std::map<std::string, T>& v, Failure& f) {
+  if (!j.is_object()) return f.wanted = "an object", false;
+  v.clear();
+  for (const auto& [key, item] : j.items()) {
+    T inner{};
+    if (!from_json(item, inner, f)) return false;
+    v.emplace(key, std::move(inner));
+  }
+  return true;
+}
+template <class T>
+  requires(std::is_class_v<T>)
+bool from_json(const json& j, T& v, Failure& f) {
+  if (!j.is_object()) return f.wanted = "an object", false;
+  Decoder d{j, f};
+  describe(d, v);
+  return f.field.empty();
+}
+
+}  // namespace
+
+template <class T>
+std::string encode(const T& record) {
+  // replace: a record may carry bytes that are not UTF-8 (a process's message); never throw for them.
+  return to_json(record).dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+template <class T>
+core::Result<T> decode(std::string_view text) {
+  if (text.size() > kMaxRecordBytes) return core::fail(core::Errc::invalid, "record is too large");
+  const auto j = json::parse(text, nullptr, false);
+  if (j.is_discarded()) return core::fail(core::Errc::invalid, "record is not JSON");
+  T value{};
+  Failure f;
+  if (!from_json(j, value, f)) {
+    return core::fail(core::Errc::invalid, "field '" + f.field + "' is not " +
+                                               (f.wanted != nullptr ? f.wanted : "as expected"));
+  }
+  return value;
+}
+
+#define BASCULE_RECORD(T)                     \
+  template std::string encode<T>(const T&);   \
+  template core::Result<T> decode<T>(std::string_view);
+BASCULE_RECORD(core::VmSpec)
+BASCULE_RECORD(core::Layout)
+BASCULE_RECORD(core::Right)
+BASCULE_RECORD(core::VmStatus)
+BASCULE_RECORD(core::HostInfo)
+BASCULE_RECORD(core::HostLease)
+BASCULE_RECORD(core::Image)
+BASCULE_RECORD(core::Operation)
+BASCULE_RECORD(core::Progress)
+BASCULE_RECORD(core::AuditRecord)
+BASCULE_RECORD(core::AuditHead)
+#undef BASCULE_RECORD
+
+std::string audit_hash(const core::AuditRecord& record) {
+  const std::string text = core::canonical(record);
+  unsigned char digest[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest);
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string out;
+  out.reserve(2 * sizeof digest);
+  for (const unsigned char byte : digest) {
+    out.push_back(kHex[byte >> 4]);
+    out.push_back(kHex[byte & 15]);
+  }
+  return out;
+}
+
+}  // namespace bascule::codec
