@@ -14,6 +14,7 @@ pkg_check_modules(libvirt REQUIRED IMPORTED_TARGET libvirt)
 pkg_check_modules(systemd REQUIRED IMPORTED_TARGET libsystemd)
 # Debian ships Boost 1.81 beside 1.74; the headers conflict, so this is whichever is installed.
 find_package(Boost 1.81 REQUIRED)
+find_package(fmt REQUIRED)
 find_library(BOOST_URL_LIBRARY NAMES libboost_url.a REQUIRED)
 
 add_library(bascule_options INTERFACE)
@@ -23,7 +24,8 @@ target_compile_definitions(bascule_options INTERFACE _GLIBCXX_ASSERTIONS
 target_compile_options(bascule_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion
   -Wnon-virtual-dtor -Woverloaded-virtual -Wold-style-cast -Wcast-align -Wdouble-promotion
-  -Wformat=2 -Wimplicit-fallthrough -Wswitch-enum>
+  -Wformat=2 -Wimplicit-fallthrough -Wswitch-enum
+  $<$<CXX_COMPILER_ID:Clang>:-Wno-missing-designated-field-initializers>>
   $<$<BOOL:${BASCULE_WERROR}>:-Werror>)
 
 if(BASCULE_SANITIZE)

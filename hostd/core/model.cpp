@@ -22,12 +22,12 @@ constexpr std::array kDomain{
 };
 constexpr std::array kOpKind{
     Word<OpKind>{OpKind::vm_create, "vm-create"},
+    Word<OpKind>{OpKind::vm_update, "vm-update"},
     Word<OpKind>{OpKind::vm_start, "vm-start"},
     Word<OpKind>{OpKind::vm_shutdown, "vm-shutdown"},
     Word<OpKind>{OpKind::vm_power_off, "vm-power-off"},
     Word<OpKind>{OpKind::vm_reset, "vm-reset"},
     Word<OpKind>{OpKind::vm_migrate, "vm-migrate"},
-    Word<OpKind>{OpKind::vm_resize, "vm-resize"},
     Word<OpKind>{OpKind::vm_remove, "vm-remove"},
     Word<OpKind>{OpKind::volume_grow, "volume-grow"},
     Word<OpKind>{OpKind::volume_verify, "volume-verify"},
@@ -48,6 +48,7 @@ constexpr std::array kStepKind{
     Word<StepKind>{StepKind::grant, "grant"},
     Word<StepKind>{StepKind::join_peer, "join-peer"},
     Word<StepKind>{StepKind::fill, "fill"},
+    Word<StepKind>{StepKind::hand_over, "hand-over"},
     Word<StepKind>{StepKind::admit_start, "admit-start"},
     Word<StepKind>{StepKind::promote, "promote"},
     Word<StepKind>{StepKind::start_domain, "start-domain"},
@@ -65,7 +66,6 @@ constexpr std::array kStepKind{
     Word<StepKind>{StepKind::demote_source, "demote-source"},
     Word<StepKind>{StepKind::close_window, "close-window"},
     Word<StepKind>{StepKind::confirm, "confirm"},
-    Word<StepKind>{StepKind::change_spec, "change-spec"},
     Word<StepKind>{StepKind::grow_leg, "grow-leg"},
     Word<StepKind>{StepKind::resize_drbd, "resize-drbd"},
     Word<StepKind>{StepKind::resize_guest_disk, "resize-guest-disk"},
@@ -74,12 +74,12 @@ constexpr std::array kStepKind{
     Word<StepKind>{StepKind::drop_right, "drop-right"},
     Word<StepKind>{StepKind::remove_leg, "remove-leg"},
     Word<StepKind>{StepKind::forget, "forget"},
-    Word<StepKind>{StepKind::check_image, "check-image"},
     Word<StepKind>{StepKind::remove_image, "remove-image"},
 };
 constexpr std::array kStepState{
     Word<StepState>{StepState::pending, "pending"},
     Word<StepState>{StepState::done, "done"},
+    Word<StepState>{StepState::failed, "failed"},
     Word<StepState>{StepState::undone, "undone"},
 };
 

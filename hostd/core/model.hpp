@@ -154,7 +154,7 @@ struct Image {
 };
 
 enum class OpKind : std::uint8_t {
-  vm_create, vm_start, vm_shutdown, vm_power_off, vm_reset, vm_migrate, vm_resize, vm_remove,
+  vm_create, vm_update, vm_start, vm_shutdown, vm_power_off, vm_reset, vm_migrate, vm_remove,
   volume_grow, volume_verify, image_import, image_remove,
 };
 
@@ -163,19 +163,19 @@ enum class OpState : std::uint8_t { running, undoing, done, undone, needs_operat
 
 /// What a step does; hostd/runtime/steps_*.cpp has one function for each.
 enum class StepKind : std::uint8_t {
-  make_leg, connect, skip_first_sync, grant, join_peer, fill,
+  make_leg, connect, skip_first_sync, grant, join_peer, fill, hand_over,
   admit_start, promote, start_domain,
   shutdown, destroy, reset, demote,
   admit_migration, mark_migration, prepare_target, open_window, promote_target, live_migrate,
   resume_target, demote_source, close_window, confirm,
-  change_spec,
   grow_leg, resize_drbd, resize_guest_disk, record_size,
   verify,
   drop_right, remove_leg, forget,
-  check_image, remove_image,
+  remove_image,
 };
 
-enum class StepState : std::uint8_t { pending, done, undone };
+/// pending -> done; a step that failed part-way is `failed` until its undo has run.
+enum class StepState : std::uint8_t { pending, done, failed, undone };
 
 struct Step {
   StepKind kind{};
@@ -212,7 +212,7 @@ struct Operation {
   // Arguments, each used by the kinds that need it.
   std::string source_host, target_host;
   std::uint64_t size_mib{};
-  std::optional<VmSpec> spec;  ///< vm_create, vm_resize: the definition to reach
+  std::optional<VmSpec> spec;  ///< the definition to write in the transaction that ends it as done
   std::map<std::string, std::string> result;  ///< downtime_ms, total_ms, sha256 ...
   Writer writer;
   bool operator==(const Operation&) const = default;

@@ -1,0 +1,459 @@
+#include "hostd/core/plan.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "hostd/core/names.hpp"
+#include "hostd/core/plan_rules.hpp"
+#include "hostd/core/right.hpp"
+
+namespace bascule::core {
+namespace {
+
+using Steps = std::vector<Step>;
+
+void add(Steps& steps, StepKind kind, const std::string& host) {
+  Step step;
+  step.kind = kind;
+  step.host = host;
+  steps.push_back(std::move(step));
+}
+void add_start(Steps& steps, const std::string& host) {
+  add(steps, StepKind::admit_start, host);
+  add(steps, StepKind::promote, host);
+  add(steps, StepKind::start_domain, host);
+}
+
+struct Planner {
+  const CellView& view;
+  const Request& request;
+  const std::string& self;
+
+  Result<Plan> operator()(const PutVm& verb) const;
+  Result<Plan> operator()(const StartVm& verb) const;
+  Result<Plan> operator()(const ShutdownVm& verb) const;
+  Result<Plan> operator()(const PowerOffVm& verb) const;
+  Result<Plan> operator()(const ResetVm& verb) const;
+  Result<Plan> operator()(const MigrateVm& verb) const;
+  Result<Plan> operator()(const ResizeVm& verb) const;
+  Result<Plan> operator()(const RemoveVm& verb) const;
+  Result<Plan> operator()(const GrowVolume& verb) const;
+  Result<Plan> operator()(const VerifyVolume& verb) const;
+  Result<Plan> operator()(const ImportImage& verb) const;
+  Result<Plan> operator()(const RemoveImage& verb) const;
+
+ private:
+  Result<const VmView*> vm_for(const std::string& name) const;
+  Result<> allowed(bool client_too, const std::string& project) const;
+  Plan base(OpKind kind, const VmView& vm) const;
+  Result<Plan> create(VmSpec spec) const;
+  Result<Plan> update(const VmView& vm, VmSpec spec) const;
+  Result<Plan> stop(const std::string& name, OpKind kind, StepKind step) const;
+};
+
+/// The VM as the caller may see it: a client's foreign VM does not exist for it.
+Result<const VmView*> Planner::vm_for(const std::string& name) const {
+  auto found = find_vm(view, name);
+  if (!found) return found;
+  const VmView& vm = **found;
+  if (request.caller.role == Role::client && vm.spec.value.project != request.caller.project) {
+    return fail(Errc::not_found, "there is no VM '" + name + "'");
+  }
+  if (request.if_match && *request.if_match != vm.spec.revision) {
+    return fail(Errc::stale, fmt::format("the VM changed since you read it (revision {} now, {} then); nothing was "
+                                         "changed. Read it again and decide",
+                                         vm.spec.revision, *request.if_match));
+  }
+  if (vm.operation.revision != 0) {
+    return fail(Errc::conflict, "operation " + vm.operation.value + " is at work on this VM; wait for it "
+                                "(hostctl op follow " + vm.operation.value + ") or cancel it");
+  }
+  return found;
+}
+
+Result<> Planner::allowed(bool client_too, const std::string& project) const {
+  const auto& c = request.caller;
+  if (c.role == Role::operator_) return {};
+  if (c.role == Role::client && client_too && c.project == project) return {};
+  return fail(Errc::forbidden, "your role may not do this; an operator can");
+}
+
+Plan Planner::base(OpKind kind, const VmView& vm) const {
+  Plan p;
+  p.operation.kind = kind;
+  p.operation.vm = vm.spec.value.name;
+  p.operation.project = vm.spec.value.project;
+  p.operation.source_host = vm.right.value.host;
+  p.compare_spec = vm.spec.revision;
+  p.object = "vm/" + vm.spec.value.name;
+  return p;
+}
+
+Result<Plan> Planner::create(VmSpec spec) const {
+  if (request.if_match) return fail(Errc::stale, "there is no VM '" + spec.name + "' any more");
+  if (view.vms.size() >= Limits::vms) return fail(Errc::exhausted, "this cell has as many VMs as it may");
+  if (auto r = place(view, spec, self); !r) return r.error();
+  if (auto r = give_macs(view, spec); !r) return r.error();
+  std::string first = spec.nominal_host;
+  bool fill = false;
+  for (const auto& v : spec.volumes) {
+    if (v.image.empty()) continue;
+    const auto image = view.images.find(v.image);
+    if (image == view.images.end()) return fail(Errc::invalid, "volumes.image: there is no image '" + v.image + "'");
+    const auto& i = image->second.value;
+    if (i.host != spec.nominal_host && i.host != spec.peer_host) {
+      return fail(Errc::invalid, "volumes.image: '" + i.name + "' is kept by host " + i.host +
+                                     ", which has no leg of this VM; import it through " + spec.nominal_host);
+    }
+    if (fill && i.host != first) return fail(Errc::invalid, "volumes.image: the images are kept by different hosts");
+    if ((i.size_bytes + 1048575) / 1048576 > v.size_mib) {
+      return fail(Errc::invalid, fmt::format("volumes.size_mib of '{}': image '{}' needs {} MiB", v.name, i.name,
+                                             (i.size_bytes + 1048575) / 1048576));
+    }
+    first = i.host;
+    fill = true;
+  }
+  std::uint64_t need = 0;
+  for (const auto& v : spec.volumes) need += v.size_mib;
+  for (const auto& h : {spec.nominal_host, spec.peer_host}) {
+    const std::uint64_t free = view.host(h)->info.value.pool_free_mib;
+    if (free < need) {
+      return fail(Errc::exhausted, fmt::format("the pool of host {} has {} MiB free, the volumes need {}", h, free, need));
+    }
+  }
+  Plan p;
+  // The view's revision is new for every creation, so a leg id is never used twice.
+  auto layout = lay_out(view, spec, fmt::format("l{:x}", view.revision));
+  if (!layout) return layout.error();
+  p.layout = std::move(*layout);
+  p.operation.kind = OpKind::vm_create;
+  p.operation.vm = spec.name;
+  p.operation.project = spec.project;
+  p.operation.source_host = first;
+  p.object = "vm/" + spec.name;
+  const std::string& second = first == spec.nominal_host ? spec.peer_host : spec.nominal_host;
+  auto& steps = p.operation.steps;
+  add(steps, StepKind::make_leg, first);
+  add(steps, StepKind::make_leg, second);
+  add(steps, StepKind::connect, first);
+  add(steps, StepKind::connect, second);
+  add(steps, StepKind::skip_first_sync, first);
+  add(steps, StepKind::grant, first);
+  add(steps, StepKind::join_peer, first);
+  if (fill) add(steps, StepKind::fill, first);
+  if (first != spec.nominal_host) add(steps, StepKind::hand_over, first);
+  if (spec.power == Power::on) add_start(steps, spec.nominal_host);
+  p.spec = std::move(spec);
+  return p;
+}
+
+/// A changed definition of a VM that exists: the differences that can be carried out, in a fixed order.
+Result<Plan> Planner::update(const VmView& vm, VmSpec spec) const {
+  const VmSpec& now = vm.spec.value;
+  if (spec.nominal_host.empty()) spec.nominal_host = now.nominal_host;
+  if (spec.peer_host.empty()) spec.peer_host = now.peer_host;
+  if (spec.nics.size() == now.nics.size()) {
+    for (std::size_t i = 0; i < spec.nics.size(); ++i) {
+      if (spec.nics[i].mac.empty()) spec.nics[i].mac = now.nics[i].mac;
+    }
+  }
+  if (spec == now) {
+    Plan p = base(OpKind::vm_update, vm);
+    p.unchanged = true;
+    return p;
+  }
+  if (spec.project != now.project) return fail(Errc::invalid, "project: cannot be changed");
+  if (spec.nominal_host != now.nominal_host || spec.peer_host != now.peer_host) {
+    return fail(Errc::invalid, "hosts: cannot be changed by a definition; use migrate");
+  }
+  if (spec.volumes.size() != now.volumes.size()) return fail(Errc::invalid, "volumes: cannot be added or removed yet");
+  const bool off = domain_state(vm) == DomainState::absent;
+  const bool hardware = spec.cpus != now.cpus || spec.memory_mib != now.memory_mib || spec.nics != now.nics;
+  if (hardware && !off) {
+    return fail(Errc::conflict, "cpus, memory and networks change only while the VM is off; stop it first");
+  }
+  if (auto r = give_macs(view, spec); !r) return r.error();
+  Plan p = base(OpKind::vm_update, vm);
+  auto& op = p.operation;
+  for (std::size_t i = 0; i < spec.volumes.size(); ++i) {
+    const auto& want = spec.volumes[i];
+    const auto& have = now.volumes[i];
+    if (want.name != have.name || want.image != have.image) {
+      return fail(Errc::invalid, "volumes: name and image of '" + have.name + "' cannot be changed");
+    }
+    if (want.size_mib < have.size_mib) return fail(Errc::invalid, "volumes: '" + have.name + "' cannot shrink");
+    if (want.size_mib == have.size_mib) continue;
+    return fail(Errc::invalid, "volumes: grow '" + have.name + "' with `hostctl volume grow`, one at a time");
+  }
+  if (spec.power != now.power) {
+    if (spec.power == Power::on) {
+      add_start(op.steps, vm.right.value.host);
+    } else {
+      add(op.steps, StepKind::shutdown, vm.right.value.host);
+      add(op.steps, StepKind::demote, vm.right.value.host);
+    }
+  }
+  // A wish to stop is written at once, so that it defeats a takeover; a wish to run only when the VM runs.
+  if (spec.power == Power::on && now.power == Power::off) {
+    op.spec = spec;
+    spec.power = Power::off;
+    if (spec == now) return p;
+  }
+  p.spec = std::move(spec);
+  return p;
+}
+
+Result<Plan> Planner::operator()(const PutVm& verb) const {
+  if (auto r = allowed(false, verb.spec.project); !r) return r.error();
+  if (auto r = check_spec(verb.spec); !r) return r.error();
+  const VmView* existing = view.vm(verb.spec.name);
+  if (existing == nullptr || existing->spec.revision == 0) return create(verb.spec);
+  if (request.if_none_match) return fail(Errc::stale, "a VM '" + verb.spec.name + "' exists already");
+  auto vm = vm_for(verb.spec.name);
+  if (!vm) return vm.error();
+  return update(**vm, verb.spec);
+}
+
+Result<Plan> Planner::operator()(const StartVm& verb) const {
+  auto found = vm_for(verb.vm);
+  if (!found) return found.error();
+  const VmView& vm = **found;
+  if (auto r = allowed(true, vm.spec.value.project); !r) return r.error();
+  Plan p = base(OpKind::vm_start, vm);
+  const std::string& host = vm.right.value.host;
+  if (vm.right.revision == 0) return fail(Errc::conflict, "the VM has no run-right yet: its creation did not end");
+  if (domain_state(vm) == DomainState::running) {
+    p.unchanged = true;
+    return p;
+  }
+  if (auto r = check_host_alive(view, host); !r) return r.error();
+  if (auto r = claim(vm.right.value, vm.layout.value, host); !r) return r.error();
+  if (free_memory_mib(view, host, verb.vm) < vm.spec.value.memory_mib) {
+    return fail(Errc::exhausted, fmt::format("host {} has {} MiB of memory free, the VM needs {}", host,
+                                             free_memory_mib(view, host, verb.vm), vm.spec.value.memory_mib));
+  }
+  add_start(p.operation.steps, host);
+  p.operation.spec = vm.spec.value;
+  p.operation.spec->power = Power::on;
+  return p;
+}
+
+Result<Plan> Planner::stop(const std::string& name, OpKind kind, StepKind step) const {
+  auto found = vm_for(name);
+  if (!found) return found.error();
+  const VmView& vm = **found;
+  if (auto r = allowed(true, vm.spec.value.project); !r) return r.error();
+  Plan p = base(kind, vm);
+  const std::string& host = vm.right.value.host;
+  if (domain_state(vm) == DomainState::absent && vm.spec.value.power == Power::off) {
+    p.unchanged = true;
+    return p;
+  }
+  if (auto r = check_host_alive(view, host); !r) return r.error();
+  add(p.operation.steps, step, host);
+  add(p.operation.steps, StepKind::demote, host);
+  p.spec = vm.spec.value;
+  p.spec->power = Power::off;
+  return p;
+}
+Result<Plan> Planner::operator()(const ShutdownVm& verb) const {
+  return stop(verb.vm, OpKind::vm_shutdown, StepKind::shutdown);
+}
+Result<Plan> Planner::operator()(const PowerOffVm& verb) const {
+  return stop(verb.vm, OpKind::vm_power_off, StepKind::destroy);
+}
+
+Result<Plan> Planner::operator()(const ResetVm& verb) const {
+  auto found = vm_for(verb.vm);
+  if (!found) return found.error();
+  const VmView& vm = **found;
+  if (auto r = allowed(true, vm.spec.value.project); !r) return r.error();
+  if (domain_state(vm) != DomainState::running) return fail(Errc::conflict, "the VM is not running; start it instead");
+  if (auto r = check_host_alive(view, vm.right.value.host); !r) return r.error();
+  Plan p = base(OpKind::vm_reset, vm);
+  add(p.operation.steps, StepKind::reset, vm.right.value.host);
+  return p;
+}
+
+Result<Plan> Planner::operator()(const MigrateVm& verb) const {
+  auto found = vm_for(verb.vm);
+  if (!found) return found.error();
+  const VmView& vm = **found;
+  if (auto r = allowed(false, vm.spec.value.project); !r) return r.error();
+  const std::string source = vm.right.value.host;
+  const std::string target = verb.target.empty() ? other_host(vm.layout.value, source) : verb.target;
+  const std::string policy = verb.policy.empty() ? vm.spec.value.migration_policy : verb.policy;
+  if (migration_policy(policy) == nullptr) return fail(Errc::invalid, "policy: gentle, standard or must-finish");
+  if (auto r = check_migration(view, vm, target); !r) return r.error();
+  Plan p = base(OpKind::vm_migrate, vm);
+  p.operation.target_host = target;
+  p.operation.object = policy;
+  auto& s = p.operation.steps;
+  add(s, StepKind::admit_migration, source);
+  add(s, StepKind::mark_migration, source);
+  add(s, StepKind::prepare_target, target);
+  add(s, StepKind::open_window, source);
+  add(s, StepKind::promote_target, target);
+  add(s, StepKind::live_migrate, source);
+  add(s, StepKind::resume_target, target);
+  add(s, StepKind::demote_source, source);
+  add(s, StepKind::close_window, target);
+  add(s, StepKind::confirm, target);
+  return p;
+}
+
+Result<Plan> Planner::operator()(const ResizeVm& verb) const {
+  auto found = vm_for(verb.vm);
+  if (!found) return found.error();
+  VmSpec spec = (*found)->spec.value;
+  if (auto r = allowed(false, spec.project); !r) return r.error();
+  if (verb.cpus != 0) spec.cpus = verb.cpus;
+  if (verb.memory_mib != 0) spec.memory_mib = verb.memory_mib;
+  if (auto r = check_spec(spec); !r) return r.error();
+  return update(**found, spec);
+}
+
+Result<Plan> Planner::operator()(const RemoveVm& verb) const {
+  auto found = vm_for(verb.vm);
+  if (!found) return found.error();
+  const VmView& vm = **found;
+  if (auto r = allowed(false, vm.spec.value.project); !r) return r.error();
+  for (const auto& [host, status] : vm.status) {
+    if (status.domain != DomainState::absent) {
+      return fail(Errc::conflict, "the VM still runs on " + host + "; stop it first. Removal erases its volumes");
+    }
+  }
+  Plan p = base(OpKind::vm_remove, vm);
+  const std::string& a = vm.spec.value.nominal_host;
+  const std::string& b = vm.spec.value.peer_host;
+  for (const auto& host : {a, b}) {
+    if (auto r = check_host_alive(view, host); !r) return r.error();
+  }
+  if (vm.spec.value.power == Power::on) {
+    p.spec = vm.spec.value;
+    p.spec->power = Power::off;
+  }
+  const std::string& holder = vm.right.revision != 0 ? vm.right.value.host : a;
+  add(p.operation.steps, StepKind::drop_right, holder);
+  add(p.operation.steps, StepKind::remove_leg, a);
+  add(p.operation.steps, StepKind::remove_leg, b);
+  return p;
+}
+
+Result<Plan> Planner::operator()(const GrowVolume& verb) const {
+  auto found = vm_for(verb.vm);
+  if (!found) return found.error();
+  const VmView& vm = **found;
+  if (auto r = allowed(false, vm.spec.value.project); !r) return r.error();
+  const auto& volumes = vm.layout.value.volumes;
+  const auto volume = std::ranges::find(volumes, verb.volume, &VolumeLayout::name);
+  if (volume == volumes.end()) return fail(Errc::not_found, "VM " + verb.vm + " has no volume '" + verb.volume + "'");
+  if (verb.size_mib == volume->size_mib) {
+    Plan p = base(OpKind::volume_grow, vm);
+    p.unchanged = true;
+    return p;
+  }
+  if (verb.size_mib < volume->size_mib) {
+    return fail(Errc::invalid, fmt::format("size_mib: the volume has {} MiB and cannot shrink", volume->size_mib));
+  }
+  if (verb.size_mib > Limits::volume_mib) return fail(Errc::invalid, fmt::format("size_mib: at most {}", Limits::volume_mib));
+  const std::string& holder = vm.right.value.host;
+  const std::string peer = other_host(vm.layout.value, holder);
+  const std::uint64_t more = verb.size_mib - volume->size_mib;
+  for (const auto& h : {holder, peer}) {
+    if (auto r = check_host_alive(view, h); !r) return r.error();
+    const std::uint64_t free = view.host(h)->info.value.pool_free_mib;
+    if (free < more) return fail(Errc::exhausted, fmt::format("the pool of host {} has {} MiB free, {} more are needed", h, free, more));
+  }
+  if (!insync_everywhere(vm.right.value, vm.layout.value, peer)) {
+    return fail(Errc::conflict, "the volume is not in sync between the sites; wait for the resync to end");
+  }
+  Plan p = base(OpKind::volume_grow, vm);
+  p.operation.object = verb.volume;
+  p.operation.size_mib = verb.size_mib;
+  add(p.operation.steps, StepKind::grow_leg, holder);
+  add(p.operation.steps, StepKind::grow_leg, peer);
+  add(p.operation.steps, StepKind::resize_drbd, holder);
+  add(p.operation.steps, StepKind::resize_guest_disk, holder);
+  add(p.operation.steps, StepKind::record_size, holder);
+  return p;
+}
+
+Result<Plan> Planner::operator()(const VerifyVolume& verb) const {
+  auto found = vm_for(verb.vm);
+  if (!found) return found.error();
+  const VmView& vm = **found;
+  if (auto r = allowed(false, vm.spec.value.project); !r) return r.error();
+  const auto& volumes = vm.layout.value.volumes;
+  if (std::ranges::find(volumes, verb.volume, &VolumeLayout::name) == volumes.end()) {
+    return fail(Errc::not_found, "VM " + verb.vm + " has no volume '" + verb.volume + "'");
+  }
+  const std::string peer = other_host(vm.layout.value, vm.right.value.host);
+  for (const auto& h : {vm.right.value.host, peer}) {
+    if (auto r = check_host_alive(view, h); !r) return r.error();
+  }
+  if (!insync_everywhere(vm.right.value, vm.layout.value, peer)) {
+    return fail(Errc::conflict, "the volume is not in sync between the sites; there is nothing to compare yet");
+  }
+  Plan p = base(OpKind::volume_verify, vm);
+  p.operation.object = verb.volume;
+  add(p.operation.steps, StepKind::verify, vm.right.value.host);
+  return p;
+}
+
+Result<Plan> Planner::operator()(const ImportImage& verb) const {
+  if (auto r = allowed(false, {}); !r) return r.error();
+  if (auto r = check_name("name", verb.image.name); !r) return r.error();
+  Plan p;
+  p.object = "image/" + verb.image.name;
+  p.operation.kind = OpKind::image_import;
+  p.operation.object = verb.image.name;
+  p.operation.source_host = verb.image.host;
+  const auto existing = view.images.find(verb.image.name);
+  if (existing != view.images.end()) {
+    if (existing->second.value.sha256 == verb.image.sha256) {
+      p.unchanged = true;
+      return p;
+    }
+    return fail(Errc::conflict, "an image '" + verb.image.name + "' with other content exists; images do not change. "
+                                "Choose another name or remove it first");
+  }
+  p.image = verb.image;
+  return p;
+}
+
+Result<Plan> Planner::operator()(const RemoveImage& verb) const {
+  if (auto r = allowed(false, {}); !r) return r.error();
+  const auto it = view.images.find(verb.image);
+  if (it == view.images.end()) return fail(Errc::not_found, "there is no image '" + verb.image + "'");
+  for (const auto& [id, op] : view.operations) {
+    if (op.value.kind != OpKind::vm_create || finished(op.value.state)) continue;
+    return fail(Errc::conflict, "operation " + id + " creates a VM and may be reading images; wait for it");
+  }
+  if (auto r = check_host_alive(view, it->second.value.host); !r) return r.error();
+  Plan p;
+  p.object = "image/" + verb.image;
+  p.operation.kind = OpKind::image_remove;
+  p.operation.object = verb.image;
+  p.operation.source_host = it->second.value.host;
+  add(p.operation.steps, StepKind::remove_image, it->second.value.host);
+  return p;
+}
+
+}  // namespace
+
+Result<Plan> plan(const CellView& view, const Request& request, const std::string& self) {
+  if (auto r = check_reason(request.reason); !r) return r.error();
+  if (!view.synced) {
+    return fail(Errc::unavailable, "this host has not heard from etcd yet, or lost it; nothing was changed. Ask "
+                                   "another host or try again");
+  }
+  const auto unfinished = std::ranges::count_if(
+      view.operations, [](const auto& o) { return !finished(o.second.value.state); });
+  if (static_cast<std::size_t>(unfinished) >= kMaxUnfinishedOperations) {
+    return fail(Errc::exhausted, "too many operations are at work; try again when some have ended");
+  }
+  return std::visit(Planner{view, request, self}, request.verb);
+}
+
+}  // namespace bascule::core
