@@ -1,0 +1,103 @@
+#include "hostd/core/reconcile.hpp"
+
+#include <algorithm>
+
+#include "hostd/core/right.hpp"
+
+namespace bascule::core {
+namespace {
+
+bool listed(const Right& right, const std::string& volume, const Leg& leg) {
+  const auto it = right.insync.find(volume);
+  return it != right.insync.end() && std::ranges::find(it->second, leg) != it->second.end();
+}
+
+Remedy simple(Remedy::Kind kind, std::string sentence) {
+  Remedy r;
+  r.kind = kind;
+  r.sentence = std::move(sentence);
+  return r;
+}
+
+Remedy commit(const VmView& vm, Right next, std::string sentence) {
+  Remedy r = simple(Remedy::Kind::commit_right, std::move(sentence));
+  r.right = std::move(next);
+  r.revision = vm.right.revision;
+  return r;
+}
+
+/// R5: this host is not the holder and has attached its legs again: it leaves every in-sync list before it connects.
+Remedy rejoin(const VmView& vm, const std::string& self) {
+  Right next = vm.right.value;
+  for (const auto& volume : vm.layout.value.volumes) {
+    const Leg* leg = leg_of(volume, self);
+    if (leg == nullptr) continue;
+    auto without = remove_leg(next, volume.name, *leg);
+    // The last in-sync leg is never taken out; then it is also the one that may not be resynced over, so it waits.
+    if (!without) return simple(Remedy::Kind::none, without.error().what);
+    next = std::move(*without);
+  }
+  Remedy r = commit(vm, std::move(next), "legs attached again: leaving the in-sync lists before connecting");
+  r.clears_rejoin = true;
+  return r;
+}
+
+/// R4 and R3, one volume and leg at a time; only the holder.
+Remedy keep_lists(const VmView& vm, const LocalVm& local, const std::string& self) {
+  const Right& right = vm.right.value;
+  for (const auto& volume : vm.layout.value.volumes) {
+    const auto seen = local.volumes.find(volume.name);
+    if (seen == local.volumes.end()) continue;
+    const auto& s = seen->second;
+    const Leg* own = leg_of(volume, self);
+    const Leg* peer = leg_of(volume, other_host(vm.layout.value, self));
+    if (own == nullptr || peer == nullptr) continue;
+    const bool connected = local.connection == "Connected";
+    if (connected && s.peer_disk != "UpToDate" && s.peer_disk != "DUnknown" && listed(right, volume.name, *peer)) {
+      if (auto next = remove_leg(right, volume.name, *peer)) {
+        return commit(vm, *next, "leg on " + peer->host + " is " + s.peer_disk + ": taken out of the in-sync list");
+      }
+    }
+    if (s.disk != "UpToDate" && connected && s.peer_disk == "UpToDate" && listed(right, volume.name, *own)) {
+      if (auto next = remove_leg(right, volume.name, *own)) {
+        return commit(vm, *next, "own leg is " + s.disk + ": taken out of the in-sync list");
+      }
+    }
+    const bool both = connected && s.replication == "Established" && s.disk == "UpToDate" &&
+                      s.peer_disk == "UpToDate" && s.out_of_sync_kib == 0;
+    if (both && (!listed(right, volume.name, *peer) || !listed(right, volume.name, *own))) {
+      Remedy r = simple(Remedy::Kind::add_back, "volume " + volume.name + " is in sync on both sites again");
+      r.volume = volume.name;
+      r.revision = vm.right.revision;
+      return r;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self) {
+  if (vm.operation.revision != 0 || vm.layout.revision == 0 || vm.right.revision == 0) return {};
+  if (other_host(vm.layout.value, self).empty()) return {};
+  const bool holder = vm.right.value.host == self;
+  const bool here = local.domain == DomainState::running || local.domain == DomainState::paused ||
+                    local.domain == DomainState::shutting_down;
+  if (!holder && here) {
+    return simple(Remedy::Kind::destroy_domain,
+                  "a copy runs here, but the run-right is " + vm.right.value.host + "'s: stopping it");
+  }
+  if (!local.up) return simple(Remedy::Kind::bring_up, "legs are down: attaching them");
+  if (local.two_primaries) return simple(Remedy::Kind::close_window, "no migration is at work: closing the window");
+  if (local.role == "Primary" && local.domain == DomainState::absent) {
+    return simple(Remedy::Kind::demote, "no guest runs here: demoting");
+  }
+  if (local.connection == "StandAlone") {
+    if (!holder && local.rejoin_pending) return rejoin(vm, self);
+    return simple(Remedy::Kind::connect, "connecting to the other site");
+  }
+  if (holder) return keep_lists(vm, local, self);
+  return {};
+}
+
+}  // namespace bascule::core
