@@ -1,0 +1,31 @@
+// The keys of a cell in etcd. Every part that comes from outside has passed core::valid_name, so no part holds a slash.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+
+namespace bascule::runtime::keys {
+
+inline std::string root(const std::string& cell) { return "/bascule/" + cell + "/"; }
+inline std::string host_info(const std::string& r, const std::string& h) { return r + "hosts/" + h + "/info"; }
+inline std::string host_lease(const std::string& r, const std::string& h) { return r + "hosts/" + h + "/lease"; }
+inline std::string vm_prefix(const std::string& r, const std::string& v) { return r + "vms/" + v + "/"; }
+inline std::string vm_spec(const std::string& r, const std::string& v) { return vm_prefix(r, v) + "spec"; }
+inline std::string vm_layout(const std::string& r, const std::string& v) { return vm_prefix(r, v) + "layout"; }
+inline std::string vm_right(const std::string& r, const std::string& v) { return vm_prefix(r, v) + "right"; }
+inline std::string vm_op(const std::string& r, const std::string& v) { return vm_prefix(r, v) + "op"; }
+inline std::string vm_status(const std::string& r, const std::string& v, const std::string& h) {
+  return vm_prefix(r, v) + "status/" + h;
+}
+inline std::string image(const std::string& r, const std::string& i) { return r + "images/" + i; }
+inline std::string op(const std::string& r, const std::string& id) { return r + "ops/" + id; }
+inline std::string progress(const std::string& r, const std::string& id) { return r + "progress/" + id; }
+inline std::string audit_head(const std::string& r) { return r + "audit-head"; }
+inline std::string audit_prefix(const std::string& r) { return r + "audit/"; }
+/// Twelve digits keep etcd's byte order equal to the sequence.
+inline std::string audit(const std::string& r, std::int64_t n) { return audit_prefix(r) + fmt::format("{:012}", n); }
+inline std::string idempotency(const std::string& r, const std::string& digest) { return r + "idem/" + digest; }
+inline std::string probe(const std::string& r, const std::string& h) { return r + "probe/" + h; }
+
+}  // namespace bascule::runtime::keys

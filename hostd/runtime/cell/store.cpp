@@ -1,0 +1,247 @@
+#include "hostd/runtime/cell/store.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <string_view>
+
+#include "hostd/codec/codec.hpp"
+#include "hostd/runtime/cell/keys.hpp"
+
+namespace bascule::runtime {
+namespace asio = boost::asio;
+using core::Revision;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+constexpr std::chrono::seconds kListDeadline{10};
+constexpr std::chrono::seconds kRelistPause{1};
+
+/// Takes `prefix` off the front; false when it is not there.
+bool eat(std::string_view& text, std::string_view prefix) {
+  if (!text.starts_with(prefix)) return false;
+  text.remove_prefix(prefix.size());
+  return true;
+}
+
+template <class T>
+bool set(core::Versioned<T>& slot, const core::kv::Event& event) {
+  if (event.kind == core::kv::Event::Kind::del) {
+    slot = {};
+    return true;
+  }
+  auto value = codec::decode<T>(event.kv.value);
+  if (!value) {
+    spdlog::error("record {} cannot be read ({}); the last good one stays in use", event.kv.key, value.error().what);
+    return false;
+  }
+  slot = {std::move(*value), event.kv.create_revision, event.kv.mod_revision};
+  return true;
+}
+
+}  // namespace
+
+CellStore::CellStore(asio::any_io_executor executor, KvStore& kv, const std::string& cell, std::string self,
+                     std::string instance)
+    : kv_(kv), root_(keys::root(cell)), self_(std::move(self)), instance_(std::move(instance)), changed_(executor) {}
+
+core::Writer CellStore::writer() { return {self_, instance_, ++number_}; }
+
+void CellStore::note(Revision revision, std::string type, std::string object, std::string project) {
+  events_.push_back({revision, std::move(type), std::move(object), std::move(project)});
+  while (events_.size() > kEventsKept) {
+    events_from_ = events_.front().revision;
+    events_.pop_front();
+  }
+}
+
+void CellStore::apply_host(std::string_view rest, const core::kv::Event& event) {
+  const auto slash = rest.find('/');
+  if (slash == std::string_view::npos) return;
+  const std::string id(rest.substr(0, slash));
+  const auto field = rest.substr(slash + 1);
+  auto& host = view_.hosts[id];
+  if (field == "info") {
+    set(host.info, event);
+    note(event.kv.mod_revision, "host.changed", id, {});
+    if (host.info.revision == 0) view_.hosts.erase(id);
+  } else if (field == "lease") {
+    set(host.lease, event);
+    lease_seen_[id] = Clock::now();
+    if (host.silent) {
+      host.silent = false;
+      note(event.kv.mod_revision, "host.changed", id, {});
+    }
+  }
+}
+
+void CellStore::apply_vm(std::string_view rest, const core::kv::Event& event) {
+  const auto slash = rest.find('/');
+  if (slash == std::string_view::npos) return;
+  const std::string name(rest.substr(0, slash));
+  auto field = rest.substr(slash + 1);
+  auto& vm = view_.vms[name];
+  const std::string project = vm.spec.value.project;
+  if (field == "spec") {
+    set(vm.spec, event);
+  } else if (field == "layout") {
+    set(vm.layout, event);
+  } else if (field == "right") {
+    set(vm.right, event);
+  } else if (field == "op") {
+    vm.operation = event.kind == core::kv::Event::Kind::del
+                       ? core::Versioned<std::string>{}
+                       : core::Versioned<std::string>{event.kv.value, event.kv.create_revision, event.kv.mod_revision};
+  } else if (eat(field, "status/")) {
+    core::Versioned<core::VmStatus> status;
+    if (set(status, event)) {
+      if (status.revision == 0) vm.status.erase(std::string(field));
+      else vm.status[std::string(field)] = std::move(status.value);
+    }
+  }
+  const bool gone = vm.spec.revision == 0 && vm.layout.revision == 0 && vm.right.revision == 0 &&
+                    vm.operation.revision == 0 && vm.status.empty();
+  note(event.kv.mod_revision, vm.spec.revision == 0 ? "vm.removed" : "vm.changed", name,
+       project.empty() ? vm.spec.value.project : project);
+  if (gone) view_.vms.erase(name);
+}
+
+void CellStore::apply(const core::kv::Event& event) {
+  std::string_view key = event.kv.key;
+  const Revision revision = event.kv.mod_revision;
+  if (!eat(key, root_)) return;
+  if (eat(key, "vms/")) return apply_vm(key, event);
+  if (eat(key, "hosts/")) return apply_host(key, event);
+  const bool deleted = event.kind == core::kv::Event::Kind::del;
+  if (eat(key, "ops/")) {
+    const std::string id(key);
+    auto& op = view_.operations[id];
+    set(op, event);
+    note(revision, "operation.changed", id, op.value.project);
+    if (deleted) view_.operations.erase(id);
+  } else if (eat(key, "progress/")) {
+    const std::string id(key);
+    core::Versioned<core::Progress> progress;
+    if (!set(progress, event)) return;
+    if (deleted) view_.progress.erase(id);
+    else view_.progress[id] = std::move(progress.value);
+    const auto op = view_.operations.find(id);
+    note(revision, "operation.progress", id, op == view_.operations.end() ? "" : op->second.value.project);
+  } else if (eat(key, "images/")) {
+    const std::string name(key);
+    auto& image = view_.images[name];
+    set(image, event);
+    note(revision, "image.changed", name, {});
+    if (deleted) view_.images.erase(name);
+  } else if (key == "audit-head") {
+    set(view_.audit, event);
+    note(revision, "audit.appended", std::to_string(view_.audit.value.sequence), {});
+  }
+}
+
+asio::awaitable<core::Result<Revision>> CellStore::list() {
+  auto listing = co_await range_all(kv_, root_, Clock::now() + kListDeadline);
+  if (!listing) co_return listing.error();
+  const auto hosts = std::move(view_.hosts);
+  view_ = {};
+  for (const auto& kv : listing->kvs) apply({core::kv::Event::Kind::put, kv});
+  for (auto& [id, host] : view_.hosts) {
+    // A listing is no sign of life: what was silent stays so until its lease changes.
+    const auto before = hosts.find(id);
+    if (before != hosts.end()) host.silent = before->second.silent;
+    lease_seen_.try_emplace(id, Clock::now());
+  }
+  events_.clear();
+  events_from_ = listing->revision;
+  view_.revision = listing->revision;
+  view_.synced = true;
+  changed_.notify();
+  co_return listing->revision;
+}
+
+asio::awaitable<void> CellStore::follow(Revision from) {
+  const auto watch = kv_.watch(root_, from);
+  while (true) {
+    auto item = co_await watch->next();
+    switch (item.kind) {
+      case WatchItem::Kind::events:
+        for (const auto& event : item.events) apply(event);
+        view_.revision = std::max(view_.revision, item.revision);
+        break;
+      case WatchItem::Kind::connected: view_.synced = true; break;
+      case WatchItem::Kind::disconnected:
+        spdlog::warn("the watch on etcd is cut; changes are refused until it is back");
+        view_.synced = false;
+        break;
+      case WatchItem::Kind::relist:
+      case WatchItem::Kind::broken:
+        spdlog::warn("the watch on etcd ended ({}); listing again", item.detail);
+        view_.synced = false;
+        changed_.notify();
+        co_return;
+    }
+    changed_.notify();
+  }
+}
+
+asio::awaitable<void> CellStore::run() {
+  asio::steady_timer pause(co_await asio::this_coro::executor);
+  while (true) {
+    auto revision = co_await list();
+    if (revision) {
+      co_await follow(*revision + 1);
+    } else {
+      spdlog::warn("cannot list the cell: {}", revision.error().what);
+    }
+    pause.expires_after(kRelistPause);
+    co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
+}
+
+void CellStore::mark_silent() {
+  const auto now = Clock::now();
+  // After a gap of our own nothing can be said of others: their timers begin anew.
+  if (now - own_renewal_ > kSilentAfter) {
+    for (auto& [id, seen] : lease_seen_) seen = now;
+  }
+  bool any = false;
+  for (auto& [id, host] : view_.hosts) {
+    const auto seen = lease_seen_.find(id);
+    const bool silent = seen != lease_seen_.end() && now - seen->second > kSilentAfter;
+    if (silent && !host.silent) {
+      host.silent = true;
+      any = true;
+      note(view_.revision, "host.changed", id, {});
+    }
+  }
+  if (any) changed_.notify();
+}
+
+asio::awaitable<void> CellStore::renew() {
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  while (true) {
+    core::HostLease lease{instance_, ++number_};
+    std::string value = codec::encode(lease);
+    auto done = co_await put(keys::host_lease(root_, self_), std::move(value));
+    if (done) {
+      mark_silent();
+      own_renewal_ = Clock::now();
+    } else {
+      spdlog::warn("lease not renewed: {}", done.error().what);
+    }
+    timer.expires_after(kRenew);
+    co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
+}
+
+asio::awaitable<core::Result<>> CellStore::caught_up(Revision revision, Deadline deadline) {
+  while (view_.revision < revision) {
+    if (Clock::now() >= deadline) {
+      co_return core::fail(core::Errc::unavailable, "the watch on etcd lags behind; nothing is lost, try again");
+    }
+    co_await changed_.wait(changed_.count(), deadline);
+  }
+  co_return core::Result<>{};
+}
+
+}  // namespace bascule::runtime

@@ -1,0 +1,128 @@
+// The cell as this host knows it: a CellView kept by listing once and watching, and the few transactions that change it.
+// Thread rule: everything on the io thread.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hostd/core/engine.hpp"
+#include "hostd/core/plan.hpp"
+#include "hostd/core/view.hpp"
+#include "hostd/runtime/etcd/kv_store.hpp"
+#include "hostd/runtime/etcd/recipes.hpp"
+#include "hostd/runtime/signal.hpp"
+
+namespace bascule::runtime {
+
+/// One change as clients follow it; see api::Event.
+struct CellChange {
+  core::Revision revision{};
+  std::string type, object, project;
+};
+
+/// How long a host may show no renewal before it is called silent. Information only: no takeover rests on it.
+inline constexpr std::chrono::seconds kSilentAfter{5};
+inline constexpr std::chrono::seconds kRenew{1};            ///< DESIGN section 4, `renew`
+inline constexpr std::chrono::seconds kCommitDeadline{20};  ///< for one change with all its retries
+inline constexpr int kCommitTries = 16;                     ///< lost compares before giving up: two hosts write the audit head
+inline constexpr std::size_t kEventsKept = 8192;
+
+class CellStore {
+ public:
+  CellStore(boost::asio::any_io_executor executor, KvStore& kv, const std::string& cell, std::string self,
+            std::string instance);
+
+  /// Lists and watches for ever; run it once, detached.
+  boost::asio::awaitable<void> run();
+  /// Renews this host's lease and marks silent hosts, for ever.
+  boost::asio::awaitable<void> renew();
+
+  const core::CellView& view() const { return view_; }
+  Signal& changed() { return changed_; }
+  const std::deque<CellChange>& events() const { return events_; }
+  core::Revision events_from() const { return events_from_; }  ///< changes up to it are no longer kept
+  const std::string& self() const { return self_; }
+
+  /// Waits until the view includes this revision. Error unavailable after the deadline.
+  boost::asio::awaitable<core::Result<>> caught_up(core::Revision revision, Deadline deadline);
+
+  /// The answer kept under an idempotency key.
+  struct Remembered {
+    std::string request_digest;
+    std::string operation;
+    core::Revision revision{};
+  };
+  struct Accepted {
+    std::string operation;  ///< empty: unchanged
+    bool replayed{};
+    core::Revision revision{};
+    core::Plan plan;
+  };
+  /// Plans the request on the newest view and commits it. Idempotency keys are per caller.
+  boost::asio::awaitable<core::Result<Accepted>> submit(core::Request request, core::WallMs now);
+
+  /// Applies the end of a step to the newest record and commits it, with the right change if there is one.
+  boost::asio::awaitable<core::Result<>> end_step(std::string op, core::Work work, core::Outcome outcome,
+                                                  core::WallMs now);
+  boost::asio::awaitable<core::Result<>> cancel(std::string op, core::Who who, std::string reason, core::WallMs now);
+
+  /// Commits a run-right comparing `revision` (0 = absent). `why` goes to the audit chain.
+  boost::asio::awaitable<core::Result<core::Revision>> commit_right(std::string vm, core::Right right,
+                                                                    core::Revision revision, std::string why,
+                                                                    core::WallMs now);
+  /// Layout and spec after a volume grew.
+  boost::asio::awaitable<core::Result<>> commit_size(std::string vm, std::string volume, std::uint64_t size_mib);
+
+  // Information; a lost write is repeated by the next change.
+  boost::asio::awaitable<core::Result<>> put_status(std::string vm, core::VmStatus status);
+  boost::asio::awaitable<core::Result<>> put_info(core::HostInfo info);
+  boost::asio::awaitable<core::Result<>> put_progress(std::string op, core::Progress progress);
+
+  boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(std::int64_t from, std::size_t limit);
+
+ private:
+  struct Draft {
+    core::kv::Txn txn;
+    std::string key;    ///< the guarded key
+    std::string value;  ///< what it holds afterwards; recognises our own write
+  };
+  /// Builds a draft from the newest view, commits it, and builds it anew when a compare was lost.
+  boost::asio::awaitable<core::Result<core::Revision>> commit(std::function<core::Result<Draft>()> build);
+  boost::asio::awaitable<core::Result<>> put(std::string key, std::string value);
+
+  core::Writer writer();
+  void add_audit(core::kv::Txn& txn, std::vector<core::AuditRecord> records, core::WallMs now) const;
+  core::Result<Draft> draft_submit(const core::Plan& plan, const core::Request& request, const std::string& id,
+                                   const std::string& digest, core::WallMs now);
+  core::Result<Draft> draft_op(const core::Operation& next, core::Revision revision, const core::Outcome* outcome,
+                               core::WallMs now);
+  boost::asio::awaitable<core::Result<std::optional<Remembered>>> remembered(std::string digest_key);
+  boost::asio::awaitable<core::Result<core::Revision>> list();
+  boost::asio::awaitable<void> follow(core::Revision from);
+  void apply(const core::kv::Event& event);
+  void apply_vm(std::string_view rest, const core::kv::Event& event);
+  void apply_host(std::string_view rest, const core::kv::Event& event);
+  void note(core::Revision revision, std::string type, std::string object, std::string project);
+  void mark_silent();
+
+  KvStore& kv_;
+  std::string root_;
+  std::string self_;
+  std::string instance_;
+  std::uint64_t number_{0};
+  core::CellView view_;
+  Signal changed_;
+  std::deque<CellChange> events_;
+  core::Revision events_from_{0};
+  std::map<std::string, std::chrono::steady_clock::time_point> lease_seen_;
+  std::chrono::steady_clock::time_point own_renewal_{};
+};
+
+}  // namespace bascule::runtime
