@@ -42,7 +42,7 @@ template <class A> void describe(A& a, core::Operation& v) {
   a("id", v.id); a("kind", v.kind); a("vm", v.vm); a("project", v.project); a("object", v.object); a("author", v.author);
   a("reason", v.reason); a("created_ms", v.created_ms); a("finished_ms", v.finished_ms); a("state", v.state);
   a("cancel_requested", v.cancel_requested); a("steps", v.steps); a("error", v.error); a("todo", v.todo);
-  a("source_host", v.source_host); a("target_host", v.target_host); a("size_mib", v.size_mib); a("spec", v.spec);
+  a("source_host", v.source_host); a("target_host", v.target_host); a("size_mib", v.size_mib); a("spec", v.spec); a("restore", v.restore);
   a("result", v.result); a("writer", v.writer);
 }
 template <class A> void describe(A& a, core::Progress& v) {

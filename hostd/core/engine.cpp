@@ -132,7 +132,10 @@ Finish finish_effects(const Operation& op) {
     f.delete_vm = op.kind == OpKind::vm_remove;
     if (op.kind == OpKind::image_remove) f.delete_image = op.object;
   }
-  if (op.state == OpState::undone) f.delete_vm = op.kind == OpKind::vm_create;
+  if (op.state == OpState::undone) {
+    f.delete_vm = op.kind == OpKind::vm_create;
+    f.put_spec = op.restore;
+  }
   return f;
 }
 

@@ -22,8 +22,11 @@ Result<> check_range(const Range& range) {
     return fail(Errc::invalid, "The range at " + range.key + " has a limit or revision outside its bounds; " +
                                    "nothing was sent.");
   }
-  if (range.end.size() > kMaxKeyBytes) return check_key(range.end);
-  return check_key(range.key);
+  if (range.key.empty()) return check_key(range.key);
+  // One byte more than a key: the place just after the longest key, where the next page begins.
+  if (range.key.size() <= kMaxKeyBytes + 1 && range.end.size() <= kMaxKeyBytes + 1) return {};
+  return fail(Errc::invalid, "The range at " + range.key.substr(0, kMaxKeyBytes) +
+                                 " has a bound over the limit of a key; nothing was sent.");
 }
 
 Result<> check_op(const Op& op, std::size_t& bytes) {

@@ -213,6 +213,7 @@ struct Operation {
   std::string source_host, target_host;
   std::uint64_t size_mib{};
   std::optional<VmSpec> spec;  ///< the definition to write in the transaction that ends it as done
+  std::optional<VmSpec> restore;  ///< the definition to write back if it ends undone
   std::map<std::string, std::string> result;  ///< downtime_ms, total_ms, sha256 ...
   Writer writer;
   bool operator==(const Operation&) const = default;

@@ -193,6 +193,7 @@ Result<Plan> Planner::update(const VmView& vm, VmSpec spec) const {
       add(op.steps, StepKind::demote, vm.right.value.host);
     }
   }
+  op.restore = now;
   // A wish to stop is written at once, so that it defeats a takeover; a wish to run only when the VM runs.
   if (spec.power == Power::on && now.power == Power::off) {
     op.spec = spec;
@@ -254,6 +255,7 @@ Result<Plan> Planner::stop(const std::string& name, OpKind kind, StepKind step) 
   add(p.operation.steps, StepKind::demote, host);
   p.spec = vm.spec.value;
   p.spec->power = Power::off;
+  p.operation.restore = vm.spec.value;
   return p;
 }
 Result<Plan> Planner::operator()(const ShutdownVm& verb) const {
@@ -332,6 +334,7 @@ Result<Plan> Planner::operator()(const RemoveVm& verb) const {
   if (vm.spec.value.power == Power::on) {
     p.spec = vm.spec.value;
     p.spec->power = Power::off;
+    p.operation.restore = vm.spec.value;
   }
   const std::string& holder = vm.right.revision != 0 ? vm.right.value.host : a;
   add(p.operation.steps, StepKind::drop_right, holder);

@@ -81,6 +81,7 @@ void CellStore::apply_vm(std::string_view rest, const core::kv::Event& event) {
   const std::string name(rest.substr(0, slash));
   auto field = rest.substr(slash + 1);
   auto& vm = view_.vms[name];
+  changed_vms_.insert(name);
   const std::string project = vm.spec.value.project;
   if (field == "spec") {
     set(vm.spec, event);
@@ -118,6 +119,8 @@ void CellStore::apply(const core::kv::Event& event) {
     auto& op = view_.operations[id];
     set(op, event);
     note(revision, "operation.changed", id, op.value.project);
+    if (deleted || core::finished(op.value.state)) active_.erase(id);
+    else active_.insert(id);
     if (deleted) view_.operations.erase(id);
   } else if (eat(key, "progress/")) {
     const std::string id(key);
@@ -144,6 +147,7 @@ asio::awaitable<core::Result<Revision>> CellStore::list() {
   if (!listing) co_return listing.error();
   const auto hosts = std::move(view_.hosts);
   view_ = {};
+  active_.clear();
   for (const auto& kv : listing->kvs) apply({core::kv::Event::Kind::put, kv});
   for (auto& [id, host] : view_.hosts) {
     // A listing is no sign of life: what was silent stays so until its lease changes.

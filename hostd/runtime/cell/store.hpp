@@ -9,7 +9,9 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "hostd/core/engine.hpp"
@@ -49,6 +51,10 @@ class CellStore {
   const std::deque<CellChange>& events() const { return events_; }
   core::Revision events_from() const { return events_from_; }  ///< changes up to it are no longer kept
   const std::string& self() const { return self_; }
+  /// Unfinished operations, and VMs whose records changed since the last call: what the worker looks at, so that a
+  /// wake-up costs what changed, not what exists.
+  const std::set<std::string>& active_operations() const { return active_; }
+  std::set<std::string> take_changed_vms() { return std::exchange(changed_vms_, {}); }
 
   /// Waits until the view includes this revision. Error unavailable after the deadline.
   boost::asio::awaitable<core::Result<>> caught_up(core::Revision revision, Deadline deadline);
@@ -119,6 +125,7 @@ class CellStore {
   std::uint64_t number_{0};
   core::CellView view_;
   Signal changed_;
+  std::set<std::string> active_, changed_vms_;
   std::deque<CellChange> events_;
   core::Revision events_from_{0};
   std::map<std::string, std::chrono::steady_clock::time_point> lease_seen_;

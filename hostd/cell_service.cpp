@@ -1,0 +1,107 @@
+#include "hostd/cell_service.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "hostd/core/names.hpp"
+
+namespace bascule {
+namespace asio = boost::asio;
+using core::Errc;
+using core::fail;
+using core::Result;
+
+core::WallMs wall_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+CellService::CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health)
+    : store_(store), images_(images), health_(std::move(health)) {}
+
+asio::awaitable<Result<api::Submitted>> CellService::submit(core::Request request) {
+  const bool dry_run = request.dry_run;
+  auto accepted = co_await store_.submit(std::move(request), wall_ms());
+  if (!accepted) co_return accepted.error();
+  api::Submitted out;
+  out.operation = accepted->operation;
+  out.replayed = accepted->replayed;
+  out.revision = accepted->revision;
+  out.unchanged = accepted->operation.empty() && accepted->plan.unchanged;
+  if (dry_run) out.plan = accepted->plan.operation.steps;
+  co_return out;
+}
+
+asio::awaitable<Result<>> CellService::cancel(core::Caller caller, std::string operation, std::string reason) {
+  if (auto ok = core::check_reason(reason); !ok) co_return ok;
+  const auto& operations = store_.view().operations;
+  const auto it = operations.find(operation);
+  const bool client = caller.role == core::Role::client;
+  if (it == operations.end() || (client && it->second.value.project != caller.project)) {
+    co_return fail(Errc::not_found, "there is no operation '" + operation + "'");
+  }
+  if (caller.role != core::Role::operator_ && !(client && it->second.value.author.name == caller.name)) {
+    co_return fail(Errc::forbidden, "only an operator, or the client who asked for it, cancels an operation");
+  }
+  core::Who who{caller.name, client ? "client" : "operator", caller.project};
+  co_return co_await store_.cancel(std::move(operation), std::move(who), std::move(reason), wall_ms());
+}
+
+asio::awaitable<Result<std::vector<core::AuditRecord>>> CellService::audit(std::int64_t from, std::size_t limit) {
+  co_return co_await store_.audit(from, limit);
+}
+
+Result<std::vector<api::Event>> CellService::events_after(core::Revision after, std::size_t limit) {
+  if (after < store_.events_from()) return fail(Errc::stale, "events that old are not kept; list again");
+  const auto& events = store_.events();
+  auto it = std::ranges::upper_bound(events, after, {}, &runtime::CellChange::revision);
+  std::vector<api::Event> out;
+  // Changes of one transaction share a revision: a page never ends inside one, or a resume would skip the rest.
+  for (; it != events.end() && (out.size() < limit || out.back().revision == it->revision); ++it) {
+    out.push_back({it->revision, it->type, it->object, it->project});
+  }
+  return out;
+}
+
+asio::awaitable<Result<>> CellService::wait_event(core::Revision after, std::int64_t timeout_ms) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  while (store_.events().empty() || store_.events().back().revision <= after) {
+    if (std::chrono::steady_clock::now() >= deadline) co_return fail(Errc::timeout, "no event in that time");
+    co_await store_.changed().wait(store_.changed().count(), deadline);
+  }
+  co_return Result<>{};
+}
+
+Result<std::string> CellService::image_upload_path(const std::string& name, std::uint64_t bytes) {
+  if (auto ok = core::check_name("name", name); !ok) return ok.error();
+  return images_.upload_path(name, bytes);
+}
+
+asio::awaitable<Result<api::Submitted>> CellService::import_image(core::Caller caller, std::string name,
+                                                                  std::string temporary, std::string reason,
+                                                                  std::string idempotency_key) {
+  core::Result<api::Submitted> result = fail(Errc::internal, "not imported");
+  auto prepared = co_await images_.prepare(temporary, name);
+  if (!prepared) {
+    images_.discard(temporary);
+    co_return prepared.error();
+  }
+  core::Request request;
+  request.verb = core::ImportImage{{name, prepared->size_bytes, prepared->sha256, store_.self()}};
+  request.caller = std::move(caller);
+  request.reason = std::move(reason);
+  request.idempotency_key = std::move(idempotency_key);
+  // The file must stand before the record names it; a crash in between leaves a file nobody names, removed at start.
+  const bool known = store_.view().images.contains(name);
+  if (!known) {
+    if (auto kept = images_.keep(*prepared); !kept) {
+      images_.discard(prepared->path);
+      co_return kept.error();
+    }
+  }
+  result = co_await submit(std::move(request));
+  if (known) images_.discard(prepared->path);
+  co_return result;
+}
+
+}  // namespace bascule

@@ -1,0 +1,41 @@
+// The cell as the REST server sees it: CellStore plus this host's images and health.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "api/cell_port.hpp"
+#include "hostd/images.hpp"
+#include "hostd/runtime/cell/store.hpp"
+
+namespace bascule {
+
+/// Wall-clock time for records that people read.
+core::WallMs wall_ms();
+
+class CellService final : public api::CellPort {
+ public:
+  using HealthProbe = std::function<Health()>;
+  CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health);
+
+  const core::CellView& view() const override { return store_.view(); }
+  boost::asio::awaitable<core::Result<api::Submitted>> submit(core::Request request) override;
+  boost::asio::awaitable<core::Result<>> cancel(core::Caller caller, std::string operation, std::string reason) override;
+  boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(std::int64_t from, std::size_t limit) override;
+  core::Result<std::vector<api::Event>> events_after(core::Revision after, std::size_t limit) override;
+  boost::asio::awaitable<core::Result<>> wait_event(core::Revision after, std::int64_t timeout_ms) override;
+  core::Result<std::string> image_upload_path(const std::string& name, std::uint64_t bytes) override;
+  boost::asio::awaitable<core::Result<api::Submitted>> import_image(core::Caller caller, std::string name,
+                                                                    std::string temporary, std::string reason,
+                                                                    std::string idempotency_key) override;
+  Health health() const override { return health_(); }
+  std::string host_id() const override { return store_.self(); }
+
+ private:
+  runtime::CellStore& store_;
+  ImageStore& images_;
+  HealthProbe health_;
+};
+
+}  // namespace bascule

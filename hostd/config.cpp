@@ -1,0 +1,201 @@
+#include "hostd/config.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#define TOML_EXCEPTIONS 0
+#include <boost/asio/ip/address.hpp>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <toml++/toml.h>
+
+#include "hostd/core/names.hpp"
+
+namespace bascule {
+namespace {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+constexpr std::size_t kMaxConfigBytes = 64 * 1024;
+
+/// Reads keys out of one table, remembers the first fault, and finds keys nobody asked for.
+class Table {
+ public:
+  Table(const toml::table* table, std::string name, std::string& fault) : table_(table), name_(std::move(name)), fault_(fault) {}
+
+  void text(const char* key, std::string& out, bool needed = false) {
+    const auto* node = find(key, needed);
+    if (node == nullptr) return;
+    if (const auto* value = node->as_string(); value != nullptr && value->get().size() < 4096) out = value->get();
+    else wrong(*node, key, "a string");
+  }
+  template <class T>
+  void number(const char* key, T& out, std::int64_t low, std::int64_t high) {
+    const auto* node = find(key, false);
+    if (node == nullptr) return;
+    const auto* value = node->as_integer();
+    if (value == nullptr || value->get() < low || value->get() > high) {
+      return wrong(*node, key, fmt::format("a whole number from {} to {}", low, high));
+    }
+    out = static_cast<T>(value->get());
+  }
+  void list(const char* key, std::vector<std::string>& out, std::size_t most) {
+    const auto* node = find(key, true);
+    if (node == nullptr) return;
+    const auto* array = node->as_array();
+    if (array == nullptr || array->empty() || array->size() > most) {
+      return wrong(*node, key, fmt::format("a list of 1 to {} strings", most));
+    }
+    for (const auto& item : *array) {
+      if (const auto* value = item.as_string()) out.push_back(value->get());
+      else return wrong(item, key, "a list of strings");
+    }
+  }
+  void words(std::map<std::string, std::string>& out) {
+    if (table_ == nullptr) return;
+    for (const auto& [key, node] : *table_) {
+      const auto* value = node.as_string();
+      if (value == nullptr || !core::valid_name(key.str())) return wrong(node, std::string(key.str()).c_str(), "name = \"bridge\"");
+      out[std::string(key.str())] = value->get();
+      asked_.emplace_back(key.str());
+    }
+  }
+  Table table(const char* key) {
+    asked_.emplace_back(key);
+    const toml::node* node = table_ == nullptr ? nullptr : table_->get(key);
+    if (node != nullptr && !node->is_table()) wrong(*node, key, "a table");
+    return {node == nullptr ? nullptr : node->as_table(), key, fault_};
+  }
+  void tls(TlsFiles& out) {
+    text("ca", out.ca, true);
+    text("cert", out.cert, true);
+    text("key", out.key, true);
+  }
+  void no_more() {
+    if (table_ == nullptr) return;
+    for (const auto& [key, node] : *table_) {
+      if (std::ranges::find(asked_, key.str()) == asked_.end()) wrong(node, std::string(key.str()).c_str(), "a known key");
+    }
+  }
+
+ private:
+  const toml::node* find(const char* key, bool needed) {
+    asked_.emplace_back(key);
+    const toml::node* node = table_ == nullptr ? nullptr : table_->get(key);
+    if (node == nullptr && needed && fault_.empty()) fault_ = fmt::format("{}{} is missing", where(), key);
+    return node;
+  }
+  std::string where() const { return name_.empty() ? "" : "[" + name_ + "] "; }
+  void wrong(const toml::node& node, const char* key, const std::string& wanted) {
+    if (!fault_.empty()) return;
+    fault_ = fmt::format("line {}: {}{} is not {}", node.source().begin.line, where(), key, wanted);
+  }
+
+  const toml::table* table_;
+  std::string name_;
+  std::string& fault_;
+  std::vector<std::string> asked_;
+};
+
+void check_address(const std::string& address, const char* key, std::string& fault) {
+  boost::system::error_code ec;
+  boost::asio::ip::make_address(address, ec);
+  if (ec && fault.empty()) fault = fmt::format("{} '{}' is not an IP address", key, address);
+}
+
+void read(Table& top, Config& c, std::string& fault) {
+  std::string site;
+  top.text("cell", c.cell, true);
+  top.text("host", c.host, true);
+  top.text("site", site, true);
+  auto api = top.table("api");
+  api.text("listen", c.api.listen, true);
+  api.tls(c.api.tls);
+  api.no_more();
+  auto etcd = top.table("etcd");
+  etcd.list("endpoints", c.etcd.endpoints, 7);
+  etcd.tls(c.etcd.tls);
+  etcd.no_more();
+  auto replication = top.table("replication");
+  replication.text("address", c.replication.address, true);
+  replication.number("first_port", c.replication.first_port, 1024, 65535);
+  replication.number("last_port", c.replication.last_port, 1024, 65535);
+  replication.text("fence_peer", c.replication.fence_peer);
+  replication.no_more();
+  auto migration = top.table("migration");
+  migration.text("address", c.migration_address, true);
+  migration.no_more();
+  auto libvirt = top.table("libvirt");
+  libvirt.text("uri", c.libvirt_uri);
+  libvirt.no_more();
+  top.table("networks").words(c.networks);
+  auto pool = top.table("pool");
+  pool.text("kind", c.pool.kind, true);
+  pool.text("path", c.pool.path);
+  pool.text("group", c.pool.group);
+  pool.text("thin_pool", c.pool.thin_pool);
+  pool.no_more();
+  auto images = top.table("images");
+  images.text("path", c.images.path);
+  images.number("limit_mib", c.images.limit_mib, 1, 16777216);
+  images.no_more();
+  auto state = top.table("state");
+  state.text("path", c.state_path);
+  state.no_more();
+  auto capacity = top.table("capacity");
+  capacity.number("cpus", c.cpus, 0, 4096);
+  capacity.number("memory_mib", c.memory_mib, 0, 16777216);
+  capacity.no_more();
+  top.no_more();
+  if (!fault.empty()) return;
+  if (const auto parsed = core::parse_site(site)) c.site = *parsed;
+  else fault = "site is not \"A\" or \"B\"";
+}
+
+void check(const Config& c, std::string& fault) {
+  for (const auto* name : {&c.cell, &c.host}) {
+    if (!core::valid_name(*name) && fault.empty()) fault = "cell and host: lower-case letters, digits and inner hyphens";
+  }
+  check_address(c.replication.address, "[replication] address", fault);
+  check_address(c.migration_address, "[migration] address", fault);
+  if (c.replication.first_port > c.replication.last_port && fault.empty()) fault = "[replication] first_port is above last_port";
+  const bool lvm = c.pool.kind == "lvm" || c.pool.kind == "lvm-thin";
+  if (c.pool.kind != "loop" && !lvm && fault.empty()) fault = "[pool] kind is not loop, lvm or lvm-thin";
+  if (lvm && c.pool.group.empty() && fault.empty()) fault = "[pool] group is missing";
+  if (c.pool.kind == "lvm-thin" && c.pool.thin_pool.empty() && fault.empty()) fault = "[pool] thin_pool is missing";
+  for (const auto* path : {&c.pool.path, &c.images.path, &c.state_path}) {
+    if (!path->starts_with('/') && fault.empty()) fault = "path '" + *path + "' is not absolute";
+  }
+}
+
+}  // namespace
+
+Result<Config> parse_config(std::string_view text, const std::string& name) {
+  if (text.size() > kMaxConfigBytes) return fail(Errc::invalid, name + ": larger than 64 KiB");
+  const auto parsed = toml::parse(text, name);
+  if (!parsed) {
+    return fail(Errc::invalid, fmt::format("{}: line {}: {}", name, parsed.error().source().begin.line,
+                                           parsed.error().description()));
+  }
+  Config config;
+  std::string fault;
+  Table top(&parsed.table(), "", fault);
+  read(top, config, fault);
+  if (fault.empty()) check(config, fault);
+  if (!fault.empty()) return fail(Errc::invalid, name + ": " + fault + ". hostd does not start with it");
+  return config;
+}
+
+Result<Config> load_config(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return fail(Errc::io, "cannot read the configuration " + path);
+  std::ostringstream text;
+  text << in.rdbuf();
+  return parse_config(text.str(), path);
+}
+
+}  // namespace bascule

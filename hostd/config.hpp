@@ -1,0 +1,56 @@
+// hostd.toml as a checked value. Every key is documented in packaging/hostd.toml.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "hostd/core/error.hpp"
+#include "hostd/core/model.hpp"
+
+namespace bascule {
+
+struct TlsFiles {
+  std::string ca, cert, key;
+};
+
+struct Config {
+  std::string cell, host;
+  core::Site site{core::Site::a};
+  struct {
+    std::string listen;  ///< ip:port
+    TlsFiles tls;
+  } api;
+  struct {
+    std::vector<std::string> endpoints;  ///< https://host:port
+    TlsFiles tls;
+  } etcd;
+  struct {
+    std::string address;
+    std::uint16_t first_port{7800}, last_port{8799};
+    std::string fence_peer{"/usr/libexec/bascule/hostd-fence-peer"};
+  } replication;
+  std::string migration_address;
+  std::string libvirt_uri{"qemu:///system"};
+  std::map<std::string, std::string> networks;  ///< client network -> bridge
+  struct {
+    std::string kind{"loop"};  ///< loop, lvm, lvm-thin
+    std::string path{"/var/lib/bascule/volumes"};
+    std::string group, thin_pool;
+  } pool;
+  struct {
+    std::string path{"/var/lib/bascule/images"};
+    std::uint64_t limit_mib{10240};
+  } images;
+  std::string state_path{"/var/lib/bascule/state"};
+  std::uint32_t cpus{};           ///< 0 = all of the machine's
+  std::uint64_t memory_mib{};     ///< 0 = the machine's less 1 GiB
+};
+
+/// Errors: io (cannot be read), invalid (line and key named; an unknown key is an error, so that a typo is not silent).
+core::Result<Config> load_config(const std::string& path);
+/// The same on text; `name` stands in messages. For tests and the fuzzer.
+core::Result<Config> parse_config(std::string_view text, const std::string& name);
+
+}  // namespace bascule
