@@ -4,10 +4,12 @@ namespace bascule::core::kv {
 namespace {
 
 Result<> check_key(const std::string& key) {
-  if (key.empty()) return fail(Errc::invalid, "A key of the store must not be empty; nothing was sent.");
+  if (key.empty())
+    return fail(Errc::invalid, "A key of the store must not be empty; nothing was sent.");
   if (key.size() <= kMaxKeyBytes) return {};
-  return fail(Errc::invalid, "A key of " + std::to_string(key.size()) + " bytes is over the limit of " +
-                                 std::to_string(kMaxKeyBytes) + "; nothing was sent.");
+  return fail(Errc::invalid, "A key of " + std::to_string(key.size()) +
+                                 " bytes is over the limit of " + std::to_string(kMaxKeyBytes) +
+                                 "; nothing was sent.");
 }
 
 Result<> check_value(const std::string& key, const std::string& value) {
@@ -19,7 +21,8 @@ Result<> check_value(const std::string& key, const std::string& value) {
 
 Result<> check_range(const Range& range) {
   if (range.limit < 0 || range.limit > kMaxRangeLimit || range.revision < 0) {
-    return fail(Errc::invalid, "The range at " + range.key + " has a limit or revision outside its bounds; " +
+    return fail(Errc::invalid, "The range at " + range.key +
+                                   " has a limit or revision outside its bounds; " +
                                    "nothing was sent.");
   }
   if (range.key.empty()) return check_key(range.key);
@@ -49,8 +52,9 @@ Result<> check_op(const Op& op, std::size_t& bytes) {
 Result<> check_limits(const Txn& txn) {
   if (txn.compares.size() > kMaxOpsPerTxn || txn.success.size() > kMaxOpsPerTxn ||
       txn.failure.size() > kMaxOpsPerTxn) {
-    return fail(Errc::invalid, "A transaction may hold " + std::to_string(kMaxOpsPerTxn) +
-                                   " compares and as many operations in each branch; nothing was sent.");
+    return fail(Errc::invalid,
+                "A transaction may hold " + std::to_string(kMaxOpsPerTxn) +
+                    " compares and as many operations in each branch; nothing was sent.");
   }
   std::size_t bytes = 0;
   for (const Compare& compare : txn.compares) {
@@ -58,7 +62,8 @@ Result<> check_limits(const Txn& txn) {
     if (auto key = check_key(compare.key); !key) return key;
     if (auto value = check_value(compare.key, compare.value); !value) return value;
     if (compare.number < 0) {
-      return fail(Errc::invalid, "The compare on " + compare.key + " is negative; nothing was sent.");
+      return fail(Errc::invalid,
+                  "The compare on " + compare.key + " is negative; nothing was sent.");
     }
   }
   for (const auto* branch : {&txn.success, &txn.failure}) {
@@ -67,8 +72,9 @@ Result<> check_limits(const Txn& txn) {
     }
   }
   if (bytes <= kMaxTxnBytes) return {};
-  return fail(Errc::invalid, "A transaction of " + std::to_string(bytes) + " bytes is over the limit of " +
-                                 std::to_string(kMaxTxnBytes) + "; nothing was sent.");
+  return fail(Errc::invalid, "A transaction of " + std::to_string(bytes) +
+                                 " bytes is over the limit of " + std::to_string(kMaxTxnBytes) +
+                                 "; nothing was sent.");
 }
 
 }  // namespace bascule::core::kv
