@@ -1,0 +1,169 @@
+"""The lab's commands. `./lab help` lists them."""
+import argparse
+import json
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from lablib import cluster, demo, net, proc, remote, suite, uml, work  # noqa: E402
+from lablib.plan import POOLS, Lab  # noqa: E402
+from lablib.proc import LabError  # noqa: E402
+
+STARTED = time.monotonic()
+
+
+def say(text):
+    print(f"[{time.monotonic() - STARTED:6.1f} s] {text}", flush=True)
+
+
+def cmd_up(args):
+    lab = Lab(args.name)
+    lab.pool = args.pool
+    if args.build_dir:
+        lab.build = os.path.abspath(args.build_dir)
+    with cluster.locked(lab):
+        proc.mark(lab.name)
+        work.up(lab, args.hosts, say, build=not args.no_build)
+    say(f"lab {lab.name} is up: ./lab status, ./lab exec HOST -- CMD, ./lab ctl ..., ./lab down")
+
+
+def cmd_down(args):
+    lab = Lab(args.name)
+    with cluster.locked(lab):
+        cluster.down(lab)
+
+
+def cmd_status(args):
+    got = cluster.status(Lab(args.name).load())
+    if args.json:
+        print(json.dumps(got))
+        return 0
+    print(f"lab {got['name']} (namespace {got['namespace']}, pool {got['pool']})")
+    for node in got["nodes"]:
+        parts = [f"{key} {node[key]}" for key in ("etcd", "libvirtd", "hostd") if key in node]
+        cuts = "; cut: " + ", ".join(node["cut"]) if node["cut"] else ""
+        print(f"  {node['id']:4} {node['site'] or '-'} {node['address']:12} {'on ' if node['on'] else 'off'} {', '.join(parts)}{cuts}")
+    return 0
+
+
+def cmd_exec(args):
+    lab = Lab(args.name).load()
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not command:
+        raise LabError("lab exec HOST -- CMD...: no command given")
+    return remote.attach(lab, lab.node(args.host), command, tty=args.tty)
+
+
+def cmd_console(args):
+    lab = Lab(args.name).load()
+    node = lab.node(args.host)
+    if args.shell:
+        return remote.attach(lab, node, ["bash", "-l"], tty=True)
+    os.execvp("tail", ["tail", "-n", "+1", *(["-f"] if args.follow else []), str(node.console)])
+
+
+def cmd_ctl(args):
+    return _hostctl(args, "operator")
+
+
+def cmd_as(args):
+    return _hostctl(args, args.user)
+
+
+def _hostctl(args, user):
+    lab = Lab(args.name).load()
+    os.environ.update(cluster.user_environment(lab, user))
+    argv = net.inside(lab, [str(cluster.program(lab, "hostctl")), *args.command])
+    os.execvp(argv[0], argv)
+
+
+def cmd_cut(args):
+    lab = Lab(args.name)
+    with cluster.locked(lab):
+        lab.load()
+        net.cut(lab, lab.node(args.host), args.link)
+
+
+def cmd_heal(args):
+    lab = Lab(args.name)
+    with cluster.locked(lab):
+        net.heal(lab.load())
+
+
+def cmd_power(args):
+    lab = Lab(args.name)
+    with cluster.locked(lab):
+        lab.load()
+        proc.mark(lab.name)
+        cluster.power(lab, lab.node(args.host), args.state == "on")
+
+
+def cmd_demo(args):
+    return demo.main(args, say)
+
+
+def cmd_test(args):
+    return suite.main(args)
+
+
+def parser():
+    top = argparse.ArgumentParser(prog="lab", description="Two sites and a witness as real kernels on this machine.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--name", default=os.environ.get("LAB_NAME", "lab"), help="which lab (default: $LAB_NAME or 'lab')")
+    subs = top.add_subparsers(dest="cmd", required=True, metavar="COMMAND")
+
+    def add(name, what, function):
+        sub = subs.add_parser(name, help=what, parents=[common])
+        sub.set_defaults(function=function)
+        return sub
+
+    sub = add("up", "build, boot the witness and the hosts, wait until all is healthy", cmd_up)
+    sub.add_argument("--hosts", type=int, default=2, help="hosts, sites alternate (default 2: a1, b1)")
+    sub.add_argument("--pool", choices=POOLS, default="lvm-thin", help="kind of backing device that hostd uses")
+    sub.add_argument("--no-build", action="store_true", help="take the programs as they are, or none")
+    sub.add_argument("--build-dir", help="take the programs from this build (default build/release)")
+    add("down", "stop and remove everything of the lab", cmd_down)
+    add("status", "what is on, healthy and cut", cmd_status).add_argument("--json", action="store_true")
+    sub = add("exec", "run a command in a host", cmd_exec)
+    sub.add_argument("-t", "--tty", action="store_true", help="with a terminal")
+    sub.add_argument("host")
+    sub.add_argument("command", nargs=argparse.REMAINDER)
+    sub = add("console", "a host's console", cmd_console)
+    sub.add_argument("host")
+    sub.add_argument("-f", "--follow", action="store_true")
+    sub.add_argument("--shell", action="store_true", help="a root shell instead")
+    add("ctl", "hostctl as the operator", cmd_ctl).add_argument("command", nargs=argparse.REMAINDER)
+    sub = add("as", "hostctl as another user", cmd_as)
+    sub.add_argument("user", choices=("operator", "client", "auditor"))
+    sub.add_argument("command", nargs=argparse.REMAINDER)
+    sub = add("cut", "cut one link of a host", cmd_cut)
+    sub.add_argument("host")
+    sub.add_argument("link")
+    add("heal", "mend all cut links", cmd_heal)
+    sub = add("power", "cut a host's power, or boot it again with the same disks", cmd_power)
+    sub.add_argument("host")
+    sub.add_argument("state", choices=("on", "off"))
+    sub = add("demo", "the whole main job, step by step", cmd_demo)
+    sub.add_argument("--keep", action="store_true", help="leave the lab up")
+    sub.add_argument("--json", metavar="FILE", help="write the steps there")
+    sub = add("test", "all tests: unit, contract, lint, then the lab's scenarios", cmd_test)
+    sub.add_argument("--quick", action="store_true", help="without the lab's scenarios")
+    return top
+
+
+def main():
+    args = parser().parse_args()
+    try:
+        return args.function(args) or 0
+    except LabError as err:
+        print(f"lab: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lab: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

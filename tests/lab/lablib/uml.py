@@ -1,0 +1,94 @@
+"""Kernels: boot a node, cut its power, read its console."""
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+
+from . import net
+from .proc import MARK, LabError, group_members, kill_group, run
+
+READY = "bascule-lab: ready"  # printed on the console by lab-ready.service when the boot is over
+SHM_NEEDED = 6 << 30
+
+
+def make_disks(lab, base):
+    """Copy-on-write files appear at first boot; the backing disks are sparse."""
+    lab.disks.mkdir(parents=True, mode=0o700)
+    (lab.disks / "base").symlink_to(base)
+    for node in lab.nodes.values():
+        if node.disk_mib:
+            with open(node.disk, "wb") as disk:
+                disk.truncate(node.disk_mib << 20)
+
+
+def boot(lab, node):
+    if is_on(lab, node):
+        raise LabError(f"{node.id} is already on")
+    shutil.rmtree(lab.uml_dir / node.id, ignore_errors=True)
+    argv = ["linux.uml", f"mem={node.memory}", f"umid={node.id}", f"uml_dir={lab.uml_dir}",
+            f"ubd0={node.cow},{os.path.realpath(lab.disks / 'base')}", "root=/dev/ubda", "rw",
+            "init=/usr/lib/bascule-lab/init", f"labseed={node.seed}", f"labbuild={lab.build}", f"labhost={node.id}",
+            "net.ifnames=0", "selinux=0", "con=null", "con0=fd:0,fd:1", "noreboot", "quiet", "loglevel=4", "systemd.show_status=0"]
+    if node.disk_mib:
+        argv.append(f"ubd1={node.disk}")
+    for index, link in enumerate(node.links):
+        argv.append(f"vec{index}:transport=tap,ifname={node.tap(link)},depth=128,gro=1,mac={node.mac(link)}")
+    env = dict(os.environ, **{MARK: lab.name})
+    if shutil.disk_usage("/dev/shm").free < SHM_NEEDED:
+        env["TMPDIR"] = str(lab.disks)  # the kernels' memory is a file: keep it out of a small /dev/shm
+    with open(node.console, "wb") as console:
+        kernel = subprocess.Popen(net.inside(lab, argv), stdin=subprocess.DEVNULL, stdout=console,
+                                  stderr=subprocess.STDOUT, env=env, cwd=node.dir, start_new_session=True,
+                                  preexec_fn=_no_core_files)
+    (node.dir / "pid").write_text(str(kernel.pid))
+
+
+def _no_core_files():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def pid_of(lab, node):
+    """The node's main process, or None when it is off. A pid that now belongs to something else counts as off."""
+    try:
+        pid = int((node.dir / "pid").read_text())
+        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if f"uml_dir={lab.uml_dir}".encode() in words and f"umid={node.id}".encode() in words else None
+
+
+def is_on(lab, node):
+    pid = pid_of(lab, node)
+    return pid is not None and pid in group_members(pid)
+
+
+def power_off(lab, node):
+    """The power cut: the whole process group dies at once. Nothing is flushed that the host did not flush."""
+    pid = pid_of(lab, node)
+    if pid is not None:
+        kill_group(pid)
+    (node.dir / "pid").unlink(missing_ok=True)
+
+
+def console(node):
+    try:
+        return node.console.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def is_ready(lab, node):
+    if READY in console(node):
+        return True
+    if not is_on(lab, node):
+        tail = "\n".join(console(node).splitlines()[-15:])
+        raise LabError(f"{node.id} died while booting; the end of its console:\n{tail}")
+    return False
+
+
+def link_state(lab):
+    """{tap: bridge or None} as the kernel has it."""
+    import json
+    links = json.loads(run(["ip", "-n", lab.ns, "-json", "link", "show"]).stdout)
+    return {link["ifname"]: link.get("master") for link in links}

@@ -1,0 +1,31 @@
+"""Building the project for the lab, beside the host root."""
+import concurrent.futures
+
+from . import cluster
+from .plan import PROJECT
+from .proc import run
+
+TARGETS = ["hostd", "hostctl", "ledger", "ledger-check", "ledger-collect", "guest-image"]
+BUILD_SECONDS = 1500
+
+
+def build_programs(lab, say):
+    say("building the programs (release)")
+    run(["cmake", "--preset", "release"], cwd=PROJECT, timeout=120)
+    run(["cmake", "--build", lab.build, "--target", *TARGETS], cwd=PROJECT, timeout=BUILD_SECONDS)
+    say("the programs are built")
+
+
+def up(lab, hosts, say, build):
+    """`lab up`: the C++ build and the host root are made side by side."""
+    lab.plan_nodes(hosts)
+
+    def prepare(make_base):
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            programs = pool.submit(build_programs, lab, say) if build else None
+            base = pool.submit(make_base)
+            if programs:
+                programs.result()
+            return base.result()
+
+    cluster.up(lab, say, prepare)
