@@ -11,11 +11,6 @@ using core::Errc;
 using core::fail;
 using core::Result;
 
-core::WallMs wall_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
 CellService::CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health)
     : store_(store), images_(images), health_(std::move(health)) {}
 

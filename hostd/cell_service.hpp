@@ -7,12 +7,10 @@
 
 #include "api/cell_port.hpp"
 #include "hostd/images.hpp"
+#include "hostd/node.hpp"
 #include "hostd/runtime/cell/store.hpp"
 
 namespace bascule {
-
-/// Wall-clock time for records that people read.
-core::WallMs wall_ms();
 
 class CellService final : public api::CellPort {
  public:

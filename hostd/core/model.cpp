@@ -73,7 +73,6 @@ constexpr std::array kStepKind{
     Word<StepKind>{StepKind::verify, "verify"},
     Word<StepKind>{StepKind::drop_right, "drop-right"},
     Word<StepKind>{StepKind::remove_leg, "remove-leg"},
-    Word<StepKind>{StepKind::forget, "forget"},
     Word<StepKind>{StepKind::remove_image, "remove-image"},
 };
 constexpr std::array kStepState{

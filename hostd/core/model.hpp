@@ -170,7 +170,7 @@ enum class StepKind : std::uint8_t {
   resume_target, demote_source, close_window, confirm,
   grow_leg, resize_drbd, resize_guest_disk, record_size,
   verify,
-  drop_right, remove_leg, forget,
+  drop_right, remove_leg,
   remove_image,
 };
 

@@ -16,6 +16,7 @@ struct LocalVm {
   bool two_primaries{};     ///< allow-two-primaries is set
   std::string role;
   std::string connection;
+  std::string suspended{"no"};
   DomainState domain{DomainState::unknown};
   std::map<std::string, VmStatus::Volume> volumes;
 };

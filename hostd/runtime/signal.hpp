@@ -21,6 +21,7 @@ class Signal {
     timer_.expires_at(std::chrono::steady_clock::time_point::max());  // cancels the waits
   }
   std::uint64_t count() const { return count_; }
+  boost::asio::any_io_executor executor() { return timer_.get_executor(); }
 
   /// Returns at the next notify after `seen`, at the deadline, or at once when there was one since.
   boost::asio::awaitable<void> wait(std::uint64_t seen, std::chrono::steady_clock::time_point deadline) {

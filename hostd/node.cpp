@@ -1,0 +1,115 @@
+#include "hostd/node.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace bascule {
+namespace asio = boost::asio;
+using core::Errc;
+using core::fail;
+using core::Result;
+
+core::WallMs wall_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+core::LocalVm& Node::local_vm(const std::string& vm) {
+  const auto [it, fresh] = local.try_emplace(vm);
+  if (fresh) {
+    const auto found = domains.find(vm);
+    it->second.domain = !domains_known         ? core::DomainState::unknown
+                        : found == domains.end() ? core::DomainState::absent
+                                                 : found->second;
+    // Nothing is known of when these legs were attached: R5's write is made before they connect.
+    it->second.rejoin_pending = true;
+  }
+  return it->second;
+}
+
+Result<storage::Resource> resource_of(const Node& node, const std::string& vm) {
+  const auto* view = node.cell.view().vm(vm);
+  if (view == nullptr || view->layout.revision == 0 || view->layout.value.volumes.empty()) {
+    return fail(Errc::not_found, "VM " + vm + " has no layout");
+  }
+  const auto& layout = view->layout.value;
+  storage::Resource resource;
+  resource.vm = vm;
+  for (std::size_t i = 0; i < 2; ++i) {
+    // In the order of the record, so that both hosts write the same configuration and node ids.
+    const std::string& host = layout.volumes.front().legs.at(i).host;
+    const auto* info = node.cell.view().host(host);
+    if (info == nullptr) return fail(Errc::unavailable, "host " + host + " has not announced itself yet");
+    resource.hosts[i] = {host, info->info.value.replication_address, layout.port, static_cast<std::uint8_t>(i)};
+  }
+  std::uint16_t index = 0;
+  for (const auto& v : layout.volumes) {
+    storage::Volume volume;
+    volume.name = v.name;
+    volume.index = index++;
+    volume.minor = v.minor;
+    volume.size_mib = v.size_mib;
+    resource.volumes.push_back(std::move(volume));
+  }
+  return resource;
+}
+
+asio::awaitable<Result<storage::Resource>> resolved_resource(Node& node, std::string vm) {
+  auto resource = resource_of(node, vm);
+  if (!resource) co_return resource.error();
+  auto side = storage::side_of(*resource, node.self());
+  if (!side) co_return side.error();
+  const auto layout = node.cell.view().vm(vm)->layout.value;
+  for (std::size_t i = 0; i < layout.volumes.size(); ++i) {
+    auto name = leg_name(vm, layout.volumes[i], node.self());
+    auto path = co_await node.pool.activate(std::move(name));
+    if (!path) co_return path.error();
+    resource->volumes[i].backing[*side] = *path;
+  }
+  co_return resource;
+}
+
+storage::LegName leg_name(const std::string& vm, const core::VolumeLayout& volume, const std::string& host) {
+  const auto leg = std::ranges::find(volume.legs, host, &core::Leg::host);
+  BASCULE_CHECK(leg != volume.legs.end());
+  return {vm, volume.name, leg->id};
+}
+
+asio::awaitable<void> publish_free_space(Node& node) {
+  const auto* host = node.cell.view().host(node.self());
+  if (host == nullptr) co_return;
+  auto free = co_await node.pool.free_mib();
+  if (!free) co_return;
+  core::HostInfo info = node.cell.view().host(node.self())->info.value;
+  info.pool_free_mib = *free;
+  auto done = co_await node.cell.put_info(std::move(info));
+  if (!done) spdlog::warn("free space is not published: {}", done.error().what);
+}
+
+Result<core::DomainSpec> domain_of(const Node& node, const std::string& vm) {
+  const auto* view = node.cell.view().vm(vm);
+  if (view == nullptr) return fail(Errc::not_found, "VM " + vm + " is gone");
+  const auto& spec = view->spec.value;
+  core::DomainSpec domain;
+  domain.name = vm;
+  domain.uuid = core::domain_uuid(node.config.cell, vm);
+  domain.cpus = spec.cpus;
+  domain.memory_mib = spec.memory_mib;
+  domain.accel = node.accel;
+  for (std::uint32_t i = 0; i < view->layout.value.volumes.size(); ++i) {
+    const auto& volume = view->layout.value.volumes[i];
+    domain.disks.push_back({i, storage::device_path(volume.minor), volume.name});
+  }
+  for (const auto& nic : spec.nics) {
+    const auto bridge = node.config.networks.find(nic.network);
+    if (bridge == node.config.networks.end()) {
+      return fail(Errc::refused, "host " + node.self() + " has no bridge for network '" + nic.network + "'");
+    }
+    domain.nics.push_back({bridge->second, nic.mac});
+  }
+  return domain;
+}
+
+}  // namespace bascule

@@ -1,0 +1,54 @@
+// What the worker and the steps of this host share: the cell's view, the ports, this host's own observations.
+// Thread rule: io thread only.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "hostd/config.hpp"
+#include "hostd/core/domain.hpp"
+#include "hostd/core/reconcile.hpp"
+#include "hostd/images.hpp"
+#include "hostd/runtime/cell/store.hpp"
+#include "hostd/runtime/libvirt/vm_host.hpp"
+#include "storage/drbd_port.hpp"
+#include "storage/pool_port.hpp"
+#include "storage/resource.hpp"
+
+namespace bascule {
+
+struct Node {
+  const Config& config;
+  runtime::CellStore& cell;
+  runtime::VmHost& vms;
+  storage::DrbdPort& drbd;
+  storage::PoolPort& pool;
+  ImageStore& images;
+  core::Accel accel{core::Accel::tcg};
+
+  /// What this host sees of each VM; kept by Observer.
+  std::map<std::string, core::LocalVm> local;
+  std::map<std::string, core::DomainState> domains;  ///< active domains, while libvirt is reached
+  bool domains_known{};                              ///< libvirt has given a full list since it was last reached
+  /// The entry of a VM that has a leg here, made when it is first asked for.
+  core::LocalVm& local_vm(const std::string& vm);
+  std::set<std::string> touched;  ///< VMs whose `local` changed since the worker looked
+
+  const std::string& self() const { return cell.self(); }
+};
+
+/// The DRBD resource of a VM as both hosts configure it. Error: a record or host that is needed is not there.
+core::Result<storage::Resource> resource_of(const Node& node, const std::string& vm);
+/// The same with this host's backing devices activated and filled in.
+boost::asio::awaitable<core::Result<storage::Resource>> resolved_resource(Node& node, std::string vm);
+/// How the pool knows a leg.
+storage::LegName leg_name(const std::string& vm, const core::VolumeLayout& volume, const std::string& host);
+/// Writes this host's free pool space to its record, after a leg was made, grown or removed.
+boost::asio::awaitable<void> publish_free_space(Node& node);
+/// Wall-clock time for records that people read, ms.
+core::WallMs wall_ms();
+/// The domain of a VM as this host starts it.
+core::Result<core::DomainSpec> domain_of(const Node& node, const std::string& vm);
+
+}  // namespace bascule

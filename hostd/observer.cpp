@@ -1,0 +1,71 @@
+#include "hostd/observer.hpp"
+
+#include <spdlog/spdlog.h>
+
+namespace bascule {
+
+Observer::Observer(Node& node) : node_(node) {
+  node_.vms.on_event([this](const core::DomainEvent& event) { domain_event(event); });
+}
+
+void Observer::touch(const std::string& vm) {
+  node_.touched.insert(vm);
+  node_.cell.changed().notify();
+}
+
+void Observer::domain_event(const core::DomainEvent& event) {
+  using Kind = core::DomainEvent::Kind;
+  switch (event.kind) {
+    case Kind::changed: {
+      if (event.info.state == core::DomainState::absent) node_.domains.erase(event.info.name);
+      else node_.domains[event.info.name] = event.info.state;
+      const auto it = node_.local.find(event.info.name);
+      if (it == node_.local.end()) return;
+      it->second.domain = event.info.state;
+      spdlog::info("{}: domain is {} ({})", event.info.name, core::to_string(event.info.state),
+                   core::to_string(event.info.reason));
+      touch(event.info.name);
+      return;
+    }
+    case Kind::connected:
+      node_.domains.clear();
+      for (const auto& info : event.all) node_.domains[info.name] = info.state;
+      node_.domains_known = true;
+      break;
+    case Kind::disconnected:
+      spdlog::warn("libvirt is not reached; guests go on, their state is not known for now");
+      node_.domains_known = false;
+      break;
+    case Kind::job_completed:
+    case Kind::iteration: return;
+  }
+  for (auto& [vm, local] : node_.local) {
+    const auto found = node_.domains.find(vm);
+    local.domain = !node_.domains_known ? core::DomainState::unknown
+                   : found == node_.domains.end() ? core::DomainState::absent
+                                                  : found->second;
+    touch(vm);
+  }
+}
+
+void Observer::resource_changed(const std::string& name, const storage::ResourceState& state) {
+  const std::string vm(storage::vm_of(name));
+  if (vm.empty()) return;
+  auto& local = node_.local_vm(vm);
+  local.up = state.exists;
+  local.role = state.role;
+  local.connection = state.connection;
+  local.suspended = state.suspended;
+  local.volumes.clear();
+  const auto* view = node_.cell.view().vm(vm);
+  if (view != nullptr) {
+    for (const auto& volume : view->layout.value.volumes) {
+      const auto* seen = storage::volume_of(state, volume.minor);
+      if (seen == nullptr) continue;
+      local.volumes[volume.name] = {seen->disk, seen->peer_disk, seen->replication, seen->out_of_sync_kib};
+    }
+  }
+  touch(vm);
+}
+
+}  // namespace bascule

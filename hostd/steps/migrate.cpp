@@ -1,0 +1,307 @@
+// Live migration, step by step (DESIGN section 6). The journal names the step that is next, so a restart of either
+// hostd looks at what is there and goes on, or undoes in reverse order:
+//   source  admit, mark            undo: unmark
+//   target  prepare
+//   source  open the window        undo: resume the own copy if it stands paused, close the window
+//   target  promote                undo: destroy the copy that never ran, demote
+//   source  migrate, hand over (H) undo: abort; after H there is no way back
+//   target  resume
+//   source  demote; target  close the window, confirm
+#include <fmt/format.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+
+#include "hostd/core/plan_rules.hpp"
+#include "hostd/steps/step.hpp"
+
+namespace bascule::steps {
+namespace asio = boost::asio;
+using core::DomainState;
+using core::Errc;
+using core::fail;
+using core::Result;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+constexpr std::chrono::seconds kLook{1};              // progress and convergence are looked at this often
+constexpr std::chrono::seconds kSettle{60};           // libvirt needs 30 s for its own keepalive to give up
+constexpr std::chrono::seconds kWindowPatience{10};   // the peer learns of allow-two-primaries in one round trip
+
+/// DRBD asked afresh: connected, both legs UpToDate, nothing out of sync, on every volume.
+asio::awaitable<Result<>> in_sync_now(Node& node, std::string vm) {
+  auto state = co_await node.drbd.query(storage::resource_name(vm));
+  if (!state) co_return state.error();
+  if (storage::in_sync(*state)) co_return Result<>{};
+  co_return fail(Errc::conflict, "DRBD is not in sync between the sites (" + storage::describe(*state) +
+                                     "); the VM was not moved");
+}
+
+/// Follows the job: progress, the policy's ladder, cancel. Ends when `over` is set.
+struct Watcher {
+  bool over{};
+  bool aborted{};
+};
+
+asio::awaitable<void> follow(Context c, std::shared_ptr<Watcher> watch) {
+  const auto* policy = core::migration_policy(c.op.object);
+  const auto begin = Clock::now();
+  auto rung_since = begin;
+  std::size_t rung = 0;
+  while (true) {
+    co_await pause(kLook);
+    if (watch->over) co_return;
+    auto stats = co_await c.node.vms.migration_progress(c.op.vm);
+    if (watch->over) co_return;
+    const auto now = Clock::now();
+    const bool late = policy->give_up_after_s != 0 && now - begin > std::chrono::seconds(policy->give_up_after_s);
+    if ((c.cancelled() || late) && !watch->aborted) {
+      watch->aborted = true;
+      auto asked = co_await c.node.vms.abort_migration(c.op.vm);
+      if (!asked) watch->aborted = false;  // tried again at the next look
+    }
+    if (rung + 1 < policy->downtime_ms.size() && now - rung_since > std::chrono::seconds(policy->step_after_s)) {
+      rung_since = now;
+      auto set = co_await c.node.vms.set_max_downtime(c.op.vm, policy->downtime_ms[++rung]);
+      static_cast<void>(set);
+    }
+    if (!stats) continue;
+    core::Progress p;
+    p.percent = core::percent_done(*stats);
+    p.done_bytes = stats->memory_processed;
+    p.total_bytes = stats->memory_total;
+    p.text = fmt::format("pass {}, {} MiB left, {} MiB/s", stats->iteration, stats->memory_remaining >> 20U,
+                         stats->memory_bps >> 20U);
+    co_await c.progress(std::move(p));
+  }
+}
+
+core::MigrationParams params_of(const Context& c) {
+  const auto* policy = core::migration_policy(c.op.object);
+  core::MigrationParams p;
+  p.bandwidth_mib = policy->bandwidth_mib;
+  p.downtime_ms = policy->downtime_ms.front();
+  p.auto_converge = policy->auto_converge;
+  p.target_address = c.node.cell.view().host(c.op.target_host)->info.value.migration_address;
+  return p;
+}
+
+/// Where the guest stands on this host once nothing moves any more. Errors: timeout while it is still being decided.
+asio::awaitable<Result<core::DomainInfo>> settled(Context c) {
+  const auto until = Clock::now() + kSettle;
+  while (true) {
+    auto here = co_await c.node.vms.observe(c.op.vm);
+    if (here && (here->state == DomainState::absent || here->state == DomainState::running)) co_return here;
+    if (Clock::now() >= until) {
+      if (!here) co_return here.error();
+      co_return here;  // paused, and staying so
+    }
+    co_await pause(kLook);
+  }
+}
+
+core::Result<core::Outcome> handed_over(Context& c, std::string note) {
+  const auto* vm = c.vm();
+  auto next = core::hand_over(vm->right.value, vm->layout.value, c.self(), c.op.target_host);
+  if (!next) return next.error();
+  core::Outcome out = done(std::move(note));
+  out.right = std::move(*next);
+  out.right_revision = vm->right.revision;
+  return out;
+}
+
+}  // namespace
+
+Answer admit_migration(Context c) {
+  if (auto ok = core::check_migration(c.node.cell.view(), *c.vm(), c.op.target_host); !ok) co_return ok.error();
+  auto here = co_await c.node.vms.observe(c.op.vm);
+  if (!here) co_return here.error();
+  if (here->state != DomainState::running) co_return fail(Errc::conflict, "the VM does not run on this host");
+  if (auto ok = co_await in_sync_now(c.node, c.op.vm); !ok) co_return ok.error();
+  co_return done("both legs in sync, " + c.op.target_host + " has room");
+}
+
+Answer mark_migration(Context c) {
+  const auto* vm = c.vm();
+  auto next = core::mark(vm->right.value, vm->layout.value, c.self(), c.op.target_host);
+  if (!next) co_return next.error();
+  core::Outcome out = done();
+  out.right = std::move(*next);
+  out.right_revision = vm->right.revision;
+  co_return out;
+}
+
+Answer unmark_migration(Context c) {
+  const auto* vm = c.vm();
+  auto next = core::unmark(vm->right.value, c.self());
+  if (!next) co_return next.error();
+  core::Outcome out = done();
+  out.right = std::move(*next);
+  out.right_revision = vm->right.revision;
+  co_return out;
+}
+
+Answer prepare_target(Context c) {
+  if (!c.node.vms.connected()) co_return fail(Errc::unavailable, "libvirt on " + c.self() + " is not reached");
+  auto spec = domain_of(c.node, c.op.vm);
+  if (!spec) co_return spec.error();
+  auto here = co_await c.node.vms.observe(c.op.vm);
+  if (!here) co_return here.error();
+  if (here->state != DomainState::absent) {
+    co_return fail(Errc::conflict, "a copy of the VM exists on " + c.self() + " already");
+  }
+  if (auto ok = co_await in_sync_now(c.node, c.op.vm); !ok) co_return ok.error();
+  co_return done();
+}
+
+Answer open_window(Context c) {
+  const auto& right = c.vm()->right.value;
+  // safety: S4. The window opens only under a committed record that marks this migration and names this host.
+  if (right.host != c.self() || right.migrating_to != c.op.target_host) {
+    co_return fail(Errc::conflict, "the record does not mark this migration");
+  }
+  auto open = co_await c.node.drbd.set_two_primaries(storage::resource_name(c.op.vm), true);
+  if (!open) co_return open.error();
+  co_return done();
+}
+
+Answer promote_target(Context c) {
+  const auto* vm = c.vm();
+  const auto& right = vm->right.value;
+  if (right.host != c.op.source_host || right.migrating_to != c.self() ||
+      !core::insync_everywhere(right, vm->layout.value, c.self())) {
+    co_return fail(Errc::conflict, "the record does not mark a migration to this host with its legs in sync");
+  }
+  const core::Revision revision = vm->right.revision;
+  const std::int64_t epoch = right.epoch;
+  if (auto ok = co_await in_sync_now(c.node, c.op.vm); !ok) co_return ok.error();
+  // safety: S3, S4. The committed record marks a migration to this host and lists its legs in sync; DRBD, asked just
+  // now, is connected with both legs UpToDate; the guest here stays paused until the record names this host (H).
+  storage::PromotionProof proof{c.op.vm, c.self(), epoch, revision};
+  const auto until = Clock::now() + kWindowPatience;
+  while (true) {
+    auto up = co_await c.node.drbd.promote(storage::resource_name(c.op.vm), proof);
+    if (up) co_return done();
+    if (up.error().code != Errc::refused || Clock::now() >= until) co_return up.error();
+    co_await pause(std::chrono::milliseconds(200));
+  }
+}
+
+Answer live_migrate(Context c) {
+  auto before = co_await settled(c);
+  if (!before) co_return before.error();
+  if (before->state == DomainState::absent) {
+    // An earlier hostd saw the migration through and died before the hand-over, or the guest ended by itself.
+    co_return handed_over(c, "found gone from " + c.self() + " after a restart");
+  }
+  if (before->state == DomainState::paused) {
+    co_return fail(Errc::refused, "the guest stands paused on " + c.self() + " after an interrupted migration");
+  }
+  auto watch = std::make_shared<Watcher>();
+  asio::co_spawn(co_await asio::this_coro::executor, follow(c, watch), asio::detached);
+  const auto begin = Clock::now();
+  auto params = params_of(c);
+  auto moved = co_await c.node.vms.migrate(c.op.vm, c.op.target_host, std::move(params));
+  watch->over = true;
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
+  if (!moved) {
+    auto here = co_await settled(c);
+    if (!here) co_return here.error();
+    // safety: H. Only a source that was asked and has no such domain may give the right away.
+    if (here->state != DomainState::absent) {
+      if (c.cancelled()) co_return fail(Errc::cancelled, "cancelled; the VM keeps running on " + c.self());
+      co_return fail(Errc::refused, moved.error().what + ". The VM stays on " + c.self());
+    }
+  } else {
+    auto here = co_await c.node.vms.observe(c.op.vm);
+    if (!here) co_return here.error();
+    if (here->state != DomainState::absent) co_return fail(Errc::refused, "the guest is still on " + c.self());
+  }
+  auto out = handed_over(c, fmt::format("arrived on {}", c.op.target_host));
+  if (out) out->result["migrate_ms"] = std::to_string(took);
+  co_return out;
+}
+
+Answer undo_live_migrate(Context c) {
+  auto job = co_await c.node.vms.migration_progress(c.op.vm);
+  if (job && job->job == core::MigrationStats::Job::running) {
+    auto asked = co_await c.node.vms.abort_migration(c.op.vm);
+    if (!asked && asked.error().code != Errc::conflict) co_return asked.error();
+  }
+  auto here = co_await settled(c);
+  if (!here) co_return here.error();
+  if (here->state == DomainState::absent) {
+    co_return fail(Errc::refused, "the guest is gone from " + c.self() + " although the migration did not end well; it may "
+                                  "stand paused on " + c.op.target_host + ". Nothing was started or destroyed");
+  }
+  co_return done("the VM keeps running on " + c.self());
+}
+
+Answer undo_promote_target(Context c) {
+  const auto& right = c.vm()->right.value;
+  // safety: S1. The record still names the source, so no copy here has ever run: it may be destroyed.
+  if (right.host == c.self()) co_return fail(Errc::conflict, "the right was handed to this host; nothing is undone here");
+  auto off = co_await c.node.vms.force_off(c.op.vm);
+  if (!off) co_return off.error();
+  auto down = co_await c.node.drbd.demote(storage::resource_name(c.op.vm));
+  if (!down) co_return down.error();
+  co_return done();
+}
+
+Answer undo_open_window(Context c) {
+  const auto* vm = c.vm();
+  if (vm->right.value.host != c.self()) co_return fail(Errc::conflict, "the right is not this host's any more");
+  auto here = co_await c.node.vms.observe(c.op.vm);
+  if (!here) co_return here.error();
+  if (here->state == DomainState::paused) {
+    // safety: S1. The record names this host; the undo of promote-target, which ran before this one, has destroyed the
+    // only other copy.
+    core::ResumeProof proof{{c.op.vm, c.self(), c.vm()->right.value.epoch, c.vm()->right.revision}};
+    auto resumed = co_await c.node.vms.resume(c.op.vm, proof);
+    if (!resumed) co_return resumed.error();
+  }
+  auto shut = co_await c.node.drbd.set_two_primaries(storage::resource_name(c.op.vm), false);
+  if (!shut) co_return shut.error();
+  co_return done();
+}
+
+Answer resume_target(Context c) {
+  const auto* vm = c.vm();
+  if (vm->right.value.host != c.self()) co_return fail(Errc::conflict, "the record does not name this host");
+  auto here = co_await c.node.vms.observe(c.op.vm);
+  if (!here) co_return here.error();
+  if (here->state == DomainState::running) co_return done("running");
+  if (here->state != DomainState::paused) {
+    co_return fail(Errc::refused, "the right was handed to " + c.self() + ", but no guest arrived here: it ended on the way. "
+                                  "Its disks are whole; start it with `hostctl vm start " + c.op.vm + "`");
+  }
+  // safety: H. The source committed this record after it saw its own domain gone; it names this host at a new epoch.
+  core::ResumeProof proof{{c.op.vm, c.self(), c.vm()->right.value.epoch, c.vm()->right.revision}};
+  auto resumed = co_await c.node.vms.resume(c.op.vm, proof);
+  if (!resumed) co_return resumed.error();
+  co_return done("running on " + c.self());
+}
+
+Answer close_window(Context c) {
+  auto shut = co_await c.node.drbd.set_two_primaries(storage::resource_name(c.op.vm), false);
+  if (!shut) co_return shut.error();
+  co_return done();
+}
+
+Answer confirm(Context c) {
+  auto here = co_await c.node.vms.observe(c.op.vm);
+  if (!here) co_return here.error();
+  if (here->state != DomainState::running) {
+    co_return fail(Errc::refused, "the guest is " + std::string(core::to_string(here->state)) + " on " + c.self());
+  }
+  core::Outcome out = done("running on " + c.self());
+  auto stats = co_await c.node.vms.completed_migration(c.op.vm);
+  if (stats && stats->job == core::MigrationStats::Job::completed) {
+    out.result["qemu_downtime_ms"] = std::to_string(stats->downtime_ms);
+    out.result["memory_mib"] = std::to_string(stats->memory_processed >> 20U);
+  }
+  co_return out;
+}
+
+}  // namespace bascule::steps

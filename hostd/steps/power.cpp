@@ -1,0 +1,117 @@
+// Start and stop of a VM on this host.
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "hostd/core/plan_rules.hpp"
+#include "hostd/steps/step.hpp"
+
+namespace bascule::steps {
+namespace asio = boost::asio;
+using core::DomainState;
+using core::Errc;
+using core::fail;
+using core::Result;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+constexpr std::chrono::seconds kShutdownPatience{180};  // a database may take minutes to close; then a person decides
+constexpr std::chrono::seconds kPressAgain{20};         // some guests miss the first press while they boot
+constexpr std::chrono::milliseconds kLook{500};
+
+Result<> bridges_exist(const Node& node, const core::VmSpec& spec) {
+  for (const auto& nic : spec.nics) {
+    const auto bridge = node.config.networks.find(nic.network);
+    std::error_code ec;
+    if (bridge == node.config.networks.end() || !std::filesystem::exists("/sys/class/net/" + bridge->second, ec)) {
+      return fail(Errc::refused, "network '" + nic.network + "' has no bridge on host " + node.self() +
+                                     "; the VM was not started here. Mend [networks] or the bridge");
+    }
+  }
+  return {};
+}
+}  // namespace
+
+Answer admit_start(Context c) {
+  const auto* vm = c.vm();
+  if (vm == nullptr) co_return fail(Errc::conflict, "the VM is gone");
+  if (auto ok = bridges_exist(c.node, vm->spec.value); !ok) co_return ok.error();
+  auto here = co_await c.node.vms.observe(c.op.vm);
+  if (!here) co_return here.error();
+  for (const auto& [host, status] : c.vm()->status) {
+    if (host != c.self() && status.domain != DomainState::absent) {
+      co_return fail(Errc::conflict, "host " + host + " still reports a copy of the VM (" +
+                                         std::string(core::to_string(status.domain)) + "); none was started here");
+    }
+  }
+  auto right = core::claim(c.vm()->right.value, c.vm()->layout.value, c.self());
+  if (!right) co_return right.error();
+  co_return done("run-right, disks and networks are in order");
+}
+
+Answer promote(Context c) {
+  auto ok = co_await claim_and_promote(c.node, c.op.vm, c.op.reason);
+  if (!ok) co_return ok.error();
+  co_return done(fmt::format("epoch {}", c.vm()->right.value.epoch));
+}
+
+Answer demote(Context c) {
+  auto ok = co_await c.node.drbd.demote(storage::resource_name(c.op.vm));
+  if (!ok) co_return ok.error();
+  co_return done();
+}
+
+Answer start_domain(Context c) {
+  const auto* vm = c.vm();
+  auto spec = domain_of(c.node, c.op.vm);
+  if (!spec) co_return spec.error();
+  if (vm->right.value.host != c.self() || vm->right.value.migrating_to) {
+    co_return fail(Errc::conflict, "the run-right is not this host's any more; the VM was not started");
+  }
+  auto here = co_await c.node.vms.observe(c.op.vm);
+  if (!here) co_return here.error();
+  if (here->state == DomainState::running) co_return done("already running");
+  // safety: S1, R2. The record read now names this host at the epoch that step `promote` committed, this operation holds
+  // the VM, and the legs are Primary here alone: the peer's kernel refuses a second Primary outside a window.
+  core::StartProof proof{{c.op.vm, c.self(), c.vm()->right.value.epoch, c.vm()->right.revision}};
+  auto started = co_await c.node.vms.start(std::move(*spec), proof);
+  if (!started) co_return started.error();
+  co_return done(fmt::format("running on {} ({})", c.self(), core::to_string(c.node.accel)));
+}
+
+Answer shutdown(Context c) {
+  const auto until = Clock::now() + kShutdownPatience;
+  auto press = Clock::now();
+  while (true) {
+    auto here = co_await c.node.vms.observe(c.op.vm);
+    if (!here) co_return here.error();
+    if (here->state == DomainState::absent) co_return done("the guest shut itself down");
+    if (c.cancelled()) co_return fail(Errc::cancelled, "cancelled; the guest may still follow the power button it saw");
+    if (Clock::now() >= until) {
+      co_return fail(Errc::refused, fmt::format("the guest did not follow the power button within {} s; it still runs, "
+                                                "unharmed. Try again, or force it off",
+                                                kShutdownPatience.count()));
+    }
+    if (Clock::now() >= press) {
+      auto pressed = co_await c.node.vms.request_shutdown(c.op.vm);
+      if (!pressed && pressed.error().code != Errc::not_found) co_return pressed.error();
+      press = Clock::now() + kPressAgain;
+      co_await c.progress({.text = "power button pressed, waiting for the guest"});
+    }
+    co_await pause(kLook);
+  }
+}
+
+Answer destroy(Context c) {
+  auto off = co_await c.node.vms.force_off(c.op.vm);
+  if (!off) co_return off.error();
+  co_return done("off");
+}
+
+Answer reset(Context c) {
+  auto ok = co_await c.node.vms.reset(c.op.vm);
+  if (!ok) co_return ok.error();
+  co_return done("reset");
+}
+
+}  // namespace bascule::steps

@@ -1,0 +1,81 @@
+// One function for each step of an operation, and one for its undo. A step looks first and acts only where needed, so
+// that running it again after a crash is safe. Errors: `unavailable`, `timeout` and `outcome_unknown` are tried again by
+// the worker; every other error is a definite no and makes the operation undo.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <string>
+
+#include "hostd/core/engine.hpp"
+#include "hostd/node.hpp"
+
+namespace bascule::steps {
+
+/// What a step is told. The operation is the record as it was when the step began.
+struct Context {
+  Node& node;
+  core::Operation op;
+  std::size_t index{};
+
+  const core::VmView* vm() const { return node.cell.view().vm(op.vm); }
+  const std::string& self() const { return node.self(); }
+  /// Somebody asked to cancel the operation since.
+  bool cancelled() const;
+  /// Shown to whoever follows; lost without harm.
+  boost::asio::awaitable<void> progress(core::Progress progress) const;
+};
+
+using Answer = boost::asio::awaitable<core::Result<core::Outcome>>;
+
+Answer run(Context context);
+Answer undo(Context context);
+
+// ---- used by several steps ----
+core::Outcome done(std::string note = {});
+boost::asio::awaitable<void> pause(std::chrono::milliseconds time);
+
+/// R2 for the holder: commits epoch+1 and promotes the VM's resource here. Idempotent.
+boost::asio::awaitable<core::Result<>> claim_and_promote(Node& node, std::string vm, std::string why);
+
+// hostd/steps/create.cpp
+Answer make_leg(Context c);
+Answer undo_make_leg(Context c);
+Answer connect(Context c);
+Answer skip_first_sync(Context c);
+Answer grant(Context c);
+Answer join_peer(Context c);
+Answer fill(Context c);
+Answer hand_over(Context c);
+// hostd/steps/power.cpp
+Answer admit_start(Context c);
+Answer promote(Context c);
+Answer demote(Context c);
+Answer start_domain(Context c);
+Answer shutdown(Context c);
+Answer destroy(Context c);
+Answer reset(Context c);
+// hostd/steps/migrate.cpp
+Answer admit_migration(Context c);
+Answer mark_migration(Context c);
+Answer unmark_migration(Context c);
+Answer prepare_target(Context c);
+Answer open_window(Context c);
+Answer undo_open_window(Context c);
+Answer promote_target(Context c);
+Answer undo_promote_target(Context c);
+Answer live_migrate(Context c);
+Answer undo_live_migrate(Context c);
+Answer resume_target(Context c);
+Answer close_window(Context c);
+Answer confirm(Context c);
+// hostd/steps/volume.cpp
+Answer grow_leg(Context c);
+Answer resize_drbd(Context c);
+Answer resize_guest_disk(Context c);
+Answer record_size(Context c);
+Answer verify(Context c);
+Answer drop_right(Context c);
+Answer remove_leg(Context c);
+Answer remove_image(Context c);
+
+}  // namespace bascule::steps

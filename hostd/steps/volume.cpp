@@ -1,0 +1,141 @@
+// Growing, verifying and removing volumes; removing images.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "hostd/steps/step.hpp"
+
+namespace bascule::steps {
+namespace asio = boost::asio;
+using core::Errc;
+using core::fail;
+using core::Result;
+
+namespace {
+constexpr std::chrono::seconds kLook{1};
+constexpr std::uint64_t kMib = 1024 * 1024;
+
+const core::VolumeLayout* volume_of(const Context& c) {
+  const auto& volumes = c.vm()->layout.value.volumes;
+  const auto it = std::ranges::find(volumes, c.op.object, &core::VolumeLayout::name);
+  return it == volumes.end() ? nullptr : &*it;
+}
+}  // namespace
+
+Answer grow_leg(Context c) {
+  const auto* volume = volume_of(c);
+  if (volume == nullptr) co_return fail(Errc::not_found, "the volume is gone");
+  auto name = leg_name(c.op.vm, *volume, c.self());
+  auto grown = co_await c.node.pool.grow(std::move(name), c.op.size_mib);
+  if (!grown) co_return grown.error();
+  co_await publish_free_space(c.node);
+  co_return done(fmt::format("backing device holds {} MiB", c.op.size_mib));
+}
+
+Answer resize_drbd(Context c) {
+  const std::string name = storage::resource_name(c.op.vm);
+  auto state = co_await c.node.drbd.query(name);
+  if (!state) co_return state.error();
+  if (!storage::in_sync(*state)) {
+    co_return fail(Errc::conflict, "the volume is not in sync (" + storage::describe(*state) + "); it keeps its size");
+  }
+  const bool lend = state->role != "Primary";  // DRBD resizes only where somebody is Primary
+  if (lend) {
+    auto up = co_await claim_and_promote(c.node, c.op.vm, c.op.reason);
+    if (!up) co_return up.error();
+  }
+  auto resource = co_await resolved_resource(c.node, c.op.vm);
+  if (!resource) co_return resource.error();
+  auto resized = co_await c.node.drbd.resize(*resource, c.op.object, c.op.size_mib);
+  if (lend) {
+    auto down = co_await c.node.drbd.demote(name);
+    if (!down) co_return down.error();
+  }
+  if (!resized) co_return resized.error();
+  co_return done("the new part is being synced, the old one stays protected");
+}
+
+Answer resize_guest_disk(Context c) {
+  auto here = co_await c.node.vms.observe(c.op.vm);
+  if (!here) co_return here.error();
+  if (here->state == core::DomainState::absent) co_return done("the VM is off; it sees the size at its next start");
+  const auto& volumes = c.vm()->layout.value.volumes;
+  for (std::uint32_t i = 0; i < volumes.size(); ++i) {
+    if (volumes[i].name != c.op.object) continue;
+    auto told = co_await c.node.vms.block_resize(c.op.vm, i, c.op.size_mib * kMib);
+    if (!told) co_return told.error();
+  }
+  co_return done("the guest sees the new size");
+}
+
+Answer record_size(Context c) {
+  auto ok = co_await c.node.cell.commit_size(c.op.vm, c.op.object, c.op.size_mib);
+  if (!ok) co_return ok.error();
+  co_return done();
+}
+
+Answer verify(Context c) {
+  const std::string name = storage::resource_name(c.op.vm);
+  const auto* volume = volume_of(c);
+  if (volume == nullptr) co_return fail(Errc::not_found, "the volume is gone");
+  const core::VolumeLayout wanted = *volume;
+  auto resource = co_await resolved_resource(c.node, c.op.vm);
+  if (!resource) co_return resource.error();
+  auto started = co_await c.node.drbd.verify(*resource, c.op.object);
+  if (!started) co_return started.error();
+  while (true) {
+    co_await pause(kLook);
+    auto state = co_await c.node.drbd.query(name);
+    if (!state) co_return state.error();
+    const auto* seen = storage::volume_of(*state, wanted.minor);
+    if (seen == nullptr || !storage::connected(*state)) {
+      co_return fail(Errc::refused, "the link dropped while the legs were compared; nothing was changed");
+    }
+    if (seen->replication.starts_with("Verify")) continue;
+    if (seen->out_of_sync_kib == 0) co_return done("both legs are equal");
+    co_return fail(Errc::refused, fmt::format("{} KiB differ between the legs. The VM keeps running on {}; the other leg is "
+                                              "taken out of the in-sync list. Look at its disk, then resync it",
+                                              seen->out_of_sync_kib, c.self()));
+  }
+}
+
+Answer drop_right(Context c) {
+  const auto* vm = c.vm();
+  core::Outcome out = done();
+  if (vm->right.revision == 0) co_return out;
+  // Nobody is in sync any more: no host will promote this VM again, whatever happens to the rest of the removal.
+  core::Right right = vm->right.value;
+  right.insync.clear();
+  out.right = std::move(right);
+  out.right_revision = vm->right.revision;
+  co_return out;
+}
+
+Answer remove_leg(Context c) {
+  const std::string name = storage::resource_name(c.op.vm);
+  auto here = co_await c.node.vms.observe(c.op.vm);
+  if (!here) co_return here.error();
+  if (here->state != core::DomainState::absent) co_return fail(Errc::conflict, "a guest runs on " + c.self());
+  auto demoted = co_await c.node.drbd.demote(name);
+  if (!demoted) co_return demoted.error();
+  auto down = co_await c.node.drbd.down(name);
+  if (!down) co_return down.error();
+  auto removed = co_await c.node.drbd.remove_config(name);
+  if (!removed) co_return removed.error();
+  const auto layout = c.vm()->layout.value;
+  for (const auto& volume : layout.volumes) {
+    auto gone = co_await c.node.pool.remove(leg_name(c.op.vm, volume, c.self()));
+    if (!gone) co_return gone.error();
+  }
+  c.node.local.erase(c.op.vm);
+  co_await publish_free_space(c.node);
+  co_return done("legs removed from " + c.self());
+}
+
+Answer remove_image(Context c) {
+  auto ok = c.node.images.remove(c.op.object);
+  if (!ok) co_return ok.error();
+  co_return done();
+}
+
+}  // namespace bascule::steps

@@ -1,0 +1,213 @@
+#include "hostd/worker.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <functional>
+
+#include "hostd/steps/step.hpp"
+
+namespace bascule {
+namespace asio = boost::asio;
+using core::Errc;
+using core::Result;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+constexpr int kStepTries = 6;                       // 1+2+4+8+16 s: outlives a restart of libvirtd or an etcd election
+constexpr std::chrono::seconds kFirstPause{1};
+constexpr std::chrono::seconds kMendPause{2};       // a remedy that failed is tried again after this long
+constexpr int kMendTries = 30;
+
+bool worth_another_try(Errc code) {
+  return code == Errc::unavailable || code == Errc::timeout || code == Errc::outcome_unknown || code == Errc::stale;
+}
+
+bool same(const core::VmStatus& a, const core::VmStatus& b) { return a == b; }
+
+core::VmStatus status_of(const core::LocalVm& local) {
+  core::VmStatus s;
+  s.domain = local.domain;
+  s.role = local.up ? local.role : "";
+  s.connection = local.up ? local.connection : "";
+  s.suspended = local.suspended;
+  s.volumes = local.volumes;
+  return s;
+}
+
+}  // namespace
+
+asio::awaitable<void> Worker::work(std::string id, core::Work work) {
+  const auto begin = Clock::now();
+  core::Outcome outcome;
+  auto wait = kFirstPause;
+  for (int attempt = 1;; ++attempt) {
+    const auto it = node_.cell.view().operations.find(id);
+    if (it == node_.cell.view().operations.end() || core::next_work(it->second.value, node_.self()) != work) break;
+    steps::Context context{node_, it->second.value, work.step};
+    const std::string step(core::to_string(context.op.steps[work.step].kind));
+    spdlog::info("{}: {} {} (try {})", id, work.kind == core::Work::Kind::run ? "step" : "undo of", step, attempt);
+    auto answer = work.kind == core::Work::Kind::run ? steps::run(std::move(context)) : steps::undo(std::move(context));
+    auto result = co_await std::move(answer);
+    if (result) {
+      outcome = std::move(*result);
+    } else {
+      spdlog::warn("{}: {}: {}", id, step, result.error().what);
+      if (worth_another_try(result.error().code) && attempt < kStepTries) {
+        co_await steps::pause(wait);
+        wait *= 2;
+        continue;
+      }
+      outcome = {};
+      outcome.error = result.error().what;
+    }
+    outcome.took_ms = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
+    auto committed = co_await node_.cell.end_step(id, work, outcome, wall_ms());
+    if (!committed) {
+      // The step is idempotent: what it did is found again when it is run anew.
+      spdlog::warn("{}: the end of {} is not in the journal: {}", id, step, committed.error().what);
+      co_await steps::pause(kFirstPause);
+    }
+    break;
+  }
+  busy_ops_.erase(id);
+  node_.cell.changed().notify();
+}
+
+void Worker::start_operations() {
+  for (const auto& id : node_.cell.active_operations()) {
+    const auto it = node_.cell.view().operations.find(id);
+    if (it == node_.cell.view().operations.end()) continue;
+    const auto next = core::next_work(it->second.value, node_.self());
+    if (next.kind == core::Work::Kind::none || busy_vms_.contains(it->second.value.vm)) continue;
+    if (!busy_ops_.insert(id).second) continue;
+    auto task = work(id, next);
+    asio::co_spawn(node_.cell.changed().executor(), std::move(task), asio::detached);
+  }
+}
+
+asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
+  using Kind = core::Remedy::Kind;
+  const std::string name = storage::resource_name(vm);
+  switch (remedy.kind) {
+    case Kind::none: co_return Result<>{};
+    case Kind::bring_up: {
+      auto resource = co_await resolved_resource(node_, vm);
+      if (!resource) co_return resource.error();
+      auto written = co_await node_.drbd.write_config(*resource);
+      if (!written) co_return written;
+      node_.local[vm].rejoin_pending = true;
+      co_return co_await node_.drbd.up_standalone(*resource);
+    }
+    case Kind::commit_right: {
+      auto done = co_await node_.cell.commit_right(vm, remedy.right, remedy.revision, remedy.sentence, wall_ms());
+      if (!done) co_return done.error();
+      if (remedy.clears_rejoin) node_.local[vm].rejoin_pending = false;
+      co_return Result<>{};
+    }
+    case Kind::add_back: {
+      // R3: the revision was read when this was decided; DRBD is asked afresh; the write compares that revision.
+      auto state = co_await node_.drbd.query(name);
+      if (!state) co_return state.error();
+      if (!storage::in_sync(*state)) co_return Result<>{};
+      const auto* view = node_.cell.view().vm(vm);
+      if (view == nullptr || view->right.revision != remedy.revision) co_return Result<>{};
+      core::Right right = view->right.value;
+      const core::Layout layout = view->layout.value;
+      for (const auto& volume : layout.volumes) {
+        if (volume.name != remedy.volume) continue;
+        for (const auto& leg : volume.legs) {
+          auto next = core::add_leg(right, layout, node_.self(), volume.name, leg);
+          if (!next) co_return next.error();
+          right = std::move(*next);
+        }
+      }
+      auto done = co_await node_.cell.commit_right(vm, std::move(right), remedy.revision, remedy.sentence, wall_ms());
+      if (!done) co_return done.error();
+      co_return Result<>{};
+    }
+    case Kind::connect: {
+      auto resource = co_await resolved_resource(node_, vm);
+      if (!resource) co_return resource.error();
+      co_return co_await node_.drbd.connect(*resource);
+    }
+    case Kind::demote: co_return co_await node_.drbd.demote(name);
+    case Kind::close_window: co_return co_await node_.drbd.set_two_primaries(name, false);
+    case Kind::destroy_domain: co_return co_await node_.vms.force_off(vm);
+  }
+  co_return Result<>{};
+}
+
+/// Remedies of one VM, one after the other, until nothing is left to mend.
+asio::awaitable<void> Worker::mend(std::string vm) {
+  for (int attempt = 0; attempt < kMendTries; ++attempt) {
+    const auto* view = node_.cell.view().vm(vm);
+    const auto local = node_.local.find(vm);
+    if (view == nullptr || local == node_.local.end() || !node_.cell.view().synced) break;
+    if (local->second.domain == core::DomainState::unknown) break;  // libvirt has not been heard: decide nothing
+    const auto remedy = core::reconcile(*view, local->second, node_.self());
+    if (remedy.kind == core::Remedy::Kind::none) break;
+    spdlog::info("{}: {}", vm, remedy.sentence);
+    const auto seen = node_.cell.changed().count();
+    auto done = co_await apply(vm, remedy);
+    if (!done) spdlog::warn("{}: {}: {}", vm, remedy.sentence, done.error().what);
+    // DRBD's event stream tells what became of it; a failed remedy waits longer.
+    co_await node_.cell.changed().wait(seen, Clock::now() + kMendPause);
+    if (!done) co_await steps::pause(kMendPause);
+  }
+  busy_vms_.erase(vm);
+  node_.cell.changed().notify();
+}
+
+void Worker::start_remedies() {
+  std::set<std::string> later;
+  for (const auto& vm : std::exchange(look_at_, {})) {
+    const auto* view = node_.cell.view().vm(vm);
+    if (view == nullptr || view->operation.revision != 0) continue;  // looked at again when the operation releases it
+    if (core::other_host(view->layout.value, node_.self()).empty()) continue;
+    node_.local_vm(vm);
+    if (busy_vms_.contains(vm)) {
+      later.insert(vm);
+      continue;
+    }
+    busy_vms_.insert(vm);
+    auto task = mend(vm);
+    asio::co_spawn(node_.cell.changed().executor(), std::move(task), asio::detached);
+  }
+  look_at_ = std::move(later);
+}
+
+asio::awaitable<void> Worker::publish(std::string vm) {
+  for (int attempt = 0; attempt < kMendTries; ++attempt) {
+    const auto local = node_.local.find(vm);
+    const auto* view = node_.cell.view().vm(vm);
+    if (local == node_.local.end() || view == nullptr || view->layout.revision == 0) break;
+    const auto status = status_of(local->second);
+    const auto known = view->status.find(node_.self());
+    if (known != view->status.end() && same(known->second, status)) break;
+    auto done = co_await node_.cell.put_status(vm, status);
+    if (!done) co_await steps::pause(kMendPause);
+    else co_await steps::pause(std::chrono::milliseconds(50));  // one write for a burst of changes
+  }
+  publishing_.erase(vm);
+}
+
+asio::awaitable<void> Worker::run() {
+  while (true) {
+    const auto seen = node_.cell.changed().count();
+    start_operations();
+    for (const auto& vm : node_.cell.take_changed_vms()) look_at_.insert(vm);
+    for (const auto& vm : std::exchange(node_.touched, {})) {
+      look_at_.insert(vm);
+      if (!publishing_.insert(vm).second) continue;
+      auto task = publish(vm);
+      asio::co_spawn(node_.cell.changed().executor(), std::move(task), asio::detached);
+    }
+    if (node_.cell.view().synced) start_remedies();
+    co_await node_.cell.changed().wait(seen, Clock::time_point::max());
+  }
+}
+
+}  // namespace bascule

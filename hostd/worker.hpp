@@ -1,0 +1,32 @@
+// The shell around core::next_work and core::reconcile: it carries out what they say and decides nothing.
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "hostd/core/engine.hpp"
+#include "hostd/core/reconcile.hpp"
+#include "hostd/node.hpp"
+
+namespace bascule {
+
+class Worker {
+ public:
+  explicit Worker(Node& node) : node_(node) {}
+  /// For ever; run it once. Looks only at operations at work and at VMs that changed.
+  boost::asio::awaitable<void> run();
+
+ private:
+  boost::asio::awaitable<void> work(std::string op, core::Work work);
+  boost::asio::awaitable<void> mend(std::string vm);
+  boost::asio::awaitable<core::Result<>> apply(std::string vm, core::Remedy remedy);
+  boost::asio::awaitable<void> publish(std::string vm);
+  void start_operations();
+  void start_remedies();
+
+  Node& node_;
+  std::set<std::string> busy_ops_, busy_vms_, publishing_;
+  std::set<std::string> look_at_;  ///< VMs to reconcile
+};
+
+}  // namespace bascule
