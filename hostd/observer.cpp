@@ -52,17 +52,20 @@ void Observer::resource_changed(const std::string& name, const storage::Resource
   const std::string vm(storage::vm_of(name));
   if (vm.empty()) return;
   auto& local = node_.local_vm(vm);
-  local.up = state.exists;
-  local.role = state.role;
-  local.connection = state.connection;
+  local.up = state.present;
+  local.role = storage::to_string(state.role);
+  local.connection = storage::to_string(state.connection);
   local.suspended = state.suspended;
   local.volumes.clear();
   const auto* view = node_.cell.view().vm(vm);
   if (view != nullptr) {
+    std::uint16_t index = 0;
     for (const auto& volume : view->layout.value.volumes) {
-      const auto* seen = storage::volume_of(state, volume.minor);
-      if (seen == nullptr) continue;
-      local.volumes[volume.name] = {seen->disk, seen->peer_disk, seen->replication, seen->out_of_sync_kib};
+      const auto found = state.volumes.find(index++);
+      if (found == state.volumes.end()) continue;
+      const auto& v = found->second;
+      local.volumes[volume.name] = {std::string(storage::to_string(v.disk)), std::string(storage::to_string(v.peer_disk)),
+                                    std::string(storage::to_string(v.replication)), v.out_of_sync_kib};
     }
   }
   touch(vm);

@@ -109,9 +109,9 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
     }
     case Kind::add_back: {
       // R3: the revision was read when this was decided; DRBD is asked afresh; the write compares that revision.
-      auto state = co_await node_.drbd.query(name);
-      if (!state) co_return state.error();
-      if (!storage::in_sync(*state)) co_return Result<>{};
+      auto seen = co_await steps::look(node_, vm);
+      if (!seen) co_return seen.error();
+      if (!seen->in_sync()) co_return Result<>{};
       const auto* view = node_.cell.view().vm(vm);
       if (view == nullptr || view->right.revision != remedy.revision) co_return Result<>{};
       core::Right right = view->right.value;

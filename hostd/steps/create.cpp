@@ -17,15 +17,15 @@ constexpr std::chrono::milliseconds kLook{300};
 constexpr std::chrono::minutes kFillDeadline{240};
 
 /// Waits until DRBD says what `wanted` looks for. Errors: timeout with what it said last.
-asio::awaitable<Result<storage::ResourceState>> wait_for(Context c, bool (*wanted)(const storage::ResourceState&)) {
+asio::awaitable<Result<Look>> wait_for(Context c, bool (Look::*wanted)() const) {
   const auto until = Clock::now() + kConnectPatience;
   while (true) {
-    auto state = co_await c.node.drbd.query(storage::resource_name(c.op.vm));
-    if (!state) co_return state.error();
-    if (wanted(*state)) co_return state;
+    auto seen = co_await look(c.node, c.op.vm);
+    if (!seen) co_return seen.error();
+    if (((*seen).*wanted)()) co_return seen;
     if (c.cancelled()) co_return fail(Errc::cancelled, "cancelled while waiting for the other site");
     if (Clock::now() >= until) {
-      co_return fail(Errc::refused, "the legs did not come together: " + storage::describe(*state) +
+      co_return fail(Errc::refused, "the legs did not come together: " + seen->describe() +
                                         ". Look at the replication link (hostctl host list)");
     }
     co_await pause(kLook);
@@ -66,9 +66,9 @@ Answer connect(Context c) {
 }
 
 Answer skip_first_sync(Context c) {
-  auto state = co_await wait_for(c, storage::connected);
+  auto state = co_await wait_for(c, &Look::connected);
   if (!state) co_return state.error();
-  if (storage::in_sync(*state)) co_return done("already in sync");
+  if (state->in_sync()) co_return done("already in sync");
   // safety: S3. No record exists yet, so no guest has ever written; both legs were zeroed when they were made and the
   // adapter checks that both are connected and just created.
   if (c.vm()->right.revision != 0) co_return fail(Errc::conflict, "the VM has a run-right; a sync is never skipped now");
@@ -78,7 +78,7 @@ Answer skip_first_sync(Context c) {
     auto ok = co_await c.node.drbd.new_current_uuid_clear_bitmap(*resource, volume.name);
     if (!ok) co_return ok.error();
   }
-  auto synced = co_await wait_for(c, storage::in_sync);
+  auto synced = co_await wait_for(c, &Look::in_sync);
   if (!synced) co_return synced.error();
   co_return done("both legs are zeroed and equal");
 }
@@ -96,7 +96,7 @@ Answer join_peer(Context c) {
   const core::Revision revision = vm->right.revision;
   core::Right right = vm->right.value;
   const core::Layout layout = vm->layout.value;
-  auto state = co_await wait_for(c, storage::in_sync);
+  auto state = co_await wait_for(c, &Look::in_sync);
   if (!state) co_return state.error();
   for (const auto& volume : layout.volumes) {
     for (const auto& leg : volume.legs) {

@@ -31,10 +31,10 @@ constexpr std::chrono::seconds kWindowPatience{10};   // the peer learns of allo
 
 /// DRBD asked afresh: connected, both legs UpToDate, nothing out of sync, on every volume.
 asio::awaitable<Result<>> in_sync_now(Node& node, std::string vm) {
-  auto state = co_await node.drbd.query(storage::resource_name(vm));
-  if (!state) co_return state.error();
-  if (storage::in_sync(*state)) co_return Result<>{};
-  co_return fail(Errc::conflict, "DRBD is not in sync between the sites (" + storage::describe(*state) +
+  auto seen = co_await look(node, std::move(vm));
+  if (!seen) co_return seen.error();
+  if (seen->in_sync()) co_return Result<>{};
+  co_return fail(Errc::conflict, "DRBD is not in sync between the sites (" + seen->describe() +
                                      "); the VM was not moved");
 }
 

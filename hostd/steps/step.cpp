@@ -1,5 +1,7 @@
 #include "hostd/steps/step.hpp"
 
+#include <fmt/format.h>
+
 #include <boost/asio/steady_timer.hpp>
 
 namespace bascule::steps {
@@ -33,21 +35,32 @@ asio::awaitable<void> pause(std::chrono::milliseconds time) {
   co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
+std::string Look::describe() const {
+  std::string out(storage::to_string(state.connection));
+  for (const auto& [number, volume] : state.volumes) {
+    out += fmt::format(", volume {}: {}/{} {}", number, storage::to_string(volume.disk),
+                       storage::to_string(volume.peer_disk), storage::to_string(volume.replication));
+  }
+  return out;
+}
+
+asio::awaitable<Result<Look>> look(Node& node, std::string vm) {
+  auto resource = resource_of(node, vm);
+  if (!resource) co_return resource.error();
+  auto state = co_await node.drbd.query(storage::resource_name(vm));
+  if (!state) co_return state.error();
+  co_return Look{std::move(*resource), std::move(*state)};
+}
+
 asio::awaitable<Result<>> claim_and_promote(Node& node, std::string vm, std::string why) {
   const core::VmView* view = node.cell.view().vm(vm);
   if (view == nullptr || view->right.revision == 0) co_return fail(Errc::conflict, "the VM has no run-right");
   const core::Revision read_at = view->right.revision;
   auto next = core::claim(view->right.value, view->layout.value, node.self());
   if (!next) co_return next.error();
-  auto state = co_await node.drbd.query(storage::resource_name(vm));
-  if (!state) co_return state.error();
-  for (const auto& volume : view->layout.value.volumes) {
-    const auto disk = storage::disk_of(*state, volume.minor);
-    if (disk != "UpToDate" && disk != "Consistent") {
-      co_return fail(Errc::refused, "volume " + volume.name + " is " + (disk.empty() ? "down" : disk) +
-                                        " on this host; it is not promoted. Look at the disk and at `hostctl why " + vm + "`");
-    }
-  }
+  auto seen = co_await look(node, vm);
+  if (!seen) co_return seen.error();
+  if (auto fit = storage::check_promotable(seen->state, seen->resource); !fit) co_return fit.error();
   const std::int64_t epoch = next->epoch;
   auto committed = co_await node.cell.commit_right(vm, std::move(*next), read_at, std::move(why), wall_ms());
   if (!committed) co_return committed.error();

@@ -34,6 +34,16 @@ Answer undo(Context context);
 core::Outcome done(std::string note = {});
 boost::asio::awaitable<void> pause(std::chrono::milliseconds time);
 
+/// What DRBD says of the VM's resource now, asked afresh.
+struct Look {
+  storage::Resource resource;
+  storage::ResourceState state;
+  bool connected() const { return state.connection == storage::Connection::connected; }
+  bool in_sync() const { return storage::in_sync(state, resource); }
+  std::string describe() const;  ///< for a message: connection and disks
+};
+boost::asio::awaitable<core::Result<Look>> look(Node& node, std::string vm);
+
 /// R2 for the holder: commits epoch+1 and promotes the VM's resource here. Idempotent.
 boost::asio::awaitable<core::Result<>> claim_and_promote(Node& node, std::string vm, std::string why);
 

@@ -34,12 +34,12 @@ Answer grow_leg(Context c) {
 
 Answer resize_drbd(Context c) {
   const std::string name = storage::resource_name(c.op.vm);
-  auto state = co_await c.node.drbd.query(name);
-  if (!state) co_return state.error();
-  if (!storage::in_sync(*state)) {
-    co_return fail(Errc::conflict, "the volume is not in sync (" + storage::describe(*state) + "); it keeps its size");
+  auto seen = co_await look(c.node, c.op.vm);
+  if (!seen) co_return seen.error();
+  if (!seen->in_sync()) {
+    co_return fail(Errc::conflict, "the volume is not in sync (" + seen->describe() + "); it keeps its size");
   }
-  const bool lend = state->role != "Primary";  // DRBD resizes only where somebody is Primary
+  const bool lend = seen->state.role != storage::Role::primary;  // DRBD resizes only where somebody is Primary
   if (lend) {
     auto up = co_await claim_and_promote(c.node, c.op.vm, c.op.reason);
     if (!up) co_return up.error();
@@ -75,27 +75,26 @@ Answer record_size(Context c) {
 }
 
 Answer verify(Context c) {
-  const std::string name = storage::resource_name(c.op.vm);
   const auto* volume = volume_of(c);
   if (volume == nullptr) co_return fail(Errc::not_found, "the volume is gone");
-  const core::VolumeLayout wanted = *volume;
   auto resource = co_await resolved_resource(c.node, c.op.vm);
   if (!resource) co_return resource.error();
   auto started = co_await c.node.drbd.verify(*resource, c.op.object);
   if (!started) co_return started.error();
   while (true) {
     co_await pause(kLook);
-    auto state = co_await c.node.drbd.query(name);
-    if (!state) co_return state.error();
-    const auto* seen = storage::volume_of(*state, wanted.minor);
-    if (seen == nullptr || !storage::connected(*state)) {
+    auto now = co_await look(c.node, c.op.vm);
+    if (!now) co_return now.error();
+    const auto* wanted = storage::find_volume(now->resource, c.op.object);
+    const auto seen = wanted == nullptr ? now->state.volumes.end() : now->state.volumes.find(wanted->index);
+    if (seen == now->state.volumes.end() || !now->connected()) {
       co_return fail(Errc::refused, "the link dropped while the legs were compared; nothing was changed");
     }
-    if (seen->replication.starts_with("Verify")) continue;
-    if (seen->out_of_sync_kib == 0) co_return done("both legs are equal");
+    if (storage::verifying(seen->second)) continue;
+    if (seen->second.out_of_sync_kib == 0) co_return done("both legs are equal");
     co_return fail(Errc::refused, fmt::format("{} KiB differ between the legs. The VM keeps running on {}; the other leg is "
                                               "taken out of the in-sync list. Look at its disk, then resync it",
-                                              seen->out_of_sync_kib, c.self()));
+                                              seen->second.out_of_sync_kib, c.self()));
   }
 }
 

@@ -55,6 +55,7 @@ struct MemberHealth {
   std::string endpoint;
   bool reachable{false};   ///< the last check was answered
   bool has_leader{false};  ///< it sees a leader, so it is with the quorum
+  bool leads{false};       ///< it is the leader itself
   std::string version;
   std::uint64_t cluster_id{0};
   std::uint64_t member_id{0};

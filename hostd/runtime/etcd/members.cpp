@@ -63,7 +63,7 @@ std::vector<std::size_t> Members::order() const {
   const auto rank = [this, at](std::size_t i) {
     const Member& member = members_[i];
     if (member.suspect_until > at) return 3;
-    if (member.leader != 0 && member.leader == member.health.member_id) return 0;
+    if (member.health.leads) return 0;
     return i == preferred_ ? 1 : 2;
   };
   std::ranges::sort(usable, {}, [&](std::size_t i) {
@@ -163,8 +163,8 @@ Result<> Members::note_status(std::size_t index, const StatusAnswer& status) {
                             ", and 3.4 or later of version 3 is needed.");
   }
   if (auto noted = note(index, status.header, Asked::status, 0); !noted) return noted;
-  member.leader = status.leader;
   member.health.has_leader = status.leader != 0;
+  member.health.leads = status.leader != 0 && status.leader == member.health.member_id;
   return {};
 }
 
@@ -239,7 +239,7 @@ asio::awaitable<void> Members::probe(std::size_t index) {
   if (!checked) {
     failed(index, checked.error().what);
     member.health.has_leader = false;
-    member.leader = 0;
+    member.health.leads = false;
   } else {
     member.behind = member.health.revision < member.highest_at_probe ? member.behind + 1 : 0;
     member.health.last_error.clear();

@@ -94,7 +94,6 @@ class Members : public std::enable_shared_from_this<Members> {
   struct Member {
     Endpoint endpoint;
     MemberHealth health;
-    std::uint64_t leader{0};  ///< as this member sees it
     std::vector<std::shared_ptr<Connection>> idle;
     std::vector<std::weak_ptr<Connection>> all;  ///< to be closed by stop()
     std::vector<std::weak_ptr<Connection>>
