@@ -15,6 +15,7 @@ pkg_check_modules(systemd REQUIRED IMPORTED_TARGET libsystemd)
 # Debian ships Boost 1.81 beside 1.74; the headers conflict, so this is whichever is installed.
 find_package(Boost 1.81 REQUIRED)
 find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
 find_library(BOOST_URL_LIBRARY NAMES libboost_url.a REQUIRED)
 
 add_library(bascule_options INTERFACE)
@@ -35,6 +36,8 @@ endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   add_link_options(-fuse-ld=lld)
 endif()
+
+include(${PROJECT_SOURCE_DIR}/cmake/fuzz.cmake)
 
 # bascule_library(NAME SOURCES a.cpp ... DEPS other ...): target bascule_NAME, alias bascule::NAME.
 function(bascule_library name)
