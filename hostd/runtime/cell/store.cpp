@@ -166,7 +166,9 @@ asio::awaitable<core::Result<Revision>> CellStore::list() {
 asio::awaitable<void> CellStore::follow(Revision from) {
   const auto watch = kv_.watch(root_, from);
   while (true) {
-    auto item = co_await watch->next();
+    auto next = co_await watch->next();
+    if (!next) continue;  // woken without news
+    auto& item = *next;
     switch (item.kind) {
       case WatchItem::Kind::events:
         for (const auto& event : item.events) apply(event);
