@@ -1,0 +1,201 @@
+// The command tree. Help, completion and the man page's test all come from it.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "api/hostctl/args.hpp"
+#include "api/hostctl/session.hpp"
+#include "api/hostctl/text.hpp"
+#include "hostd/core/model.hpp"
+
+namespace bascule::hostctl {
+namespace {
+constexpr const char* kPolicies = "gentle|standard|must-finish";
+constexpr const char* kExitCodes =
+    "Exit codes: 0 done, 1 wrong usage or input, 2 refused by the cell, 3 not reachable or outcome unknown,\n"
+    "            4 the operation ended undone, 5 the operation needs a person (or audit verify found a break: 2).";
+
+class Tree {
+ public:
+  Tree(CLI::App& root, Args& args) : root_(root), args_(args) {}
+
+  void build() {
+    globals();
+    hosts_and_images();
+    vms();
+    volumes_and_operations();
+    records();
+    tools();
+  }
+
+ private:
+  CLI::App* group(const char* name, const char* what) {
+    CLI::App* app = root_.add_subcommand(name, what);
+    app->require_subcommand(1);
+    return app;
+  }
+  CLI::App* leaf(CLI::App* parent, const char* name, const char* what, Exit (*run)(Session&)) {
+    CLI::App* app = parent->add_subcommand(name, what);
+    app->final_callback([this, run] { args_.run = run; });
+    return app;
+  }
+  CLI::App* named(CLI::App* parent, const char* name, const char* what, const char* kind, Exit (*run)(Session&)) {
+    CLI::App* app = leaf(parent, name, what, run);
+    app->add_option(kind, args_.name)->required()->type_name(kind)->check(not_empty());
+    return app;
+  }
+  static CLI::Validator not_empty() {
+    return {[](std::string& s) { return s.empty() ? std::string("must not be empty") : std::string(); }, ""};
+  }
+  static CLI::Validator one_of(const std::string& choices) {
+    return {[choices](std::string& s) {
+              const bool known = ("|" + choices + "|").find("|" + s + "|") != std::string::npos && !s.empty();
+              return known ? std::string() : "must be one of " + choices;
+            }, ""};
+  }
+
+  void change(CLI::App* app, bool operation = true) {
+    app->parse_complete_callback([this] { args_.changes = true; });
+    app->add_option("--reason", args_.reason, "Why; goes into the audit chain (mandatory)")->type_name("TEXT");
+    app->add_option("--idempotency-key", args_.idempotency_key,
+                    "Key of an earlier run whose outcome is unknown; nothing is done twice")->type_name("KEY")
+        ->check(not_empty());
+    if (!operation) return;
+    app->add_flag("--dry-run", args_.dry_run, "Only show the steps it would take");
+    app->add_flag("--watch", args_.watch, "Follow the operation to its end");
+  }
+
+  void mib_option(CLI::App* app, const char* name, std::int64_t& to, const char* what, bool required) {
+    auto* option = app->add_option_function<std::string>(
+        name, [&to](const std::string& text) { to = parse_mib(text); }, what);
+    option->type_name("SIZE")->required(required);
+    option->check(CLI::Validator([](std::string& s) {
+      return parse_mib(s) > 0 ? std::string() : "'" + safe(s) + "' is no size: write MiB, or a unit as in 2G";
+    }, ""));
+  }
+
+  void globals() {
+    auto* g = &root_;
+    g->add_option("--endpoint", args_.given.endpoints, "A host's API, tried in order (repeatable)")
+        ->type_name("URL")->allow_extra_args(false);
+    g->add_option("--ca", args_.given.ca, "Certificate of the cell's CA (PEM)")->type_name("FILE");
+    g->add_option("--cert", args_.given.cert, "Your certificate (PEM)")->type_name("FILE");
+    g->add_option("--key", args_.given.key, "Your private key (PEM)")->type_name("FILE");
+    g->add_option("--timeout", args_.given.timeout_s, "Seconds an answer may take, fail-over included (30)")
+        ->type_name("SECONDS")->check(CLI::Range(1, kMaxTimeoutS));
+    g->add_flag("--json", args_.json, "JSON for programs instead of tables");
+    g->add_flag("--no-color", args_.no_color, "No colours (also: NO_COLOR in the environment)");
+    g->set_version_flag("--version", "hostctl " BASCULE_VERSION, "Print hostctl's version");
+  }
+
+  void hosts_and_images() {
+    auto* host = group("host", "The hosts of the cell");
+    leaf(host, "list", "All hosts", &host_list);
+    named(host, "show", "One host", "HOST", &host_show);
+    auto* image = group("image", "Images that fill a volume at creation");
+    leaf(image, "list", "All images", &image_list);
+    auto* import = named(image, "import", "Send a raw or qcow2 file to the host that answers", "NAME", &image_import);
+    import->add_option("FILE", args_.files)->required()->type_name("FILE")->expected(1)->check(not_empty());
+    change(import);
+    change(named(image, "remove", "Remove an image; volumes filled from it stay", "IMAGE", &image_remove));
+  }
+
+  void vms() {
+    auto* apply_app = leaf(&root_, "apply", "Bring VMs to the definition in a YAML file; a second time changes nothing",
+                           &apply);
+    apply_app->add_option("-f,--file", args_.files, "The file, - for standard input (repeatable)")
+        ->required()->type_name("FILE")->allow_extra_args(false)->check(not_empty());
+    change(apply_app);
+    auto* vm = group("vm", "Virtual machines");
+    leaf(vm, "list", "All VMs", &vm_list);
+    named(vm, "show", "One VM: definition, where it runs, its volumes", "VM", &vm_show);
+    change(named(vm, "start", "Start it on the host that has the right to run it", "VM", &vm_start));
+    change(named(vm, "stop", "Press its power button (ACPI) and wait", "VM", &vm_stop));
+    change(named(vm, "off", "Cut its power: it loses what it did not flush", "VM", &vm_off));
+    change(named(vm, "reset", "Press its reset button", "VM", &vm_reset));
+    auto* migrate = named(vm, "migrate", "Move it live to its other host", "VM", &vm_migrate);
+    migrate->add_option("--to", args_.target, "The host to move to")->type_name("HOST")->check(not_empty());
+    migrate->add_option("--policy", args_.policy, "How hard to push; the VM's own policy if not given")
+        ->type_name(kPolicies)->check(one_of(kPolicies));
+    change(migrate);
+    auto* resize = named(vm, "resize", "Change CPUs or memory; takes effect at the next start", "VM", &vm_resize);
+    resize->add_option("--cpus", args_.cpus, "Number of virtual CPUs")->type_name("N")
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{core::Limits::cpus}));
+    mib_option(resize, "--memory", args_.memory_mib, "Memory in MiB, or with a unit: 2G", false);
+    change(resize);
+    change(named(vm, "remove", "Remove a stopped VM and its volumes, on both hosts", "VM", &vm_remove));
+    named(&root_, "why", "Say in one sentence what is going on with a VM", "VM", &why);
+  }
+
+  void volumes_and_operations() {
+    auto* volume = group("volume", "Volumes, replicated over both sites");
+    auto* list = leaf(volume, "list", "All volumes, or those of one VM", &volume_list);
+    list->add_option("VM", args_.name)->type_name("VM");
+    auto* grow = named(volume, "grow", "Make a volume larger, running or not", "VM/VOLUME", &volume_grow);
+    mib_option(grow, "--size", args_.size_mib, "New size in MiB, or with a unit: 20G", true);
+    change(grow);
+    change(named(volume, "verify", "Compare both legs block by block", "VM/VOLUME", &volume_verify));
+    auto* op = group("op", "Operations: every change is one");
+    auto* ops = leaf(op, "list", "Operations, newest first", &op_list);
+    constexpr const char* kStates = "running|undoing|done|undone|needs-operator";
+    ops->add_option("--state", args_.state, "Only those in this state")->type_name(kStates)->check(one_of(kStates));
+    ops->add_option("--vm", args_.object, "Only those of this VM")->type_name("VM");
+    named(op, "show", "One operation with its steps", "OPERATION", &op_show);
+    named(op, "follow", "Follow it to its end; the exit code says how it ended", "OPERATION", &op_follow);
+    auto* cancel = named(op, "cancel", "Ask it to stop and undo its steps", "OPERATION", &op_cancel);
+    change(cancel, false);
+    cancel->add_flag("--watch", args_.watch, "Follow the operation to its end");
+  }
+
+  void records() {
+    auto* stream = leaf(&root_, "events", "What changes in the cell", &events);
+    stream->add_flag("--follow", args_.follow, "Go on until interrupted, over a host's failure too");
+    stream->add_option("--since", args_.since, "Only events after this id")->type_name("ID");
+    auto* audit = group("audit", "Who did what, when and why");
+    auto* list = leaf(audit, "list", "The newest records, oldest first", &audit_list);
+    list->add_option("--from", args_.from, "First sequence number")->type_name("N")
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 53));
+    list->add_option("--limit", args_.limit, "How many (50)")->type_name("N")
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{100'000}));
+    leaf(audit, "verify", "Fetch all records and check the hash chain here", &audit_verify);
+  }
+
+  void tools() {
+    leaf(&root_, "health", "Can the host that answers do its work", &health);
+    leaf(&root_, "version", "Versions of hostctl and of the host that answers", &version);
+    auto* script = leaf(&root_, "completion", "Print a completion script for your shell", &completion);
+    script->add_option("SHELL", args_.shell)->required()->type_name("bash|zsh|fish")->check(one_of("bash|zsh|fish"));
+    auto* words = leaf(&root_, "__complete", "", &complete_words);
+    words->group("")->prefix_command();
+    leaf(&root_, "__commands", "", &commands)->group("");
+  }
+
+  CLI::App& root_;
+  Args& args_;
+};
+
+}  // namespace
+
+std::shared_ptr<CLI::App> make_app(Args& args) {
+  auto app = std::make_shared<CLI::App>("hostctl: Bascule's VMs, volumes and operations from the shell", "hostctl");
+  app->require_subcommand(1);
+  app->fallthrough();
+  app->footer(kExitCodes);
+  app->get_formatter()->column_width(34);
+  Tree(*app, args).build();
+  return app;
+}
+
+int parse(CLI::App& app, int argc, const char* const* argv) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    const bool asked = e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success);
+    if (asked) return app.exit(e);
+    std::string text = safe(e.what());
+    std::fprintf(stderr, "hostctl: %s\nTry: hostctl --help\n", text.c_str());
+    return static_cast<int>(Exit::invalid);
+  }
+  return -1;
+}
+
+}  // namespace bascule::hostctl

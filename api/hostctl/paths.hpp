@@ -1,0 +1,24 @@
+// The API's paths, in one place; api/openapi.yaml is the contract.
+#pragma once
+
+#include <string>
+
+#include "api/hostctl/client.hpp"
+
+namespace bascule::hostctl::paths {
+
+inline const std::string kHosts = "/v1/hosts";
+inline const std::string kVms = "/v1/vms";
+inline const std::string kImages = "/v1/images";
+inline const std::string kVolumes = "/v1/volumes";
+inline const std::string kOperations = "/v1/operations";
+inline const std::string kEvents = "/v1/events";
+inline const std::string kAudit = "/v1/audit";
+inline const std::string kHealth = "/v1/health";
+inline const std::string kVersion = "/v1/version";
+
+inline std::string one(const std::string& collection, const std::string& name) {
+  return collection + "/" + encode_part(name);
+}
+
+}  // namespace bascule::hostctl::paths
