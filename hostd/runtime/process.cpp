@@ -32,7 +32,8 @@ constexpr std::size_t kReadBytes = 16 * 1024;
 
 std::atomic<std::size_t> unreaped{0};
 
-/// One running child of `run`. Shared by the caller, the readers and the supervisor; freed when the last one ends.
+/// One running child of `run`. Shared by the caller, the readers and the supervisor; freed when the
+/// last one ends.
 struct Child {
   explicit Child(const asio::any_io_executor& executor)
       : watch(executor), out(executor), err(executor), deadline(executor), finished(executor) {}
@@ -59,7 +60,8 @@ struct Child {
 };
 using ChildPtr = std::shared_ptr<Child>;
 
-asio::awaitable<void> read_all(ChildPtr child, asio::posix::stream_descriptor* from, std::string* into) {
+asio::awaitable<void> read_all(ChildPtr child, asio::posix::stream_descriptor* from,
+                               std::string* into) {
   std::array<char, kReadBytes> block{};
   for (;;) {
     const auto [error, size] = co_await from->async_read_some(asio::buffer(block), kTuple);
@@ -68,7 +70,8 @@ asio::awaitable<void> read_all(ChildPtr child, asio::posix::stream_descriptor* f
     if (size > room) child->outcome.truncated = true;
     if (error) break;
   }
-  // The last reader wakes a supervisor that waits for the output to end; before that the timer is the deadline.
+  // The last reader wakes a supervisor that waits for the output to end; before that the timer is
+  // the deadline.
   if (--child->readers == 0 && child->reaped) child->deadline.cancel();
 }
 
@@ -92,7 +95,8 @@ asio::awaitable<bool> wait_for_end(ChildPtr child, std::chrono::milliseconds lim
     child->watch.cancel();
   });
   for (;;) {
-    const auto [error] = co_await child->watch.async_wait(asio::posix::descriptor_base::wait_read, kTuple);
+    const auto [error] =
+        co_await child->watch.async_wait(asio::posix::descriptor_base::wait_read, kTuple);
     if (child->expired) co_return false;
     if (!error) co_return true;
     if (error != asio::error::operation_aborted) co_return true;  // let waitpid say what is so
@@ -110,7 +114,8 @@ asio::awaitable<void> supervise(ChildPtr child, std::chrono::milliseconds limit)
       ++unreaped;
       child->outcome.still_alive = true;
       child->finish();
-      const auto [error] = co_await child->watch.async_wait(asio::posix::descriptor_base::wait_read, kTuple);
+      const auto [error] =
+          co_await child->watch.async_wait(asio::posix::descriptor_base::wait_read, kTuple);
       static_cast<void>(error);
       --unreaped;
     }
@@ -120,7 +125,8 @@ asio::awaitable<void> supervise(ChildPtr child, std::chrono::milliseconds limit)
   }
   child->reaped = true;
   child->deadline.cancel();
-  if (child->readers > 0) {  // what is in the pipes still counts, but nobody may hold us up by keeping them open
+  if (child->readers >
+      0) {  // what is in the pipes still counts, but nobody may hold us up by keeping them open
     child->deadline.expires_after(ProcessLimits::drain_grace);
     const auto [error] = co_await child->deadline.async_wait(kTuple);
     static_cast<void>(error);
@@ -145,7 +151,8 @@ asio::awaitable<Result<Outcome>> run(Command command) {
   child->err.assign(spawned->err.release());
   child->readers = 2;
   child->finished.expires_at(asio::steady_timer::time_point::max());
-  // The readers and the supervisor are coroutines of their own: a cancelled caller leaves, they still reap.
+  // The readers and the supervisor are coroutines of their own: a cancelled caller leaves, they
+  // still reap.
   asio::co_spawn(executor, read_all(child, &child->out, &child->outcome.out), asio::detached);
   asio::co_spawn(executor, read_all(child, &child->err, &child->outcome.err), asio::detached);
   asio::co_spawn(executor, supervise(child, command.deadline), asio::detached);
@@ -154,8 +161,9 @@ asio::awaitable<Result<Outcome>> run(Command command) {
   static_cast<void>(error);
   if (!child->done) {
     if (!child->reaped) kill_group(child->pid);
-    co_return fail(Errc::cancelled, command.argv.front() + " was killed because its caller was cancelled; what it was "
-                                                           "doing may or may not have happened");
+    co_return fail(Errc::cancelled, command.argv.front() +
+                                        " was killed because its caller was cancelled; what it was "
+                                        "doing may or may not have happened");
   }
   co_return std::move(child->outcome);
 }
@@ -163,7 +171,8 @@ asio::awaitable<Result<Outcome>> run(Command command) {
 std::size_t unreaped_children() { return unreaped.load(); }
 
 struct LineProcess::State {
-  explicit State(const asio::any_io_executor& executor) : watch(executor), out(executor), timer(executor) {}
+  explicit State(const asio::any_io_executor& executor)
+      : watch(executor), out(executor), timer(executor) {}
   asio::posix::stream_descriptor watch, out;
   asio::steady_timer timer;
   pid_t pid{-1};
@@ -177,7 +186,8 @@ namespace {
 template <class State>
 asio::awaitable<void> reap(std::shared_ptr<State> state) {
   for (;;) {
-    const auto [error] = co_await state->watch.async_wait(asio::posix::descriptor_base::wait_read, kTuple);
+    const auto [error] =
+        co_await state->watch.async_wait(asio::posix::descriptor_base::wait_read, kTuple);
     if (try_reap(state->pid)) break;
     if (error) co_return;  // the executor is going away
   }
@@ -206,7 +216,8 @@ Result<std::unique_ptr<LineProcess>> LineProcess::start(const asio::any_io_execu
   return std::unique_ptr<LineProcess>(new LineProcess(std::move(state)));
 }
 
-asio::awaitable<Result<std::string>> LineProcess::next_line(std::optional<std::chrono::milliseconds> deadline) {
+asio::awaitable<Result<std::string>> LineProcess::next_line(
+    std::optional<std::chrono::milliseconds> deadline) {
   const auto state = state_;  // outlives this object while a read is under way
   state->timed_out = false;
   if (deadline) {
@@ -232,13 +243,16 @@ asio::awaitable<Result<std::string>> LineProcess::next_line(std::optional<std::c
     if (state->buffer.size() > ProcessLimits::line_bytes) {
       if (!state->reaped) kill_group(state->pid);
       state->timer.cancel();
-      co_return fail(Errc::invalid, state->name + " wrote a line that is too long; it was stopped, start it again");
+      co_return fail(
+          Errc::invalid,
+          state->name + " wrote a line that is too long; it was stopped, start it again");
     }
     const auto [error, size] = co_await state->out.async_read_some(asio::buffer(block), kTuple);
     state->buffer.append(block.data(), size);
     if (!error) continue;
     state->timer.cancel();
-    if (state->timed_out) co_return fail(Errc::timeout, state->name + " wrote no line in time; it still runs");
+    if (state->timed_out)
+      co_return fail(Errc::timeout, state->name + " wrote no line in time; it still runs");
     if (error == asio::error::operation_aborted) {
       co_return fail(Errc::cancelled, "reading from " + state->name + " was cancelled");
     }

@@ -1,0 +1,181 @@
+#include "storage/drbd_commands.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <utility>
+
+namespace bascule::storage {
+namespace {
+
+void append(Argv& argv, const Options& options) {
+  for (const auto& [key, value] : options) argv.push_back(fmt::format("--{}={}", key, value));
+}
+
+Argv setup(std::initializer_list<std::string> rest) {
+  Argv argv{std::string(kDrbdsetup)};
+  argv.insert(argv.end(), rest.begin(), rest.end());
+  return argv;
+}
+
+}  // namespace
+
+core::Result<DrbdCommands> DrbdCommands::make(Resource resource, const DrbdOptions& options,
+                                              DrbdVersion version, std::string_view self) {
+  if (auto ok = check(resource, self); !ok) return ok.error();
+  if (auto ok = check(options); !ok) return ok.error();
+  DrbdCommands commands;
+  commands.name_ = resource_name(resource.vm);
+  commands.sections_ = sections(resource, options, version);
+  commands.version_ = version;
+  commands.own_ = *side_of(resource, self);
+  commands.resource_ = std::move(resource);
+  return commands;
+}
+
+Argv DrbdCommands::meta(const Volume& volume) const {
+  return {std::string(kDrbdmeta), std::to_string(volume.minor), nine() ? "v09" : "v08",
+          backing(volume), "internal"};
+}
+
+Argv DrbdCommands::create_metadata(const Volume& volume) const {
+  Argv argv = meta(volume);
+  argv.emplace_back("create-md");
+  if (nine()) argv.emplace_back("1");  // peers
+  argv.emplace_back("--force");
+  return argv;
+}
+
+Argv DrbdCommands::metadata_generation(const Volume& volume) const {
+  Argv argv = meta(volume);
+  argv.emplace_back("get-gi");
+  if (nine()) argv.push_back("--node-id=" + peer_id());
+  return argv;
+}
+
+Argv DrbdCommands::apply_activity_log(const Volume& volume) const {
+  Argv argv = meta(volume);
+  argv.emplace_back("apply-al");
+  return argv;
+}
+
+Argv DrbdCommands::new_resource() const {
+  Argv argv = setup({"new-resource", name_});
+  if (nine()) argv.push_back(std::to_string(self().node_id));
+  append(argv, sections_.resource);
+  return argv;
+}
+
+Argv DrbdCommands::new_minor(const Volume& volume) const {
+  return setup({"new-minor", name_, std::to_string(volume.minor), std::to_string(volume.index)});
+}
+
+std::vector<Argv> DrbdCommands::new_peer() const {
+  if (!nine()) return {};
+  std::vector<Argv> list;
+  list.push_back(setup({"new-peer", name_, peer_id(), "--_name=" + peer().host}));
+  append(list.back(), sections_.net);
+  list.push_back(
+      setup({"new-path", name_, peer_id(), address_argument(self()), address_argument(peer())}));
+  for (const Volume& volume : resource_.volumes) {
+    list.push_back(setup({"peer-device-options", name_, peer_id(), std::to_string(volume.index)}));
+    append(list.back(), sections_.peer_device);
+  }
+  return list;
+}
+
+Argv DrbdCommands::attach(const Volume& volume) const {
+  Argv argv =
+      setup({"attach", std::to_string(volume.minor), backing(volume), backing(volume), "internal"});
+  append(argv, sections_.disk);
+  argv.push_back(fmt::format("--size={}K", volume.size_mib * 1024));
+  return argv;
+}
+
+Argv DrbdCommands::connect() const {
+  if (nine()) return setup({"connect", name_, peer_id()});
+  Argv argv = setup({"connect", name_, address_argument(self()), address_argument(peer())});
+  append(argv, sections_.net);
+  return argv;
+}
+
+Argv DrbdCommands::disconnect(bool force) const {
+  Argv argv = nine() ? setup({"disconnect", name_, peer_id()})
+                     : setup({"disconnect", address_argument(self()), address_argument(peer())});
+  if (force) argv.emplace_back("--force");
+  return argv;
+}
+
+Argv DrbdCommands::two_primaries(bool allow) const {
+  Argv argv = nine() ? setup({"net-options", name_, peer_id()})
+                     : setup({"net-options", address_argument(self()), address_argument(peer())});
+  argv.emplace_back(allow ? "--allow-two-primaries=yes" : "--allow-two-primaries=no");
+  return argv;
+}
+
+std::vector<Argv> DrbdCommands::primary() const {
+  if (nine()) return {setup({"primary", name_})};
+  std::vector<Argv> list;
+  for (const Volume& volume : resource_.volumes)
+    list.push_back(setup({"primary", std::to_string(volume.minor)}));
+  return list;
+}
+
+std::vector<Argv> DrbdCommands::secondary() const {
+  if (nine()) return {setup({"secondary", name_})};
+  std::vector<Argv> list;
+  for (const Volume& volume : resource_.volumes)
+    list.push_back(setup({"secondary", std::to_string(volume.minor)}));
+  return list;
+}
+
+Argv DrbdCommands::skip_first_sync(const Volume& volume) const {
+  return setup({"new-current-uuid", std::to_string(volume.minor), "--clear-bitmap"});
+}
+
+Argv DrbdCommands::verify(const Volume& volume) const {
+  return nine() ? setup({"verify", name_, peer_id(), std::to_string(volume.index)})
+                : setup({"verify", std::to_string(volume.minor)});
+}
+
+Argv DrbdCommands::resize(const Volume& volume, std::uint64_t size_mib, bool assume_clean) const {
+  Argv argv =
+      setup({"resize", std::to_string(volume.minor), fmt::format("--size={}K", size_mib * 1024)});
+  if (assume_clean) argv.emplace_back("--assume-clean");
+  return argv;
+}
+
+Argv DrbdCommands::detach(const Volume& volume, bool force) const {
+  Argv argv = setup({"detach", std::to_string(volume.minor)});
+  if (force) argv.emplace_back("--force");
+  return argv;
+}
+
+Argv DrbdCommands::generation(const Volume& volume) const {
+  return nine() ? setup({"get-gi", name_, peer_id(), std::to_string(volume.index)})
+                : setup({"get-gi", std::to_string(volume.minor)});
+}
+
+Argv DrbdCommands::down() const { return down(name_); }
+Argv DrbdCommands::down(std::string_view resource_name) {
+  return setup({"down", std::string(resource_name)});
+}
+Argv DrbdCommands::show() const { return setup({"show", name_}); }
+Argv DrbdCommands::events_now() const { return events_now(name_); }
+Argv DrbdCommands::events_now(std::string_view resource_name) {
+  return setup({"events2", "--now", "--timestamps", "--statistics", std::string(resource_name)});
+}
+Argv DrbdCommands::events_stream() {
+  return setup({"events2", "--timestamps", "--statistics", "all"});
+}
+
+bool just_created(std::string_view generation) {
+  const std::string_view current = generation.substr(0, generation.find(':'));
+  std::uint64_t value = 0;
+  const auto [end, error] =
+      std::from_chars(current.data(), current.data() + current.size(), value, 16);
+  return error == std::errc{} && current.size() == 16 && end == current.data() + current.size() &&
+         (value & ~std::uint64_t{1}) == 4;
+}
+
+}  // namespace bascule::storage
