@@ -1,0 +1,497 @@
+// What the real store does when members die, hang, lose answers or are not who they should be.
+#include <gtest/gtest.h>
+
+#include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <memory>
+
+#include "hostd/runtime/etcd/etcd_store.hpp"
+#include "hostd/runtime/etcd/recipes.hpp"
+#include "tests/contract/etcd_cluster.hpp"
+#include "tests/contract/etcd_proxy.hpp"
+#include "tests/contract/etcd_shared_cluster.hpp"
+#include "tests/contract/etcd_testing.hpp"
+
+namespace bascule::testkit {
+namespace {
+
+namespace kv = core::kv;
+using core::Errc;
+using core::Result;
+using runtime::KvStore;
+using runtime::WatchItem;
+using runtime::etcd::EtcdOptions;
+
+class EtcdFaults : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!EtcdCluster::available()) GTEST_SKIP() << "etcd or openssl is not installed";
+    static int number = 0;
+    base_ = "fault" + std::to_string(++number) + "/";
+    store_ = open(shared_cluster().options());
+    ASSERT_TRUE(whole()) << "the cluster did not start";
+  }
+  void TearDown() override {
+    if (!store_) return;
+    shared_cluster().heal();
+    EXPECT_TRUE(whole()) << "the cluster did not heal";
+  }
+
+  std::unique_ptr<KvStore> open(EtcdOptions options) {
+    auto made = runtime::etcd::make_etcd_store(io_.get_executor(), std::move(options));
+    EXPECT_TRUE(made) << made.error().what;
+    return made ? *std::move(made) : nullptr;
+  }
+  bool whole() {
+    return wait_for(io_, 15s, [this] {
+      int good = 0;
+      int leaders = 0;
+      for (const auto& member : store_->health().members) {
+        good += member.reachable && member.has_leader ? 1 : 0;
+        leaders += member.leads ? 1 : 0;
+      }
+      return good == 3 && leaders == 1;
+    });
+  }
+  std::size_t leader() {
+    const auto members = store_->health().members;
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      if (members[i].leads) return i;
+    }
+    return 0;
+  }
+  std::string key(const std::string& name) const { return base_ + name; }
+  Result<kv::TxnReply> txn(KvStore& store, kv::Txn txn, std::chrono::milliseconds limit = 5s) {
+    return run(io_, store.txn(std::move(txn), in(limit)));
+  }
+  Result<kv::TxnReply> write(const std::string& name, const std::string& value,
+                             std::chrono::milliseconds limit = 5s) {
+    return txn(*store_, put(key(name), value), limit);
+  }
+  kv::KeyValue read(const std::string& name) {
+    kv::Txn get;
+    get.success.emplace_back(kv::get(key(name)));
+    const auto reply = txn(*store_, std::move(get));
+    EXPECT_TRUE(reply) << reply.error().what;
+    if (!reply) return {};
+    const auto& range = std::get<kv::RangeReply>(reply->responses.at(0));
+    return range.kvs.empty() ? kv::KeyValue{} : range.kvs.at(0);
+  }
+  /// Options for a store that knows the cluster only through this proxy, and is left alone by
+  /// checks.
+  static EtcdOptions through(const Proxy& proxy) {
+    EtcdOptions options = shared_cluster().options();
+    options.endpoints = {proxy.url()};
+    options.probe_every = 60s;
+    return options;
+  }
+  static std::string sentence(const Result<kv::TxnReply>& reply) {
+    return reply ? "it succeeded"
+                 : std::string(core::to_string(reply.error().code)) + ": " + reply.error().what;
+  }
+
+  boost::asio::io_context io_;
+  std::unique_ptr<KvStore> store_;
+  std::string base_;
+};
+
+TEST_F(EtcdFaults, HealthNamesTheMembersAndTheCluster) {
+  const auto health = store_->health();
+  ASSERT_EQ(health.members.size(), 3U);
+  EXPECT_NE(health.cluster_id, 0U);
+  EXPECT_GT(health.highest_revision, 0);
+  for (const auto& member : health.members) {
+    EXPECT_EQ(member.cluster_id, health.cluster_id);
+    EXPECT_NE(member.member_id, 0U);
+    EXPECT_GT(member.raft_term, 0U);
+    EXPECT_TRUE(member.version.starts_with("3.")) << member.version;
+    EXPECT_EQ(member.fault, "");
+  }
+  EXPECT_NE(health.members[0].member_id, health.members[1].member_id);
+}
+
+/// Writes w/0, w/1, ... by guarded writes until told to stop; how many were made.
+boost::asio::awaitable<int> keep_writing(KvStore& store, std::string base, const bool& stop) {
+  int made = 0;
+  while (!stop) {
+    runtime::GuardedWrite next =
+        guarded(base + std::to_string(made), 0, "v" + std::to_string(made));
+    const runtime::GuardTiming timing{in(10s), 500ms};
+    const auto commit = co_await runtime::commit_guarded(store, std::move(next), timing);
+    EXPECT_TRUE(commit) << commit.error().what;
+    if (!commit) break;
+    ++made;
+    boost::asio::steady_timer rest(co_await boost::asio::this_coro::executor, 5ms);
+    co_await rest.async_wait(boost::asio::use_awaitable);
+  }
+  co_return made;
+}
+
+struct Followed {
+  std::vector<std::string> keys;
+  int disconnects{0};
+  bool ended{false};
+};
+boost::asio::awaitable<void> follow(runtime::KvWatch& watch, Followed& followed) {
+  kv::Revision last = 0;
+  while (true) {
+    const auto item = co_await watch.next();
+    followed.disconnects += item->kind == WatchItem::Kind::disconnected ? 1 : 0;
+    for (const kv::Event& event : item->events) {
+      EXPECT_GE(event.kv.mod_revision, last);
+      last = event.kv.mod_revision;
+      followed.keys.push_back(event.kv.key);
+    }
+    if (item->kind == WatchItem::Kind::relist || item->kind == WatchItem::Kind::broken) break;
+  }
+  followed.ended = true;
+}
+
+/// Runs writers and a watch while `harm` is done to the leader and, later, undone: every write is
+/// seen once, in order.
+class EtcdOutage : public EtcdFaults {
+ protected:
+  void outlive(const std::function<void(std::size_t)>& harm,
+               const std::function<void(std::size_t)>& undo) {
+    const auto start = write("start", "1");
+    ASSERT_TRUE(start) << sentence(start);
+    Followed followed;
+    auto watch = store_->watch(key("w/"), start->revision + 1);
+    boost::asio::co_spawn(io_, follow(*watch, followed), boost::asio::detached);
+    bool stop = false;
+    int made = -1;
+    boost::asio::co_spawn(io_, keep_writing(*store_, key("w/"), stop),
+                          [&made](const std::exception_ptr&, int count) { made = count; });
+    ASSERT_TRUE(wait_for(io_, 5s, [&] { return followed.keys.size() >= 10; }));
+    const std::size_t victim = leader();
+    harm(victim);
+    const std::size_t before = followed.keys.size();
+    const auto harmed = in(0ms);
+    EXPECT_TRUE(wait_for(io_, 10s, [&] { return followed.keys.size() >= before + 20; }))
+        << "writes did not go on";
+    RecordProperty("outage_ms", static_cast<int>((in(0ms) - harmed) / 1ms));
+    undo(victim);
+    EXPECT_TRUE(wait_for(io_, 5s, [&] { return followed.keys.size() >= before + 40; }));
+    stop = true;
+    ASSERT_TRUE(wait_for(io_, 10s, [&] { return made >= 0; }));
+    EXPECT_TRUE(
+        wait_for(io_, 5s, [&] { return followed.keys.size() >= static_cast<std::size_t>(made); }));
+    ASSERT_EQ(followed.keys.size(), static_cast<std::size_t>(made));
+    for (std::size_t i = 0; i < followed.keys.size(); ++i) {
+      EXPECT_EQ(followed.keys[i], key("w/") + std::to_string(i));
+    }
+    EXPECT_FALSE(followed.ended);
+    store_->watch(key("x"), 1).reset();  // ends at once, whatever it is doing
+    watch.reset();
+    ASSERT_TRUE(wait_for(io_, 2s, [&] { return followed.ended; }));
+  }
+};
+
+TEST_F(EtcdOutage, WritesGoOnAndAWatchMissesNothingWhenTheLeaderIsKilled) {
+  outlive([](std::size_t m) { shared_cluster().kill(m); },
+          [](std::size_t m) { shared_cluster().start(m); });
+}
+
+TEST_F(EtcdOutage, WritesGoOnAndAWatchMissesNothingWhenTheLeaderHangs) {
+  outlive([](std::size_t m) { shared_cluster().freeze(m); },
+          [](std::size_t m) { shared_cluster().thaw(m); });
+}
+
+TEST_F(EtcdFaults, AWatchLeavesAMemberThatHangsWithoutAWord) {
+  // Followers serve this one; it must be the check of the member, not the stream, that notices.
+  EtcdOptions options = shared_cluster().options();
+  const std::size_t victim = (leader() + 1) % 3;
+  options.endpoints = {options.endpoints[victim], options.endpoints[(victim + 1) % 3]};
+  if ((victim + 1) % 3 == leader())
+    options.endpoints = {shared_cluster().url(victim), shared_cluster().url((victim + 2) % 3)};
+  const auto store = open(options);
+  const auto start = write("start", "1");
+  ASSERT_TRUE(start) << sentence(start);
+  const auto watch = store->watch(key("w/"), start->revision + 1);
+  auto item = run(io_, watch->next(in(5s)));
+  ASSERT_TRUE(item && item->kind == WatchItem::Kind::connected);
+  shared_cluster().freeze(victim);
+  ASSERT_TRUE(write("w/1", "1"));
+  do {
+    item = run(io_, watch->next(in(5s)));
+  } while (item && item->kind != WatchItem::Kind::events);
+  ASSERT_TRUE(item) << "the watch stayed with the member that hangs";
+  EXPECT_EQ(item->events.at(0).kv.key, key("w/1"));
+}
+
+TEST_F(EtcdFaults, WithoutAQuorumAWriteIsUnknownAReadFailsAndBothComeBack) {
+  const auto before = write("q", "before");
+  ASSERT_TRUE(before) << sentence(before);
+  const std::size_t stays = leader();
+  for (std::size_t i = 0; i < 3; ++i) {
+    if (i != stays) shared_cluster().freeze(i);
+  }
+  const auto asked = in(0ms);
+  kv::Txn change = put(key("q"), "during");
+  change.compares.push_back(kv::Compare::mod_revision(key("q"), before->revision));
+  const auto during = txn(*store_, change, 1s);
+  ASSERT_FALSE(during);
+  EXPECT_TRUE(during.error().code == Errc::outcome_unknown ||
+              during.error().code == Errc::unavailable)
+      << sentence(during);
+  EXPECT_LT(in(0ms) - asked, 1300ms) << "its deadline was one second";
+  kv::Txn get;
+  get.success.emplace_back(kv::get(key("q")));
+  const auto read_during = txn(*store_, get, 1s);
+  ASSERT_FALSE(read_during);
+  EXPECT_EQ(read_during.error().code, Errc::unavailable) << sentence(read_during);
+  const auto listing = run(io_, runtime::range_all(*store_, base_, in(500ms)));
+  EXPECT_FALSE(listing);
+  EXPECT_TRUE(wait_for(io_, 3s, [this] { return !store_->health().usable(); }))
+      << "no leader is left";
+
+  shared_cluster().heal();
+  // Rule U: a later write on the key settles what became of the first.
+  const auto settled =
+      run(io_, runtime::commit_guarded(*store_, guarded(key("q"), before->revision, "during"),
+                                       {in(10s), 500ms}));
+  ASSERT_TRUE(settled) << settled.error().what;
+  EXPECT_EQ(read("q").value, "during");
+  EXPECT_EQ(read("q").version, 2) << "it was made once";
+}
+
+TEST_F(EtcdFaults, AMemberThatRestartedIsUsedAgainAndNoWriteIsLostToItsOldConnections) {
+  EtcdOptions options = shared_cluster().options();
+  const std::size_t other = (leader() + 1) % 3;
+  options.endpoints = {shared_cluster().url(other)};
+  options.probe_every = 60s;  // nobody but the transaction notices
+  const auto store = open(options);
+  ASSERT_TRUE(txn(*store, put(key("a"), "1")));
+  shared_cluster().kill(other);
+  const auto refused = txn(*store, put(key("a"), "2"), 300ms);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::unavailable)
+      << "a closed connection is no unknown outcome: " << sentence(refused);
+  EXPECT_EQ(read("a").value, "1");
+  shared_cluster().start(other);
+  const auto again = txn(*store, put(key("a"), "3"), 10s);
+  EXPECT_TRUE(again) << sentence(again);
+}
+
+TEST_F(EtcdFaults, ADroppedAnswerIsUnknownAndTheGuardedWriteFindsItWasMade) {
+  Proxy proxy(io_, shared_cluster().port(leader()));
+  const auto store = open(through(proxy));
+  const auto first = txn(*store, put(key("a"), "first"));
+  ASSERT_TRUE(first) << sentence(first);
+
+  proxy.set(Proxy::Mode::lose_answers);
+  const auto lost = txn(*store, put(key("b"), "made"), 1s);
+  ASSERT_FALSE(lost);
+  EXPECT_EQ(lost.error().code, Errc::outcome_unknown) << sentence(lost);
+  EXPECT_EQ(read("b").version, 1) << "it was made, and sent once";
+
+  proxy.set(Proxy::Mode::pass);
+  ASSERT_TRUE(txn(*store, put(key("c"), "warm")));
+  proxy.set(Proxy::Mode::lose_answers);
+  boost::asio::steady_timer later(io_, 400ms);
+  later.async_wait([&proxy](const auto&) { proxy.set(Proxy::Mode::pass); });
+  const auto commit =
+      run(io_, runtime::commit_guarded(*store, guarded(key("a"), first->revision, "second"),
+                                       {in(5s), 1000ms}));
+  ASSERT_TRUE(commit) << commit.error().what;
+  EXPECT_TRUE(commit->recognised);
+  EXPECT_GT(commit->attempts, 1);
+  EXPECT_EQ(read("a").value, "second");
+  EXPECT_EQ(read("a").version, 2) << "made once";
+  EXPECT_EQ(read("a").mod_revision, commit->revision);
+}
+
+TEST_F(EtcdFaults, AnAnswerThatNeverComesIsUnknownAtTheDeadline) {
+  Proxy proxy(io_, shared_cluster().port(leader()));
+  const auto store = open(through(proxy));
+  ASSERT_TRUE(txn(*store, put(key("a"), "1")));
+  shared_cluster().freeze(leader());
+  const auto asked = in(0ms);
+  const auto hung = txn(*store, put(key("a"), "2"), 400ms);
+  ASSERT_FALSE(hung);
+  EXPECT_EQ(hung.error().code, Errc::outcome_unknown) << sentence(hung);
+  EXPECT_LT(in(0ms) - asked, 600ms);
+}
+
+TEST_F(EtcdFaults, ADelayedCopyOfAGuardedWriteNeverCommitsAfterItWasSettled) {
+  Proxy proxy(io_, shared_cluster().port(leader()));
+  const auto slow = open(through(proxy));
+  const auto first = txn(*slow, put(key("a"), "first"));
+  ASSERT_TRUE(first) << sentence(first);
+
+  proxy.set(Proxy::Mode::hold_requests);
+  kv::Txn delayed = put(key("a"), "mine");
+  delayed.compares.push_back(kv::Compare::mod_revision(key("a"), first->revision));
+  const auto unknown = txn(*slow, delayed, 300ms);
+  ASSERT_FALSE(unknown);
+  ASSERT_EQ(unknown.error().code, Errc::outcome_unknown) << sentence(unknown);
+  EXPECT_EQ(read("a").value, "first") << "reading shows the old value, and proves nothing";
+
+  // Settled over another way; then somebody goes on from there; only then does the first copy
+  // arrive.
+  runtime::GuardedWrite same = guarded(key("a"), first->revision, "mine");
+  same.sent_before = true;
+  const auto settled = run(io_, runtime::commit_guarded(*store_, same, {in(5s)}));
+  ASSERT_TRUE(settled) << settled.error().what;
+  ASSERT_TRUE(write("a", "theirs"));
+  proxy.release();
+  wait_for(io_, 500ms, [] { return false; });
+  EXPECT_EQ(read("a").value, "theirs");
+  EXPECT_EQ(read("a").version, 3);
+}
+
+TEST_F(EtcdFaults, TheHeldCopyWouldHaveCommittedHadNobodySettledIt) {
+  Proxy proxy(io_, shared_cluster().port(leader()));
+  const auto slow = open(through(proxy));
+  ASSERT_TRUE(txn(*slow, put(key("a"), "first")));
+  proxy.set(Proxy::Mode::hold_requests);
+  const auto unknown = txn(*slow, put(key("a"), "late"), 300ms);
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(read("a").value, "first");
+  proxy.release();
+  EXPECT_TRUE(wait_for(io_, 2s, [this] { return read("a").value == "late"; }))
+      << "the proxy does not hold requests";
+}
+
+TEST_F(EtcdFaults, AWatchCutOffWhileItsPlaceIsCompactedAsksForANewListing) {
+  Proxy proxy(io_, shared_cluster().port(leader()));
+  const auto store = open(through(proxy));
+  const auto start = write("w/0", "0");
+  ASSERT_TRUE(start) << sentence(start);
+  const auto watch = store->watch(key("w/"), start->revision);
+  std::optional<WatchItem> item;
+  do {
+    item = run(io_, watch->next(in(5s)));
+  } while (item && item->kind != WatchItem::Kind::events);
+  ASSERT_TRUE(item);
+  proxy.set(Proxy::Mode::refuse);
+  kv::Revision last = 0;
+  for (int i = 0; i < 5; ++i) {
+    const auto made = write("w/" + std::to_string(i), "again");
+    ASSERT_TRUE(made) << sentence(made);
+    last = made->revision;
+  }
+  ASSERT_TRUE(shared_cluster().etcdctl({"compaction", std::to_string(last)}));
+  proxy.set(Proxy::Mode::pass);
+  std::vector<WatchItem::Kind> kinds;
+  do {
+    item = run(io_, watch->next(in(10s)));
+    if (item) kinds.push_back(item->kind);
+  } while (item && item->kind != WatchItem::Kind::relist);
+  ASSERT_TRUE(item);
+  EXPECT_EQ(kinds.front(), WatchItem::Kind::disconnected);
+  EXPECT_TRUE(item->events.empty());
+}
+
+TEST_F(EtcdFaults, AForeignCertificateIsTurnedAway) {
+  EtcdOptions options = shared_cluster().options();
+  options.tls.cert = shared_cluster().file("foreign.pem");
+  options.tls.key = shared_cluster().file("foreign.key");
+  const auto store = open(options);
+  const auto reply = txn(*store, put(key("a"), "intruder"), 1s);
+  ASSERT_FALSE(reply);
+  EXPECT_EQ(reply.error().code, Errc::unavailable) << sentence(reply);
+  EXPECT_NE(reply.error().what.find("certificate"), std::string::npos) << sentence(reply);
+  EXPECT_EQ(read("a").value, "");
+}
+
+TEST_F(EtcdFaults, AServerOfAnotherCaOrAnotherNameIsNotTrusted) {
+  EtcdOptions wrong_ca = shared_cluster().options();
+  wrong_ca.tls.ca = shared_cluster().file("foreign-ca.pem");
+  EtcdOptions wrong_name = shared_cluster().options();
+  for (std::string& url : wrong_name.endpoints) url.replace(url.find("127.0.0.1"), 9, "localhost");
+  for (const EtcdOptions& options : {wrong_ca, wrong_name}) {
+    const auto store = open(options);
+    const auto reply = txn(*store, put(key("a"), "secret"), 1s);
+    ASSERT_FALSE(reply);
+    EXPECT_EQ(reply.error().code, Errc::unavailable) << sentence(reply);
+    EXPECT_NE(reply.error().what.find("certificate verify failed"), std::string::npos)
+        << sentence(reply);
+  }
+  EXPECT_EQ(read("a").value, "");
+}
+
+TEST_F(EtcdFaults, AnotherClusterThanTheOneKnownIsNotUsed) {
+  EtcdOptions options = shared_cluster().options();
+  options.cluster_id = 1;
+  const auto store = open(options);
+  const auto reply = txn(*store, put(key("a"), "1"), 2s);
+  ASSERT_FALSE(reply);
+  EXPECT_EQ(reply.error().code, Errc::refused) << sentence(reply);
+  EXPECT_NE(reply.error().what.find("cluster"), std::string::npos);
+  EXPECT_EQ(read("a").value, "") << "the write reached it";
+  for (const auto& member : store->health().members) EXPECT_NE(member.fault, "");
+}
+
+TEST_F(EtcdFaults, AStoreThatWentBackInTimeIsNotUsed) {
+  EtcdOptions options = shared_cluster().options();
+  options.revision = store_->health().highest_revision + 1'000'000;
+  const auto store = open(options);
+  kv::Txn get;
+  get.success.emplace_back(kv::get(key("a")));
+  const auto old = txn(*store, get, 500ms);
+  ASSERT_FALSE(old);
+  EXPECT_NE(old.error().what.find("is behind"), std::string::npos) << sentence(old);
+  std::vector<Errc> codes;
+  for (int i = 0; i < 4; ++i) {
+    const auto reply = txn(*store, put(key("a"), "1"), 2s);
+    ASSERT_FALSE(reply);
+    codes.push_back(reply.error().code);
+  }
+  // One write to each member shows it; then there is none left to ask.
+  EXPECT_EQ(codes, (std::vector<Errc>{Errc::outcome_unknown, Errc::outcome_unknown,
+                                      Errc::outcome_unknown, Errc::refused}));
+}
+
+TEST_F(EtcdFaults, AnAddressWhereNobodyAnswersDoesNotStopTheOthers) {
+  // Accepts connections and never says a word: the worst of members.
+  boost::asio::ip::tcp::acceptor silent(io_, {boost::asio::ip::address_v4::loopback(), 0});
+  EtcdOptions options = shared_cluster().options();
+  options.endpoints.insert(options.endpoints.begin(),
+                           "https://127.0.0.1:" + std::to_string(silent.local_endpoint().port()));
+  options.endpoints.insert(options.endpoints.begin(),
+                           "https://127.0.0.1:" + std::to_string(free_port()));
+  const auto store = open(options);
+  const auto reply = txn(*store, put(key("a"), "1"), 2s);
+  EXPECT_TRUE(reply) << sentence(reply);
+}
+
+TEST_F(EtcdFaults, ManyTransactionsAtOnceShareTheConnections) {
+  constexpr int kMany = 100;
+  int made = 0;
+  int done = 0;
+  for (int i = 0; i < kMany; ++i) {
+    boost::asio::co_spawn(io_, store_->txn(put(key(std::to_string(i)), "v"), in(10s)),
+                          [&](const std::exception_ptr&, const Result<kv::TxnReply>& reply) {
+                            ++done;
+                            made += reply ? 1 : 0;
+                          });
+  }
+  EXPECT_TRUE(wait_for(io_, 12s, [&] { return done == kMany; }));
+  EXPECT_EQ(made, kMany);
+}
+
+TEST_F(EtcdFaults, ClosingTheStoreEndsWhatIsUnderWay) {
+  Proxy proxy(io_, shared_cluster().port(leader()));
+  auto store = open(through(proxy));
+  ASSERT_TRUE(txn(*store, put(key("a"), "1")));
+  auto watch = store->watch(key("w/"), 1);
+  proxy.set(Proxy::Mode::hold_requests);
+  std::optional<Result<kv::TxnReply>> reply;
+  bool watch_ended = false;
+  boost::asio::co_spawn(
+      io_, store->txn(put(key("a"), "2"), in(30s)),
+      [&](const std::exception_ptr&, const Result<kv::TxnReply>& got) { reply = got; });
+  boost::asio::co_spawn(
+      io_, watch->next(),
+      [&](const std::exception_ptr&, const std::optional<WatchItem>&) { watch_ended = true; });
+  wait_for(io_, 200ms, [] { return false; });
+  store.reset();
+  EXPECT_TRUE(wait_for(io_, 1s, [&] { return reply.has_value() && watch_ended; }));
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->error().code, Errc::outcome_unknown) << sentence(*reply);
+}
+
+}  // namespace
+}  // namespace bascule::testkit
