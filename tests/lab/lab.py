@@ -50,10 +50,9 @@ def cmd_status(args):
 
 def cmd_exec(args):
     lab = Lab(args.name).load()
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
-    if not command:
+    if not args.command:
         raise LabError("lab exec HOST -- CMD...: no command given")
-    return remote.attach(lab, lab.node(args.host), command, tty=args.tty)
+    return remote.attach(lab, lab.node(args.host), args.command, tty=args.tty)
 
 
 def cmd_console(args):
@@ -129,15 +128,13 @@ def parser():
     sub = add("exec", "run a command in a host", cmd_exec)
     sub.add_argument("-t", "--tty", action="store_true", help="with a terminal")
     sub.add_argument("host")
-    sub.add_argument("command", nargs=argparse.REMAINDER)
     sub = add("console", "a host's console", cmd_console)
     sub.add_argument("host")
     sub.add_argument("-f", "--follow", action="store_true")
     sub.add_argument("--shell", action="store_true", help="a root shell instead")
-    add("ctl", "hostctl as the operator", cmd_ctl).add_argument("command", nargs=argparse.REMAINDER)
+    add("ctl", "hostctl as the operator: lab ctl [--name NAME] ARGS...", cmd_ctl)
     sub = add("as", "hostctl as another user", cmd_as)
     sub.add_argument("user", choices=("operator", "client", "auditor"))
-    sub.add_argument("command", nargs=argparse.REMAINDER)
     sub = add("cut", "cut one link of a host", cmd_cut)
     sub.add_argument("host")
     sub.add_argument("link")
@@ -153,8 +150,22 @@ def parser():
     return top
 
 
+def split(argv):
+    """(the lab's own words, the command passed on): after `--` for exec, after the lab's own for ctl and as."""
+    if argv[:1] == ["exec"]:
+        at = argv.index("--") if "--" in argv else len(argv)
+        return argv[:at], argv[at + 1:]
+    if argv[:1] in (["ctl"], ["as"]):
+        at = 3 if argv[1:2] == ["--name"] else 1
+        at += argv[0] == "as"
+        return argv[:at], argv[at:]
+    return argv, []
+
+
 def main():
-    args = parser().parse_args()
+    words, command = split(sys.argv[1:])
+    args = parser().parse_args(words or ["--help"])
+    args.command = command
     try:
         return args.function(args) or 0
     except LabError as err:

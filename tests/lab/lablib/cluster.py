@@ -7,7 +7,7 @@ import shutil
 import time
 
 from . import net, pki, proc, remote, rootfs, seed, uml
-from .plan import PLAN
+from .plan import PLAN, Lab
 from .proc import LabError, run, wait_for
 
 BOOT_SECONDS = 180
@@ -55,7 +55,7 @@ def clean(lab):
 
 def up(lab, say, build):
     """Boots the lab. `build` is called once the processes of an interrupted lab are gone; it may run beside the root."""
-    if lab.state_file.exists() and all(uml.is_on(lab, node) for node in _planned(lab)):
+    if _is_up(lab.name):
         raise LabError(f"lab {lab.name} is already up (./lab status --name {lab.name})")
     clean(lab)
     lab.run.mkdir(parents=True, mode=0o700)
@@ -78,13 +78,16 @@ def up(lab, say, build):
         wait_booted(lab, node)
         say(f"{node.id} is up")
     wait_for("etcd with all its members healthy", lambda: etcd_healthy(lab), 60, every=0.5)
+    lab.complete = True
+    lab.save()
     say("etcd is healthy on all members")
 
 
-def _planned(lab):
+def _is_up(name):
     with contextlib.suppress(LabError):
-        return type(lab)(lab.name).load().nodes.values()
-    return []
+        lab = Lab(name).load()
+        return lab.complete and any(uml.is_on(lab, node) for node in lab.nodes.values())
+    return False
 
 
 def down(lab):

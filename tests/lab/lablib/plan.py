@@ -11,6 +11,7 @@ from .proc import LabError
 HERE = pathlib.Path(__file__).resolve().parent.parent      # tests/lab
 PROJECT = HERE.parent.parent
 CACHE = pathlib.Path("/var/cache/bascule-lab")
+DISKS = pathlib.Path("/var/lib/bascule-lab")
 MAX_HOSTS = 8
 POOLS = ("loop", "lvm", "lvm-thin")
 
@@ -54,7 +55,8 @@ class Lab:
             raise LabError(f"lab name {name!r}: a lower-case letter, then at most 15 letters, digits and '-'")
         self.name = name
         self.run = pathlib.Path("/run/bascule-lab") / name
-        self.disks = pathlib.Path("/var/lib/bascule-lab") / name
+        self.disks = DISKS / name
+        self.exchange = self.disks / "exchange"     # /lab inside every host, to pass files in and out
         self.ns = f"bascule-{name}"
         self.pki = self.run / "pki"
         self.uml_dir = self.run / "uml"
@@ -62,6 +64,7 @@ class Lab:
         self.nodes = {}
         self.pool = "lvm-thin"
         self.cuts = []
+        self.complete = False  # `up` came to its end
         self.build = str(PROJECT / "build" / "release")
 
     def plan_nodes(self, hosts):
@@ -91,7 +94,8 @@ class Lab:
         return self.nodes[node_id]
 
     def save(self):
-        text = json.dumps({"hosts": len(self.hosts), "pool": self.pool, "cuts": self.cuts, "build": self.build})
+        text = json.dumps({"hosts": len(self.hosts), "pool": self.pool, "cuts": self.cuts, "build": self.build,
+                           "complete": self.complete})
         new = self.state_file.with_suffix(".new")
         new.write_text(text)
         os.replace(new, self.state_file)
@@ -102,7 +106,7 @@ class Lab:
         except FileNotFoundError:
             raise LabError(f"lab {self.name} is not up (./lab up --name {self.name})") from None
         self.plan_nodes(state["hosts"])
-        self.pool, self.cuts, self.build = state["pool"], state["cuts"], state["build"]
+        self.pool, self.cuts, self.build, self.complete = (state[key] for key in ("pool", "cuts", "build", "complete"))
         return self
 
 

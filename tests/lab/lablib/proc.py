@@ -6,6 +6,8 @@ import time
 
 MARK = "BASCULE_LAB"  # every process of a lab carries BASCULE_LAB=<name> in its environment
 
+REAP_SECONDS = 3
+
 
 class LabError(Exception):
     """Something the user should read; printed without a traceback."""
@@ -76,6 +78,55 @@ def kill_group(group, seconds=20):
             pass
         return not members
     wait_for(f"process group {group} to die", gone, seconds, every=0.05)
+
+
+def marked_pids(name):
+    """Processes whose environment says that they belong to lab `name`, this one excepted."""
+    want = f"{MARK}={name}".encode()
+    found = []
+    for pid in _pids():
+        if pid == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as environ:
+                if want in environ.read().split(b"\0"):
+                    found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def kill_all(find, seconds=20):
+    """Kills the groups and pids that find() returns until it returns none, and waits until their parents have let them go."""
+    own_group = os.getpgrp()
+    killed = set()
+
+    def gone():
+        pids = [pid for pid in find() if _group_of(pid) is not None]
+        killed.update(pids)
+        for pid in pids:
+            group = _group_of(pid)
+            try:
+                if group == pid and group != own_group:
+                    os.killpg(group, signal.SIGKILL)
+                else:
+                    os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return not pids
+
+    def reaped():
+        for pid in killed:
+            try:
+                os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                pass
+        return not any(os.path.exists(f"/proc/{pid}") for pid in killed)
+    wait_for("the lab's processes to die", gone, seconds, every=0.1)
+    try:
+        wait_for("the dead processes to go", reaped, REAP_SECONDS, every=0.05)
+    except LabError:
+        pass  # zombies of a parent that does not wait for its children: nothing of the lab is left in them
 
 
 def marked_pids(name):

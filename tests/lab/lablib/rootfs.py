@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 
-from .plan import CACHE, HERE, PLAN, package_list
+from .plan import CACHE, DISKS, HERE, PLAN, package_list
 from .proc import run
 
 KEEP_IMAGES = 2  # older images are removed when a new one is made
@@ -33,7 +33,6 @@ def base_image(lab, say):
     """Path of the base image; builds it when no cached one fits. Labs that start together build it once."""
     image = CACHE / f"root-{_key()}.ext4"
     if image.exists():
-        image.with_suffix(".used").touch()
         return image
     with _cache_lock():
         if not image.exists():
@@ -63,18 +62,15 @@ def _build(lab, image):
     run(argv, timeout=900)
     run(["mke2fs", "-q", "-t", "ext4", "-d", str(root), "-E", "lazy_itable_init=1",
          str(made), f"{PLAN['root']['size_mib']}M"], timeout=300)
-    image.with_suffix(".used").touch()
     os.replace(made, image)
     shutil.rmtree(work)
 
 
 def _prune(newest):
-    """Removes old images. A running kernel keeps its own open, but a host of another lab that is off could not
-    boot again: so the two latest stay, and one that was used within a day stays too."""
+    """Removes old images. A host that is off could not boot again without its image: one that a lab uses stays,
+    and so do the latest, which a lab may be about to use."""
+    used = {os.path.realpath(base) for base in DISKS.glob("*/base")}
     images = sorted(CACHE.glob("root-*.ext4"), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in images[KEEP_IMAGES:]:
-        used = old.with_suffix(".used")
-        age = newest.stat().st_mtime - (used.stat().st_mtime if used.exists() else 0)
-        if old != newest and age > 86400:
+        if old != newest and str(old) not in used:
             old.unlink()
-            used.unlink(missing_ok=True)

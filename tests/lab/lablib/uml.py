@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 from . import net
-from .proc import MARK, LabError, group_members, kill_group, run
+from .proc import MARK, LabError, group_members, kill_group
 
 READY = "bascule-lab: ready"  # printed on the console by lab-ready.service when the boot is over
 SHM_NEEDED = 6 << 30
@@ -15,6 +15,7 @@ SHM_NEEDED = 6 << 30
 def make_disks(lab, base):
     """Copy-on-write files appear at first boot; the backing disks are sparse."""
     lab.disks.mkdir(parents=True, mode=0o700)
+    lab.exchange.mkdir()
     (lab.disks / "base").symlink_to(base)
     for node in lab.nodes.values():
         if node.disk_mib:
@@ -28,7 +29,8 @@ def boot(lab, node):
     shutil.rmtree(lab.uml_dir / node.id, ignore_errors=True)
     argv = ["linux.uml", f"mem={node.memory}", f"umid={node.id}", f"uml_dir={lab.uml_dir}",
             f"ubd0={node.cow},{os.path.realpath(lab.disks / 'base')}", "root=/dev/ubda", "rw",
-            "init=/usr/lib/bascule-lab/init", f"labseed={node.seed}", f"labbuild={lab.build}", f"labhost={node.id}",
+            "init=/usr/lib/bascule-lab/init", f"labseed={node.seed}", f"labexchange={lab.exchange}",
+            f"labbuild={lab.build}", f"labhost={node.id}",
             "net.ifnames=0", "selinux=0", "con=null", "con0=fd:0,fd:1", "noreboot", "quiet", "loglevel=4", "systemd.show_status=0"]
     if node.disk_mib:
         argv.append(f"ubd1={node.disk}")
@@ -85,10 +87,3 @@ def is_ready(lab, node):
         tail = "\n".join(console(node).splitlines()[-15:])
         raise LabError(f"{node.id} died while booting; the end of its console:\n{tail}")
     return False
-
-
-def link_state(lab):
-    """{tap: bridge or None} as the kernel has it."""
-    import json
-    links = json.loads(run(["ip", "-n", lab.ns, "-json", "link", "show"]).stdout)
-    return {link["ifname"]: link.get("master") for link in links}

@@ -1,0 +1,75 @@
+"""Helper of the scenario tests t_*.py. A file defines functions test_*; each one's docstring is a sentence, its name.
+
+    from lablib.case import main, expect
+    def test_links(lab):
+        '''A cut management link is seen by etcd and heals.'''
+    main(globals())
+
+A scenario gets the shared lab (up, healed, all on). t_own_*.py files get none and boot their own.
+Run one alone:  LAB_NAME=mine tests/lab/t_x.py [test_name]   (after ./lab up --name mine)
+"""
+import os
+import sys
+import time
+import traceback
+
+from . import cluster, net, remote, uml
+from .plan import Lab
+from .proc import LabError, mark, wait_for
+
+
+class Failed(Exception):
+    """An expectation that does not hold."""
+
+
+def expect(condition, why):
+    if not condition:
+        raise Failed(why)
+
+
+def sh(lab, host, *command, check=True, timeout=60, **kw):
+    """Output of a command in a host."""
+    return remote.execute(lab, lab.node(host), list(command), check=check, timeout=timeout, **kw).stdout
+
+
+def restore(lab):
+    """After each scenario: links mended, all nodes on, etcd healthy again."""
+    with cluster.locked(lab):
+        net.heal(lab.load())
+        for node in lab.nodes.values():
+            if not uml.is_on(lab, node):
+                cluster.power(lab, node, True)
+    wait_for("etcd to be healthy after the scenario", lambda: cluster.etcd_healthy(lab), 60, every=0.5)
+
+
+def _run(name, function, lab):
+    sentence = " ".join((function.__doc__ or name).split())
+    start = time.monotonic()
+    why = ""
+    try:
+        function(lab) if lab else function()
+    except (Failed, LabError) as err:
+        why = str(err)
+    except Exception:  # a bug in the scenario is a failure of it, not the end of the suite
+        why = traceback.format_exc()
+    if lab:
+        try:
+            restore(lab)
+        except LabError as err:
+            why = why or f"the lab does not come back: {err}"
+    print(f"{'not ok' if why else 'ok'} - {sentence} ({time.monotonic() - start:.1f} s)", flush=True)
+    for line in why.splitlines():
+        print(f"    {line}", flush=True)
+    return not why
+
+
+def main(names):
+    wanted = sys.argv[1:]
+    own = os.path.basename(sys.argv[0]).startswith("t_own_")
+    lab = None
+    if not own:
+        lab = Lab(os.environ.get("LAB_NAME", "lab")).load()
+        mark(lab.name)
+    tests = [(name, value) for name, value in names.items() if name.startswith("test_") and (not wanted or name in wanted)]
+    good = [_run(name, function, lab) for name, function in tests]
+    sys.exit(0 if good and all(good) else 1)
