@@ -68,7 +68,7 @@ json to_json(const T& v) {
 struct Decoder;
 struct Failure {
   std::string field;  ///< path of the first field that does not fit; empty = none
-  const char* wanted{};
+  const char* wanted{"as expected"};
 };
 
 bool from_json(const json& j, std::string& v, Failure& f) {
@@ -133,7 +133,8 @@ struct Decoder {
     if (!failure.field.empty()) return;
     const auto it = object.find(name);
     if (it == object.end() || it->is_null()) return;
-    if (!from_json(*it, value, failure) && failure.field.empty()) failure.field = name;
+    if (from_json(*it, value, failure)) return;
+    failure.field = failure.field.empty() ? name : name + ("." + failure.field);
   }
 };
 
@@ -192,8 +193,8 @@ core::Result<T> decode(std::string_view text) {
   T value{};
   Failure f;
   if (!from_json(j, value, f)) {
-    return core::fail(core::Errc::invalid, "field '" + f.field + "' is not " +
-                                               (f.wanted != nullptr ? f.wanted : "as expected"));
+    const std::string where = f.field.empty() ? "record" : "field '" + f.field + "'";
+    return core::fail(core::Errc::invalid, where + " is not " + f.wanted);
   }
   return value;
 }

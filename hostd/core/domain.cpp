@@ -130,8 +130,8 @@ Result<> check(const DomainSpec& spec) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || c == '-';
   });
   if (!uuid_ok) return fail(Errc::invalid, "uuid: not in the form domain_uuid() gives");
-  if (spec.cpus == 0 || spec.cpus >= Limits::cpus) {
-    return fail(Errc::invalid, "cpus: 1 to " + std::to_string(Limits::cpus - 1));
+  if (spec.cpus == 0 || spec.cpus > Limits::cpus) {
+    return fail(Errc::invalid, "cpus: 1 to " + std::to_string(Limits::cpus));
   }
   if (spec.memory_mib == 0 || spec.memory_mib > Limits::memory_mib) {
     return fail(Errc::invalid, "memory_mib: 1 to " + std::to_string(Limits::memory_mib));

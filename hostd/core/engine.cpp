@@ -16,13 +16,13 @@ std::optional<StepKind> no_return_step(OpKind kind) {
   switch (kind) {
     case OpKind::vm_migrate: return StepKind::live_migrate;  // its end commits the hand-over (H)
     case OpKind::vm_remove: return StepKind::drop_right;     // then the data goes
-    case OpKind::vm_shutdown: return StepKind::shutdown;
+    case OpKind::vm_shutdown:
+    case OpKind::vm_update: return StepKind::shutdown;  // a guest that is off is not put back as it was
     case OpKind::vm_power_off: return StepKind::destroy;
     case OpKind::volume_grow: return StepKind::resize_drbd;
     case OpKind::image_remove: return StepKind::remove_image;
     case OpKind::vm_reset: return StepKind::reset;
     case OpKind::vm_create:
-    case OpKind::vm_update:
     case OpKind::vm_start:
     case OpKind::volume_verify:
     case OpKind::image_import: return std::nullopt;

@@ -23,7 +23,7 @@ enum class Power : std::uint8_t { off, on };
 struct Limits {
   static constexpr std::size_t volumes_per_vm = 8;    // minors are reserved in blocks of this size
   static constexpr std::size_t nics_per_vm = 8;
-  static constexpr std::uint32_t cpus = 256;          // QEMU 7.2 q35 without IOMMU stops at 255
+  static constexpr std::uint32_t cpus = 255;          // QEMU 7.2 q35 without IOMMU stops here
   static constexpr std::uint64_t memory_mib = 1048576;  // 1 TiB
   static constexpr std::uint64_t volume_mib = 16777216; // 16 TiB, DRBD 8.4's own ceiling is higher
   static constexpr std::size_t vms = 4096;            // per cell: minors 8 * 4096 < 2^20

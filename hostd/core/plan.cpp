@@ -121,6 +121,11 @@ Result<Plan> Planner::create(VmSpec spec) const {
       return fail(Errc::exhausted, fmt::format("the pool of host {} has {} MiB free, the volumes need {}", h, free, need));
     }
   }
+  const std::uint64_t memory = free_memory_mib(view, spec.nominal_host, spec.name);
+  if (spec.power == Power::on && memory < spec.memory_mib) {
+    return fail(Errc::exhausted, fmt::format("host {} has {} MiB of memory free, the VM needs {}", spec.nominal_host,
+                                             memory, spec.memory_mib));
+  }
   Plan p;
   // The view's revision is new for every creation, so a leg id is never used twice.
   auto layout = lay_out(view, spec, fmt::format("l{:x}", view.revision));
@@ -187,8 +192,10 @@ Result<Plan> Planner::update(const VmView& vm, VmSpec spec) const {
   }
   if (spec.power != now.power) {
     if (spec.power == Power::on) {
+      if (auto r = check_start(view, vm, spec.memory_mib); !r) return r.error();
       add_start(op.steps, vm.right.value.host);
     } else {
+      if (auto r = check_host_alive(view, vm.right.value.host); !r) return r.error();
       add(op.steps, StepKind::shutdown, vm.right.value.host);
       add(op.steps, StepKind::demote, vm.right.value.host);
     }
@@ -221,21 +228,17 @@ Result<Plan> Planner::operator()(const StartVm& verb) const {
   const VmView& vm = **found;
   if (auto r = allowed(true, vm.spec.value.project); !r) return r.error();
   Plan p = base(OpKind::vm_start, vm);
-  const std::string& host = vm.right.value.host;
-  if (vm.right.revision == 0) return fail(Errc::conflict, "the VM has no run-right yet: its creation did not end");
+  VmSpec wanted = vm.spec.value;
+  wanted.power = Power::on;
   if (domain_state(vm) == DomainState::running) {
-    p.unchanged = true;
+    // It may run although it should not: a stop that ended half-way. Then only the wish is written.
+    p.unchanged = vm.spec.value.power == Power::on;
+    if (!p.unchanged) p.spec = std::move(wanted);
     return p;
   }
-  if (auto r = check_host_alive(view, host); !r) return r.error();
-  if (auto r = claim(vm.right.value, vm.layout.value, host); !r) return r.error();
-  if (free_memory_mib(view, host, verb.vm) < vm.spec.value.memory_mib) {
-    return fail(Errc::exhausted, fmt::format("host {} has {} MiB of memory free, the VM needs {}", host,
-                                             free_memory_mib(view, host, verb.vm), vm.spec.value.memory_mib));
-  }
-  add_start(p.operation.steps, host);
-  p.operation.spec = vm.spec.value;
-  p.operation.spec->power = Power::on;
+  if (auto r = check_start(view, vm, wanted.memory_mib); !r) return r.error();
+  add_start(p.operation.steps, vm.right.value.host);
+  p.operation.spec = std::move(wanted);
   return p;
 }
 

@@ -226,6 +226,19 @@ Result<Layout> lay_out(const CellView& view, const VmSpec& spec, const std::stri
   return layout;
 }
 
+Result<> check_start(const CellView& view, const VmView& vm, std::uint64_t memory_mib) {
+  const std::string& host = vm.right.value.host;
+  if (vm.right.revision == 0) return fail(Errc::conflict, "the VM has no run-right yet: its creation did not end");
+  if (auto r = check_host_alive(view, host); !r) return r;
+  if (auto r = claim(vm.right.value, vm.layout.value, host); !r) return r.error();
+  const std::uint64_t free = free_memory_mib(view, host, vm.spec.value.name);
+  if (free < memory_mib) {
+    return fail(Errc::exhausted,
+                fmt::format("host {} has {} MiB of memory free, the VM needs {}", host, free, memory_mib));
+  }
+  return {};
+}
+
 DomainState domain_state(const VmView& vm) {
   const auto it = vm.status.find(vm.right.value.host);
   return it == vm.status.end() ? DomainState::absent : it->second.domain;

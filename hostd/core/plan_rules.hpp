@@ -35,6 +35,9 @@ Result<Layout> lay_out(const CellView& view, const VmSpec& spec, const std::stri
 /// Admission of a live migration; also the check of step admit-migration.
 Result<> check_migration(const CellView& view, const VmView& vm, const std::string& target);
 
+/// Admission of a start, with this much memory, on the host that holds the right.
+Result<> check_start(const CellView& view, const VmView& vm, std::uint64_t memory_mib);
+
 /// The state of the VM's domain on the host that holds its right.
 DomainState domain_state(const VmView& vm);
 

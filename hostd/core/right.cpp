@@ -116,7 +116,9 @@ Result<Right> add_leg(const Right& right, const Layout& layout, const std::strin
 
 Result<Right> remove_leg(const Right& right, const std::string& volume, const Leg& leg) {
   Right next = right;
-  auto& legs = next.insync[volume];
+  const auto entry = next.insync.find(volume);
+  if (entry == next.insync.end()) return next;
+  auto& legs = entry->second;
   const auto found = std::ranges::find(legs, leg);
   if (found == legs.end()) return next;
   if (legs.size() == 1) {
