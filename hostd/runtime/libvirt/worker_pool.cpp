@@ -70,6 +70,7 @@ bool WorkerPool::close(std::chrono::milliseconds bound) {
   bool all = true;
   {
     std::unique_lock lock(state_->mutex);
+    if (state_->closed && threads_.empty()) return state_->alive == 0;
     state_->closed = true;
     dropped.swap(state_->queue);
     state_->wake.notify_all();
