@@ -59,7 +59,7 @@ def _build(lab, image):
             "--dpkgopt=force-unsafe-io", "--include=" + ",".join(package_list("packages-host.txt"))]
     argv += [f"--dpkgopt=path-exclude={path}" for path in NO_PATHS]
     argv += [f"--customize-hook={HERE / 'root-customize'} \"$1\" {HERE / 'root-init'}", "bookworm", str(root)]
-    run(argv, timeout=900)
+    run(argv, timeout=900, env={"TMPDIR": str(work)})
     run(["mke2fs", "-q", "-t", "ext4", "-d", str(root), "-E", "lazy_itable_init=1",
          str(made), f"{PLAN['root']['size_mib']}M"], timeout=300)
     os.replace(made, image)
