@@ -86,7 +86,6 @@ class VmHost : public ::testing::TestWithParam<Kind& (*)()> {
   core::MigrationParams params() const {
     core::MigrationParams out;
     out.target_address = rig().migration_address();
-    out.tls = rig().tls();
     return out;
   }
   Kind* kind_{};
@@ -335,6 +334,16 @@ TEST_P(VmHost, AMigrationToAHostThatIsNotThereLeavesTheGuestRunningHere) {
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, Errc::refused) << done.error().what;
   EXPECT_EQ(state_on_a("shared"), DomainState::running);
+  EXPECT_TRUE(rig().advances("shared"));
+}
+
+TEST_P(VmHost, AMigrationToAHostWhoseCertificateNamesAnotherIsRefused) {
+  start("shared");
+  const auto done = rig().get(rig().a().migrate("shared", rig().impostor(), params()));
+  ASSERT_FALSE(done) << "the memory of a guest went to a host that did not prove its name";
+  EXPECT_EQ(done.error().code, Errc::refused) << done.error().what;
+  EXPECT_EQ(state_on_a("shared"), DomainState::running);
+  EXPECT_EQ(state_on_b("shared"), DomainState::absent);
   EXPECT_TRUE(rig().advances("shared"));
 }
 

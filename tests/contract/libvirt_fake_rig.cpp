@@ -29,6 +29,7 @@ class FakeRig final : public Rig {
     out.nics = {{"br-test", "52:54:00:00:00:01"}};
     return out;
   }
+  std::string impostor() override { return "impostor"; }  // unreachable: the fake has no certificates
   std::string missing_disk() override { return "/dev/drbd999"; }
   std::string migration_address() override { return "127.0.0.1"; }
   void kill_daemon_a() override { a_.lose(); }

@@ -118,6 +118,11 @@ class RealRig final : public Rig {
     write_guest(out.disks[0].device, guest);
     return out;
   }
+  std::string impostor() override {
+    std::error_code ignored;
+    fs::create_directory_symlink(daemons_.dir / "b1", daemons_.dir / "impostor", ignored);
+    return "impostor";
+  }
   std::string missing_disk() override { return (daemons_.dir / "no-such-disk.img").string(); }
   std::string migration_address() override { return "127.0.0.1"; }
   void kill_daemon_a() override { daemons_.tell("a1", "kill"); }

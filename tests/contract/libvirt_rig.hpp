@@ -29,7 +29,8 @@ class Rig {
   virtual core::DomainSpec spec(const std::string& name, Guest guest) = 0;
   virtual std::string missing_disk() = 0;
   virtual std::string migration_address() = 0;
-  virtual bool tls() { return true; }
+  /// A host id that leads to b's daemon, whose certificate does not carry that name.
+  virtual std::string impostor() = 0;
   virtual void kill_daemon_a() = 0;
   virtual void start_daemon_a() = 0;
   virtual void freeze_daemon_a() = 0;  ///< takes calls, answers none

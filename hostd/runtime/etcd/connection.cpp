@@ -54,6 +54,14 @@ std::string reason(const error_code& error) {
   return error.message();
 }
 
+/// A member that does not accept our certificate may say so, or just close: with TLS 1.3 after the
+/// handshake.
+std::string reason(const error_code& error, bool fresh) {
+  const bool closed =
+      fresh && error != beast::error::timeout && error != asio::error::operation_aborted;
+  return reason(error) + (closed ? " (does it accept this host's certificate?)" : "");
+}
+
 void tune(tcp::socket& socket) {
   // A socket that refuses an option works without it: liveness is checked above as well.
   const auto set = [fd = socket.native_handle()](int level, int name, int value) {
@@ -92,6 +100,7 @@ class TlsConnection final : public Connection {
   asio::ssl::stream<beast::tcp_stream> stream_;
   beast::flat_buffer buffer_;
   bool idle_{false};
+  bool fresh_{true};  // nothing was answered on it yet
   std::optional<http::response_parser<http::buffer_body>> parser_;
   std::string line_;
   std::size_t scanned_{0};
@@ -164,7 +173,7 @@ asio::awaitable<Exchange> TlsConnection::post(std::string_view path, std::string
     // safety: the kernel did not take the last TLS record whole, so the member cannot have read the
     // whole body, and a body cut short is not valid JSON (encode.hpp): it was and will be carried
     // out nowhere.
-    exchange.why = "the request could not be sent: " + reason(unsent);
+    exchange.why = "the request could not be sent: " + reason(unsent, fresh_);
     co_return exchange;
   }
   exchange.outcome = Exchange::Outcome::unknown;
@@ -173,9 +182,10 @@ asio::awaitable<Exchange> TlsConnection::post(std::string_view path, std::string
   parser.body_limit(kMaxReplyBytes);
   const auto [unread, read] = co_await http::async_read(stream_, buffer_, parser, quiet());
   if (unread) {
-    exchange.why = "the request was sent and not answered: " + reason(unread);
+    exchange.why = "the request was sent and not answered: " + reason(unread, fresh_);
     co_return exchange;
   }
+  fresh_ = false;
   exchange.outcome = Exchange::Outcome::answered;
   exchange.status = parser.get().result_int();
   idle_ = parser.keep_alive() && buffer_.size() == 0;
