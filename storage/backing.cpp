@@ -154,14 +154,8 @@ Argv retag_volume(const PoolConfig& config, const std::string& name, std::string
   return argv;
 }
 
-Argv zero_device(const std::string& path, std::uint64_t offset_mib, std::uint64_t length_mib) {
-  return {"/usr/sbin/blkdiscard",
-          "--zeroout",
-          "--offset",
-          fmt::format("{}", offset_mib << 20),
-          "--length",
-          fmt::format("{}", length_mib << 20),
-          path};
+Argv zero_device(const std::string& path, std::uint64_t from_bytes) {
+  return {"/usr/sbin/blkdiscard", "--zeroout", "--offset", std::to_string(from_bytes), path};
 }
 
 std::string volume_path(const PoolConfig& config, const std::string& name) {
@@ -197,9 +191,9 @@ std::optional<std::uint64_t> pending_growth(const LvInfo& volume) {
   for (const auto& tag : volume.tags) {
     if (!tag.starts_with(kTagGrow)) continue;
     const std::string_view text = std::string_view(tag).substr(kTagGrow.size());
-    std::uint64_t mib = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mib);
-    if (error == std::errc{} && end == text.data() + text.size()) return mib;
+    std::uint64_t bytes = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+    if (error == std::errc{} && end == text.data() + text.size()) return bytes;
   }
   return std::nullopt;
 }

@@ -64,7 +64,7 @@ Argv remove_volume(const PoolConfig& config, const std::string& name);
 /// Adds `add` and takes away `drop` (empty = none) in one metadata commit.
 Argv retag_volume(const PoolConfig& config, const std::string& name, std::string_view add,
                   std::string_view drop);
-Argv zero_device(const std::string& path, std::uint64_t offset_mib, std::uint64_t length_mib);
+Argv zero_device(const std::string& path, std::uint64_t from_bytes);  ///< to the end of the device
 
 std::string volume_path(const PoolConfig& config,
                         const std::string& name);                          ///< /dev/<group>/<name>

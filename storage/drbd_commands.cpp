@@ -99,34 +99,39 @@ Argv DrbdCommands::connect() const {
   return argv;
 }
 
-Argv DrbdCommands::disconnect(bool force) const {
-  Argv argv = nine() ? setup({"disconnect", name_, peer_id()})
-                     : setup({"disconnect", address_argument(self()), address_argument(peer())});
+Running DrbdCommands::running() const {
+  Running running{version_,      name_, {}, address_argument(self()), address_argument(peer()),
+                  peer().node_id};
+  for (const Volume& volume : resource_.volumes) running.minors.push_back(volume.minor);
+  return running;
+}
+
+std::vector<Argv> Running::primary() const {
+  if (version == DrbdVersion::v9) return {setup({"primary", name})};
+  std::vector<Argv> list;
+  for (const auto minor : minors) list.push_back(setup({"primary", std::to_string(minor)}));
+  return list;
+}
+
+std::vector<Argv> Running::secondary() const {
+  if (version == DrbdVersion::v9) return {setup({"secondary", name})};
+  std::vector<Argv> list;
+  for (const auto minor : minors) list.push_back(setup({"secondary", std::to_string(minor)}));
+  return list;
+}
+
+Argv Running::disconnect(bool force) const {
+  Argv argv = version == DrbdVersion::v9 ? setup({"disconnect", name, std::to_string(peer_id)})
+                                         : setup({"disconnect", local, remote});
   if (force) argv.emplace_back("--force");
   return argv;
 }
 
-Argv DrbdCommands::two_primaries(bool allow) const {
-  Argv argv = nine() ? setup({"net-options", name_, peer_id()})
-                     : setup({"net-options", address_argument(self()), address_argument(peer())});
+Argv Running::two_primaries(bool allow) const {
+  Argv argv = version == DrbdVersion::v9 ? setup({"net-options", name, std::to_string(peer_id)})
+                                         : setup({"net-options", local, remote});
   argv.emplace_back(allow ? "--allow-two-primaries=yes" : "--allow-two-primaries=no");
   return argv;
-}
-
-std::vector<Argv> DrbdCommands::primary() const {
-  if (nine()) return {setup({"primary", name_})};
-  std::vector<Argv> list;
-  for (const Volume& volume : resource_.volumes)
-    list.push_back(setup({"primary", std::to_string(volume.minor)}));
-  return list;
-}
-
-std::vector<Argv> DrbdCommands::secondary() const {
-  if (nine()) return {setup({"secondary", name_})};
-  std::vector<Argv> list;
-  for (const Volume& volume : resource_.volumes)
-    list.push_back(setup({"secondary", std::to_string(volume.minor)}));
-  return list;
 }
 
 Argv DrbdCommands::skip_first_sync(const Volume& volume) const {
@@ -156,17 +161,27 @@ Argv DrbdCommands::generation(const Volume& volume) const {
                 : setup({"get-gi", std::to_string(volume.minor)});
 }
 
-Argv DrbdCommands::down() const { return down(name_); }
-Argv DrbdCommands::down(std::string_view resource_name) {
-  return setup({"down", std::string(resource_name)});
+Argv DrbdCommands::check_resize(const Volume& volume) const {
+  return setup({"check-resize", std::to_string(volume.minor)});
 }
-Argv DrbdCommands::show() const { return setup({"show", name_}); }
-Argv DrbdCommands::events_now() const { return events_now(name_); }
-Argv DrbdCommands::events_now(std::string_view resource_name) {
-  return setup({"events2", "--now", "--timestamps", "--statistics", std::string(resource_name)});
+
+Argv down_command(std::string_view name) { return setup({"down", std::string(name)}); }
+Argv show_command(std::string_view name) { return setup({"show", std::string(name)}); }
+Argv events_now_command(std::string_view name) {
+  return setup({"events2", "--now", "--timestamps", "--statistics", std::string(name)});
 }
-Argv DrbdCommands::events_stream() {
-  return setup({"events2", "--timestamps", "--statistics", "all"});
+Argv events_stream_command() { return setup({"events2", "--timestamps", "--statistics", "all"}); }
+
+int failure_code(std::string_view said) {
+  for (const std::string_view label : {"Failure: (", "failed: ("}) {
+    const auto at = said.find(label);
+    if (at == std::string_view::npos) continue;
+    const std::string_view number = said.substr(at + label.size());
+    int code = 0;
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), code);
+    if (error == std::errc{} && end != number.data() + number.size() && *end == ')') return code;
+  }
+  return 0;
 }
 
 bool just_created(std::string_view generation) {

@@ -18,6 +18,27 @@ using Argv = std::vector<std::string>;
 inline constexpr std::string_view kDrbdsetup = "/usr/sbin/drbdsetup";
 inline constexpr std::string_view kDrbdmeta = "/usr/sbin/drbdmeta";
 
+Argv down_command(std::string_view name);
+Argv show_command(std::string_view name);
+Argv events_now_command(std::string_view name);
+Argv events_stream_command();
+
+/// Commands on what the kernel runs already, by what it says of itself: no configuration is needed
+/// to demote or cut.
+struct Running {
+  DrbdVersion version{};
+  std::string name;
+  std::vector<std::uint32_t> minors;
+  std::string local, remote;  ///< "ipv4:10.0.0.1:7800"; empty without a connection (8.4)
+  std::uint32_t peer_id{};    ///< 9
+
+  /// Never forced. 8.4: one for each minor, there the role is the device's.
+  std::vector<Argv> primary() const;
+  std::vector<Argv> secondary() const;
+  Argv disconnect(bool force) const;
+  Argv two_primaries(bool allow) const;
+};
+
 class DrbdCommands {
  public:
   /// Errors: invalid (see check).
@@ -30,10 +51,10 @@ class DrbdCommands {
 
   // Metadata on a backing device that is not attached.
   Argv create_metadata(const Volume& volume) const;  ///< overwrites without asking
-  Argv metadata_generation(
-      const Volume& volume) const;  ///< prints the generation; exit 1: no metadata there
-  Argv apply_activity_log(
-      const Volume& volume) const;  ///< before every attach; 0 also when there is nothing to do
+  /// Prints the generation; exit 1: no metadata there.
+  Argv metadata_generation(const Volume& volume) const;
+  /// Before every attach; 0 also when there is nothing to do.
+  Argv apply_activity_log(const Volume& volume) const;
 
   // Bringing up. On 9 the peer is made known before attaching and `connect` only opens it.
   Argv new_resource() const;
@@ -42,23 +63,16 @@ class DrbdCommands {
   Argv attach(const Volume& volume) const;
   Argv connect() const;
 
-  Argv disconnect(bool force) const;
-  Argv two_primaries(bool allow) const;
-  std::vector<Argv> primary()
-      const;  ///< 8.4: one command for each minor, there the role is the device's
-  std::vector<Argv> secondary() const;
+  /// The same resource for the commands that need no configuration.
+  Running running() const;
+
   Argv skip_first_sync(const Volume& volume) const;
   Argv verify(const Volume& volume) const;
   Argv resize(const Volume& volume, std::uint64_t size_mib, bool assume_clean) const;
+  /// Notes the device's size, by which moved metadata is found.
+  Argv check_resize(const Volume& volume) const;
   Argv detach(const Volume& volume, bool force) const;
   Argv generation(const Volume& volume) const;  ///< of an attached device
-  Argv down() const;
-  Argv show() const;
-
-  Argv events_now() const;
-  static Argv events_stream();
-  static Argv down(std::string_view resource_name);
-  static Argv events_now(std::string_view resource_name);
 
  private:
   DrbdCommands() = default;
@@ -74,6 +88,18 @@ class DrbdCommands {
   DrbdVersion version_{};
   std::size_t own_{};
 };
+
+/// The number in "100: Failure: (124) Device is attached to a disk" or "State change failed: (-12)";
+/// 0 = none.
+int failure_code(std::string_view said);
+namespace failure {
+inline constexpr int held_open = -12;       ///< SS_DEVICE_IN_USE
+inline constexpr int transient = -18;       ///< SS_IN_TRANSIENT_STATE
+inline constexpr int address_in_use = 102;  ///< connect: local address(port) already in use
+inline constexpr int unknown_minor = 127;
+inline constexpr int no_disk = 138;
+inline constexpr int no_connection = 162;  ///< 8.4: "unknown connection"
+}  // namespace failure
 
 /// "0000000000000004:...": UUID_JUST_CREATED, that is: metadata made, never written since. The
 /// lowest bit only says whether the device was primary.

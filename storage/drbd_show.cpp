@@ -71,16 +71,14 @@ struct Reader {
                words[1] != "none") {
       shown.disk[*minor] = std::string(words[1]);
     } else if (words[0] == "address" && words.size() >= 3) {
-      const std::string text = std::string(words[1]) + " " + std::string(words[2]);
+      const std::string text = std::string(words[1]) + ":" + std::string(words[2]);
       if (within("_this_host")) shown.local_address = text;
       if (within("_remote_host")) shown.remote_address = text;
-    } else if (words[0] == "path") {
-      return;
     } else if (words[0] == "allow-two-primaries") {
       shown.allow_two_primaries = words[1] == "yes";
     } else if ((words[0] == "_this_host" || words[0] == "_remote_host") && words.size() >= 3) {
       // DRBD 9: `path { _this_host ipv4 10.0.0.1:7800; _remote_host ipv4 10.0.0.2:7800; }`
-      const std::string text = std::string(words[1]) + " " + std::string(words[2]);
+      const std::string text = std::string(words[1]) + ":" + std::string(words[2]);
       (words[0] == "_this_host" ? shown.local_address : shown.remote_address) = text;
     }
   }

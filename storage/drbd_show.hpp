@@ -13,7 +13,8 @@ namespace bascule::storage {
 
 struct ShownResource {
   std::map<std::uint32_t, std::string> disk;  ///< minor -> backing device; no entry: not attached
-  std::string local_address, remote_address;  ///< "ipv4 10.0.0.1:7800"; empty: no connection object
+  std::string local_address,
+      remote_address;  ///< "ipv4:10.0.0.1:7800", as commands want it; empty: no connection
   bool allow_two_primaries{};
   bool operator==(const ShownResource&) const = default;
 };

@@ -163,6 +163,7 @@ void ResourceTable::apply_connection(ResourceState& state, const Event& event) {
     forget_peer(state);
     return;
   }
+  if (const auto id = event.number("peer-node-id")) state.peer_id = static_cast<std::uint32_t>(*id);
   set(state.connection, event, "connection", parse_connection);
   set(state.peer_role, event, "role", parse_role);
 }
@@ -223,34 +224,71 @@ bool in_sync(const ResourceState& state, const Resource& resource) {
   });
 }
 
-Result<> check_promotable(const ResourceState& state, const Resource& resource) {
-  if (!state.present) {
+namespace {
+core::Error down_here(const ResourceState& state) {
+  return fail(
+      Errc::conflict,
+      fmt::format("{} is down on this host; bring it up before it is promoted", state.name));
+}
+
+Result<> check_promotable(const VolumeState* volume, std::string_view what) {
+  const Disk disk = volume == nullptr ? Disk::diskless : volume->disk;
+  if (disk != Disk::consistent && disk != Disk::up_to_date) {
     return fail(
         Errc::conflict,
-        fmt::format("{} is down on this host; bring it up before it is promoted", state.name));
+        fmt::format("{} is {} here and must not be promoted; it was left as it is, use the other "
+                    "leg or let it resync first",
+                    what, to_string(disk)));
   }
+  switch (volume->replication) {
+    case Replication::off:
+    case Replication::established:
+    case Replication::verify_source:
+    case Replication::verify_target:
+    case Replication::sync_source:
+    case Replication::paused_sync_source:
+      return {};
+    case Replication::unknown:
+    case Replication::starting_sync_source:
+    case Replication::starting_sync_target:
+    case Replication::bitmap_source:
+    case Replication::bitmap_target:
+    case Replication::waiting_uuid:
+    case Replication::sync_target:
+    case Replication::paused_sync_target:
+    case Replication::ahead:
+    case Replication::behind:
+      break;
+  }
+  return fail(Errc::conflict,
+              fmt::format("{} is {} here and must not be promoted; wait for the resync to end",
+                          what, to_string(volume->replication)));
+}
+}  // namespace
+
+Result<> check_promotable(const ResourceState& state, const Resource& resource) {
+  if (!state.present) return down_here(state);
   for (const Volume& wanted : resource.volumes) {
     const auto it = state.volumes.find(wanted.index);
-    const Disk disk = it == state.volumes.end() ? Disk::diskless : it->second.disk;
-    if (disk != Disk::consistent && disk != Disk::up_to_date) {
-      return fail(
-          Errc::conflict,
-          fmt::format("volume {} of VM {} is {} here and must not be promoted; it was left as "
-                      "it is, use the other leg or let it resync first",
-                      wanted.name, resource.vm, to_string(disk)));
-    }
-    const Replication replication = it->second.replication;
-    if (replication != Replication::off && replication != Replication::established &&
-        replication != Replication::verify_source && replication != Replication::verify_target &&
-        replication != Replication::sync_source && replication != Replication::paused_sync_source) {
-      return fail(
-          Errc::conflict,
-          fmt::format("volume {} of VM {} is {} here and must not be promoted; wait for the "
-                      "resync to end",
-                      wanted.name, resource.vm, to_string(replication)));
-    }
+    const VolumeState* volume = it == state.volumes.end() ? nullptr : &it->second;
+    auto ok = check_promotable(volume, fmt::format("volume {} of VM {}", wanted.name, resource.vm));
+    if (!ok) return ok;
   }
   return {};
+}
+
+Result<> check_promotable(const ResourceState& state) {
+  if (!state.present || state.volumes.empty()) return down_here(state);
+  for (const auto& [index, volume] : state.volumes) {
+    if (auto ok = check_promotable(&volume, fmt::format("volume {} of {}", index, state.name)); !ok)
+      return ok;
+  }
+  return {};
+}
+
+bool in_sync(const ResourceState& state) {
+  return !state.volumes.empty() &&
+         std::ranges::all_of(state.volumes, [&](const auto& v) { return in_sync(state, v.first); });
 }
 
 bool resyncing(const VolumeState& volume) {

@@ -36,6 +36,7 @@ struct ResourceState {
   std::string suspended{"no"};  ///< as printed
   Connection connection{Connection::stand_alone};
   Role peer_role{Role::unknown};
+  std::uint32_t peer_id{};                       ///< DRBD 9's node id of the peer; 0 on 8.4
   std::map<std::uint16_t, VolumeState> volumes;  ///< by volume number
   bool operator==(const ResourceState&) const = default;
 
@@ -95,10 +96,13 @@ class ResourceTable {
 /// nothing out of sync.
 bool in_sync(const ResourceState& state, const Resource& resource);
 bool in_sync(const ResourceState& state, std::uint16_t volume);
+bool in_sync(const ResourceState& state);  ///< every volume the kernel has
 
 /// S3 and R2: may this resource be promoted, as far as its own disks say? The record decides, this
 /// only forbids. Errors: conflict, naming the volume and its state.
 core::Result<> check_promotable(const ResourceState& state, const Resource& resource);
+/// The same for every volume the kernel has.
+core::Result<> check_promotable(const ResourceState& state);
 
 /// True while this volume receives or sends a resync (also paused or about to start).
 bool resyncing(const VolumeState& volume);

@@ -137,20 +137,20 @@ TEST_P(DryRun, OurCommandsForEveryOtherActAreThoseOfDrbdadm) {
   };
   EXPECT_EQ(drbdadm({"create-md", "--force"}),
             each([&](const Volume& v) { return c.create_metadata(v); }));
-  EXPECT_EQ(drbdadm({"primary"}), normal(c.primary()));
-  EXPECT_EQ(drbdadm({"secondary"}), normal(c.secondary()));
-  EXPECT_EQ(drbdadm({"disconnect"}), normal(std::vector<Argv>{c.disconnect(false)}));
-  EXPECT_EQ(drbdadm({"disconnect", "--force"}), normal(std::vector<Argv>{c.disconnect(true)}));
+  EXPECT_EQ(drbdadm({"primary"}), normal(c.running().primary()));
+  EXPECT_EQ(drbdadm({"secondary"}), normal(c.running().secondary()));
+  EXPECT_EQ(drbdadm({"disconnect"}), normal(std::vector<Argv>{c.running().disconnect(false)}));
+  EXPECT_EQ(drbdadm({"disconnect", "--force"}), normal(std::vector<Argv>{c.running().disconnect(true)}));
   EXPECT_EQ(drbdadm({"verify"}), each([&](const Volume& v) { return c.verify(v); }));
   EXPECT_EQ(drbdadm({"detach"}), each([&](const Volume& v) { return c.detach(v, false); }));
   EXPECT_EQ(drbdadm({"detach", "--force"}),
             each([&](const Volume& v) { return c.detach(v, true); }));
-  EXPECT_EQ(drbdadm({"down"}), normal(std::vector<Argv>{c.down()}));
+  EXPECT_EQ(drbdadm({"down"}), normal(std::vector<Argv>{down_command("vm-web")}));
   if (GetParam() == DrbdVersion::v8_4) {  // on 9 drbdadm repeats every other option
     EXPECT_EQ(drbdadm({"net-options", "--allow-two-primaries=yes"}),
-              normal(std::vector<Argv>{c.two_primaries(true)}));
+              normal(std::vector<Argv>{c.running().two_primaries(true)}));
     EXPECT_EQ(drbdadm({"net-options", "--allow-two-primaries=no"}),
-              normal(std::vector<Argv>{c.two_primaries(false)}));
+              normal(std::vector<Argv>{c.running().two_primaries(false)}));
   }
 }
 
@@ -159,7 +159,7 @@ TEST_P(DryRun, Ipv6AddressesAreUnderstood) {
   resource_.hosts[1].address = "fd00::2";
   write();
   EXPECT_NE(drbdadm({"up"}).find("ipv6:[fd00::1]:7800 ipv6:[fd00::2]:7800"), std::string::npos);
-  EXPECT_EQ(drbdadm({"disconnect"}), normal(std::vector<Argv>{commands().disconnect(false)}));
+  EXPECT_EQ(drbdadm({"disconnect"}), normal(std::vector<Argv>{commands().running().disconnect(false)}));
 }
 
 TEST_P(DryRun, TheFencePeerHandlerIsFoundByTheCommandTheKernelRuns) {
@@ -211,7 +211,7 @@ TEST(DrbdConfig, FencingStandsWhereEachVersionWantsIt) {
 TEST(DrbdConfig, PromotionIsNeverForcedAndMetadataAlwaysNamesItsDevice) {
   for (const auto version : kBoth) {
     const auto c = DrbdCommands::make(sample_resource(), {}, version, "a1").value();
-    for (const auto& argv : c.primary()) EXPECT_EQ(std::ranges::count(argv, "--force"), 0);
+    for (const auto& argv : c.running().primary()) EXPECT_EQ(std::ranges::count(argv, "--force"), 0);
     EXPECT_EQ(c.create_metadata(c.resource().volumes[1])[3], "/dev/vg0/bascule-web-data-l1");
   }
 }
