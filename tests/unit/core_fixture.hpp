@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "hostd/core/error.hpp"
 #include "hostd/core/view.hpp"
 
 namespace bascule::core::test {
@@ -35,7 +36,7 @@ inline VmSpec spec(const std::string& name = "vm1") {
   s.peer_host = "b1";
   s.power = Power::on;
   s.volumes = {{"root", 64, ""}};
-  s.nics = {{"clients", "52:54:00:00:00:01"}};
+  s.nics = {{"clients", name == "vm1" ? "52:54:00:00:00:01" : ""}};
   return s;
 }
 
