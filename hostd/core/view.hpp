@@ -34,6 +34,7 @@ struct VmView {
 
 struct CellView {
   Revision revision{};  ///< etcd's revision of the newest change applied
+  Revision vms_changed{};  ///< of the newest change of any VM or operation: what a cached list was made at
   bool synced{};        ///< the first full listing is complete and the watch is live
   std::map<std::string, HostView> hosts;
   std::map<std::string, VmView> vms;
