@@ -1,0 +1,233 @@
+// What a host mends by itself: what it sees against what the record says, one line per cell.
+#include "hostd/core/reconcile.hpp"
+
+#include <functional>
+
+#include "core_fixture.hpp"
+
+namespace bascule::core {
+namespace {
+
+using test::kLegA;
+using test::kLegB;
+using Kind = Remedy::Kind;
+
+std::string_view word(Kind kind) {
+  switch (kind) {
+    case Kind::none: return "none";
+    case Kind::bring_up: return "bring-up";
+    case Kind::commit_right: return "commit-right";
+    case Kind::add_back: return "add-back";
+    case Kind::connect: return "connect";
+    case Kind::demote: return "demote";
+    case Kind::close_window: return "close-window";
+    case Kind::destroy_domain: return "destroy-domain";
+  }
+  return "?";
+}
+
+/// The holder's half of the running VM, healthy.
+LocalVm holder() {
+  LocalVm l;
+  l.up = true;
+  l.role = "Primary";
+  l.connection = "Connected";
+  l.domain = DomainState::running;
+  l.volumes["root"] = {"UpToDate", "UpToDate", "Established", 0};
+  return l;
+}
+/// The other host's half.
+LocalVm other() {
+  LocalVm l = holder();
+  l.role = "Secondary";
+  l.domain = DomainState::absent;
+  return l;
+}
+
+struct Row {
+  const char* name;
+  const char* self;
+  std::function<void(VmView&, LocalVm&)> change;
+  const char* wanted;
+  const char* sentence;
+};
+
+void check(const std::vector<Row>& table) {
+  for (const auto& row : table) {
+    VmView vm = test::running_vm();
+    LocalVm local = std::string(row.self) == "a1" ? holder() : other();
+    row.change(vm, local);
+    const Remedy r = reconcile(vm, local, row.self);
+    EXPECT_EQ(word(r.kind), row.wanted) << row.name;
+    EXPECT_EQ(r.sentence, row.sentence) << row.name;
+    if (r.kind == Kind::commit_right || r.kind == Kind::add_back) EXPECT_EQ(r.revision, vm.right.revision) << row.name;
+  }
+}
+
+TEST(Reconcile, LeavesAHealthyVmAndWhateverAnOperationHolds) {
+  check({
+      {"healthy holder", "a1", [](VmView&, LocalVm&) {}, "none", ""},
+      {"healthy other", "b1", [](VmView&, LocalVm&) {}, "none", ""},
+      {"no leg here", "b2", [](VmView&, LocalVm& l) { l.up = false; }, "none", ""},
+      {"an operation is at work", "a1", [](VmView& v, LocalVm& l) { v.operation = {"op-1", 1, 1}, l.up = false; }, "none", ""},
+      {"an operation is at work, a copy too many", "b1",
+       [](VmView& v, LocalVm& l) { v.operation = {"op-1", 1, 1}, l.domain = DomainState::running; }, "none", ""},
+      {"no record", "a1", [](VmView& v, LocalVm& l) { v.right = {}, l.up = false; }, "none", ""},
+      {"no layout", "a1", [](VmView& v, LocalVm& l) { v.layout.revision = 0, l.up = false; }, "none", ""},
+  });
+}
+
+TEST(Reconcile, StopsACopyThatRunsWithoutTheRight) {
+  const char* sentence = "a copy runs here, but the run-right is a1's: stopping it";
+  check({
+      {"running", "b1", [](VmView&, LocalVm& l) { l.domain = DomainState::running; }, "destroy-domain", sentence},
+      {"paused", "b1", [](VmView&, LocalVm& l) { l.domain = DomainState::paused; }, "destroy-domain", sentence},
+      {"shutting down", "b1", [](VmView&, LocalVm& l) { l.domain = DomainState::shutting_down; }, "destroy-domain", sentence},
+      {"before anything else", "b1",
+       [](VmView&, LocalVm& l) { l.domain = DomainState::running, l.up = false, l.two_primaries = true; }, "destroy-domain", sentence},
+      {"crashed", "b1", [](VmView&, LocalVm& l) { l.domain = DomainState::crashed; }, "none", ""},
+      {"not known", "b1", [](VmView&, LocalVm& l) { l.domain = DomainState::unknown; }, "none", ""},
+      {"the holder's own", "a1", [](VmView&, LocalVm& l) { l.domain = DomainState::paused; }, "none", ""},
+      {"the right moved away", "a1", [](VmView& v, LocalVm&) { v.right.value.host = "b1"; }, "destroy-domain",
+       "a copy runs here, but the run-right is b1's: stopping it"},
+  });
+}
+
+TEST(Reconcile, BringsLegsUpClosesTheWindowAndDemotes) {
+  check({
+      {"holder down", "a1", [](VmView&, LocalVm& l) { l.up = false, l.domain = DomainState::absent; }, "bring-up",
+       "legs are down: attaching them"},
+      {"other down", "b1", [](VmView&, LocalVm& l) { l.up = false; }, "bring-up", "legs are down: attaching them"},
+      {"window open, holder", "a1", [](VmView&, LocalVm& l) { l.two_primaries = true; }, "close-window",
+       "no migration is at work: closing the window"},
+      {"window open, other", "b1", [](VmView&, LocalVm& l) { l.two_primaries = true; }, "close-window",
+       "no migration is at work: closing the window"},
+      {"primary, no guest", "a1", [](VmView&, LocalVm& l) { l.domain = DomainState::absent; }, "demote",
+       "no guest runs here: demoting"},
+      {"primary, no guest, not the holder", "b1", [](VmView&, LocalVm& l) { l.role = "Primary"; }, "demote",
+       "no guest runs here: demoting"},
+      {"primary, libvirt not heard", "a1", [](VmView&, LocalVm& l) { l.domain = DomainState::unknown; }, "none", ""},
+      {"primary, crashed", "a1", [](VmView&, LocalVm& l) { l.domain = DomainState::crashed; }, "none", ""},
+  });
+}
+
+TEST(Reconcile, ConnectsButAnAttachedLegLeavesTheListsFirst) {
+  check({
+      {"holder, alone", "a1", [](VmView&, LocalVm& l) { l.connection = "StandAlone"; }, "connect",
+       "connecting to the other site"},
+      {"holder after a boot", "a1",
+       [](VmView&, LocalVm& l) {
+         l.connection = "StandAlone", l.rejoin_pending = true, l.role = "Secondary", l.domain = DomainState::absent;
+       },
+       "connect", "connecting to the other site"},
+      {"other, alone, nothing owed", "b1", [](VmView&, LocalVm& l) { l.connection = "StandAlone"; }, "connect",
+       "connecting to the other site"},
+      {"other, attached again", "b1", [](VmView&, LocalVm& l) { l.connection = "StandAlone", l.rejoin_pending = true; },
+       "commit-right", "legs attached again: leaving the in-sync lists before connecting"},
+      {"other, attached again, already out", "b1",
+       [](VmView& v, LocalVm& l) {
+         l.connection = "StandAlone", l.rejoin_pending = true, v.right.value.insync["root"] = {kLegA};
+       },
+       "commit-right", "legs attached again: leaving the in-sync lists before connecting"},
+      {"other, attached again, the only good leg", "b1",
+       [](VmView& v, LocalVm& l) {
+         l.connection = "StandAlone", l.rejoin_pending = true, v.right.value.insync["root"] = {kLegB};
+       },
+       "none", "leg lb on b1 is the last one in sync of volume root; it is never taken out"},
+      {"connecting", "a1", [](VmView&, LocalVm& l) { l.connection = "Connecting"; }, "none", ""},
+  });
+}
+
+TEST(Reconcile, RejoinWritesARecordWithoutThisHostAndOwesNothingAfterwards) {
+  VmView vm = test::running_vm();
+  LocalVm local = other();
+  local.connection = "StandAlone";
+  local.rejoin_pending = true;
+  const Remedy r = reconcile(vm, local, "b1");
+  EXPECT_TRUE(r.clears_rejoin);
+  EXPECT_EQ(r.revision, 30);
+  Right wanted = test::right();
+  wanted.insync["root"] = {kLegA};
+  EXPECT_EQ(r.right, wanted);
+  vm.right.value = wanted;
+  const Remedy again = reconcile(vm, local, "b1");
+  EXPECT_EQ(again.kind, Kind::commit_right) << "always written, so that a delayed add loses its compare";
+  EXPECT_EQ(again.right, wanted);
+}
+
+TEST(Reconcile, TheHolderTakesOutALegThatDrbdSaysIsNotGood) {
+  check({
+      {"peer resyncs", "a1",
+       [](VmView&, LocalVm& l) { l.volumes["root"] = {"UpToDate", "Inconsistent", "SyncSource", 100}; }, "commit-right",
+       "leg on b1 is Inconsistent: taken out of the in-sync list"},
+      {"peer lost its disk", "a1",
+       [](VmView&, LocalVm& l) { l.volumes["root"] = {"UpToDate", "Diskless", "Established", 0}; }, "commit-right",
+       "leg on b1 is Diskless: taken out of the in-sync list"},
+      {"peer resyncs, out already", "a1",
+       [](VmView& v, LocalVm& l) {
+         l.volumes["root"] = {"UpToDate", "Inconsistent", "SyncSource", 100}, v.right.value.insync["root"] = {kLegA};
+       },
+       "none", ""},
+      {"peer not known", "a1", [](VmView&, LocalVm& l) { l.volumes["root"].peer_disk = "DUnknown"; }, "none", ""},
+      {"link down", "a1",
+       [](VmView&, LocalVm& l) { l.connection = "Connecting", l.volumes["root"] = {"UpToDate", "Outdated", "Off", 0}; }, "none", ""},
+      {"own disk lost", "a1",
+       [](VmView&, LocalVm& l) { l.volumes["root"] = {"Diskless", "UpToDate", "Established", 0}; }, "commit-right",
+       "own leg is Diskless: taken out of the in-sync list"},
+      {"own disk lost and the peer's too", "a1",
+       [](VmView& v, LocalVm& l) {
+         l.volumes["root"] = {"Diskless", "Inconsistent", "Established", 0}, v.right.value.insync["root"] = {kLegA};
+       },
+       "none", ""},
+      {"own disk lost, the only one listed", "a1",
+       [](VmView& v, LocalVm& l) {
+         l.volumes["root"] = {"Diskless", "UpToDate", "Established", 0}, v.right.value.insync["root"] = {kLegA};
+       },
+       "none", ""},
+      {"only the holder does", "b1",
+       [](VmView&, LocalVm& l) { l.volumes["root"] = {"UpToDate", "Inconsistent", "SyncSource", 100}; }, "none", ""},
+      {"DRBD has not been heard", "a1", [](VmView&, LocalVm& l) { l.volumes.clear(); }, "none", ""},
+  });
+}
+
+TEST(Reconcile, TakingOutALegChangesThatListAlone) {
+  VmView vm = test::running_vm();
+  LocalVm local = holder();
+  local.volumes["root"] = {"UpToDate", "Inconsistent", "SyncTarget", 1};
+  Right wanted = test::right();
+  wanted.insync["root"] = {kLegA};
+  EXPECT_EQ(reconcile(vm, local, "a1").right, wanted);
+  EXPECT_FALSE(reconcile(vm, local, "a1").clears_rejoin);
+  local.volumes["root"] = {"Failed", "UpToDate", "Established", 0};
+  wanted.insync["root"] = {kLegB};
+  EXPECT_EQ(reconcile(vm, local, "a1").right, wanted);
+}
+
+TEST(Reconcile, TheHolderAddsALegBackOnlyWhenEverythingSaysInSync) {
+  const auto alone = [](VmView& v) { v.right.value.insync["root"] = {kLegA}; };
+  const char* again = "volume root is in sync on both sites again";
+  check({
+      {"all good", "a1", [&](VmView& v, LocalVm&) { alone(v); }, "add-back", again},
+      {"own leg missing, all good", "a1", [](VmView& v, LocalVm&) { v.right.value.insync["root"] = {kLegB}; }, "add-back", again},
+      {"not connected", "a1", [&](VmView& v, LocalVm& l) { alone(v), l.connection = "Connecting"; }, "none", ""},
+      {"not established", "a1", [&](VmView& v, LocalVm& l) { alone(v), l.volumes["root"].replication = "VerifyS"; }, "none", ""},
+      {"own not up to date", "a1", [&](VmView& v, LocalVm& l) { alone(v), l.volumes["root"].disk = "Consistent"; }, "none", ""},
+      {"peer not up to date", "a1", [&](VmView& v, LocalVm& l) { alone(v), l.volumes["root"].peer_disk = "Outdated"; }, "none", ""},
+      {"blocks out of sync", "a1", [&](VmView& v, LocalVm& l) { alone(v), l.volumes["root"].out_of_sync_kib = 4; }, "none", ""},
+      {"not the holder", "b1", [&](VmView& v, LocalVm&) { alone(v); }, "none", ""},
+  });
+}
+
+TEST(Reconcile, LooksAtEveryVolume) {
+  VmView vm = test::running_vm();
+  vm.layout.value.volumes.push_back({"data", 101, 64, {{"a1", "da"}, {"b1", "db"}}});
+  vm.right.value.insync["data"] = {{"a1", "da"}};
+  LocalVm local = holder();
+  local.volumes["data"] = {"UpToDate", "UpToDate", "Established", 0};
+  const Remedy r = reconcile(vm, local, "a1");
+  EXPECT_EQ(r.kind, Kind::add_back);
+  EXPECT_EQ(r.volume, "data");
+}
+
+}  // namespace
+}  // namespace bascule::core
