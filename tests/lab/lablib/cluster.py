@@ -7,7 +7,7 @@ import shutil
 import time
 
 from . import net, pki, proc, remote, rootfs, seed, uml
-from .plan import PLAN, Lab
+from .plan import Lab
 from .proc import LabError, run, wait_for
 
 BOOT_SECONDS = 180
@@ -147,9 +147,8 @@ def user_environment(lab, user):
 
 
 def program(lab, name):
-    """Path of a program of the build, wherever its folder is."""
-    for folder in PLAN["programs"][name]:
-        path = pathlib.Path(lab.build) / folder / name
-        if os.access(path, os.X_OK):
-            return path
-    raise LabError(f"{name} is not built below {lab.build}")
+    """Path of a program of the build, or of its guest image."""
+    path = pathlib.Path(lab.build) / ("" if name == "guest.img" else "bin") / name
+    if not path.is_file():
+        raise LabError(f"{path} is not built")
+    return path

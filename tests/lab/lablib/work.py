@@ -5,7 +5,7 @@ from . import cluster
 from .plan import PROJECT
 from .proc import run
 
-TARGETS = ["hostd", "hostctl", "ledger", "ledger-check", "ledger-collect", "guest-image"]
+TARGETS = ["hostd", "hostctl", "ledger", "ledger-check", "ledger-collect", "guest_image"]
 BUILD_SECONDS = 1500
 
 
