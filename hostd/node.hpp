@@ -19,6 +19,10 @@
 namespace bascule {
 
 struct Node {
+  Node(const Config& c, runtime::CellStore& s, runtime::VmHost& v, storage::DrbdPort& d, storage::PoolPort& p,
+       ImageStore& i)
+      : config(c), cell(s), vms(v), drbd(d), pool(p), images(i) {}
+
   const Config& config;
   runtime::CellStore& cell;
   runtime::VmHost& vms;

@@ -6,6 +6,8 @@ namespace bascule {
 
 Observer::Observer(Node& node) : node_(node) {
   node_.vms.on_event([this](const core::DomainEvent& event) { domain_event(event); });
+  node_.drbd.listen([this](const storage::ResourceState& state) { resource_changed(state); },
+                    [](const core::Error& error) { spdlog::warn("DRBD events: {}", error.what); });
 }
 
 void Observer::touch(const std::string& vm) {
@@ -48,8 +50,8 @@ void Observer::domain_event(const core::DomainEvent& event) {
   }
 }
 
-void Observer::resource_changed(const std::string& name, const storage::ResourceState& state) {
-  const std::string vm(storage::vm_of(name));
+void Observer::resource_changed(const storage::ResourceState& state) {
+  const std::string vm(storage::vm_of(state.name));
   if (vm.empty()) return;
   auto& local = node_.local_vm(vm);
   local.up = state.present;

@@ -7,13 +7,12 @@ namespace bascule {
 
 class Observer {
  public:
-  /// Registers with the VM host; `follow_drbd` must be spawned once.
+  /// Registers with both ports; make it once.
   explicit Observer(Node& node);
-  boost::asio::awaitable<void> follow_drbd();
 
  private:
   void domain_event(const core::DomainEvent& event);
-  void resource_changed(const std::string& name, const storage::ResourceState& state);
+  void resource_changed(const storage::ResourceState& state);
   void touch(const std::string& vm);
   Node& node_;
 };

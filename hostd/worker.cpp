@@ -6,6 +6,7 @@
 #include <boost/asio/detached.hpp>
 #include <functional>
 
+#include "hostd/core/right.hpp"
 #include "hostd/steps/step.hpp"
 
 namespace bascule {
@@ -24,8 +25,6 @@ constexpr int kMendTries = 30;
 bool worth_another_try(Errc code) {
   return code == Errc::unavailable || code == Errc::timeout || code == Errc::outcome_unknown || code == Errc::stale;
 }
-
-bool same(const core::VmStatus& a, const core::VmStatus& b) { return a == b; }
 
 core::VmStatus status_of(const core::LocalVm& local) {
   core::VmStatus s;
@@ -134,7 +133,11 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       co_return co_await node_.drbd.connect(*resource);
     }
     case Kind::demote: co_return co_await node_.drbd.demote(name);
-    case Kind::close_window: co_return co_await node_.drbd.set_two_primaries(name, false);
+    case Kind::close_window: {
+      auto shut = co_await node_.drbd.set_two_primaries(name, false);
+      if (shut) node_.local[vm].two_primaries = false;
+      co_return shut;
+    }
     case Kind::destroy_domain: co_return co_await node_.vms.force_off(vm);
   }
   co_return Result<>{};
@@ -142,6 +145,13 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
 
 /// Remedies of one VM, one after the other, until nothing is left to mend.
 asio::awaitable<void> Worker::mend(std::string vm) {
+  if (window_looked_at_.insert(vm).second) {
+    // A window that a crash left open shows only when the kernel is asked.
+    auto open = co_await node_.drbd.two_primaries(storage::resource_name(vm));
+    const auto it = node_.local.find(vm);
+    if (open && it != node_.local.end()) it->second.two_primaries = *open;
+    if (!open) window_looked_at_.erase(vm);
+  }
   for (int attempt = 0; attempt < kMendTries; ++attempt) {
     const auto* view = node_.cell.view().vm(vm);
     const auto local = node_.local.find(vm);
@@ -186,7 +196,7 @@ asio::awaitable<void> Worker::publish(std::string vm) {
     if (local == node_.local.end() || view == nullptr || view->layout.revision == 0) break;
     const auto status = status_of(local->second);
     const auto known = view->status.find(node_.self());
-    if (known != view->status.end() && same(known->second, status)) break;
+    if (known != view->status.end() && known->second == status) break;
     auto done = co_await node_.cell.put_status(vm, status);
     if (!done) co_await steps::pause(kMendPause);
     else co_await steps::pause(std::chrono::milliseconds(50));  // one write for a burst of changes

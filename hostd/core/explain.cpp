@@ -3,88 +3,182 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <optional>
 
-#include "hostd/core/plan_rules.hpp"
 #include "hostd/core/right.hpp"
 
 namespace bascule::core {
 namespace {
 
-std::string at_work(const Operation& op) {
-  const auto step = std::ranges::find_if(op.steps, [](const Step& s) { return s.state == StepState::pending; });
-  std::string where;
-  if (op.state == OpState::running && step != op.steps.end()) {
-    where = fmt::format(", now at step '{}' on {}", to_string(step->kind), step->host);
+/// The word for a VM while this is at work on it; nullopt = what the guest does says more.
+std::optional<VmState> word_of(OpKind kind) {
+  switch (kind) {
+    case OpKind::vm_create: return VmState::creating;
+    case OpKind::vm_start: return VmState::starting;
+    case OpKind::vm_shutdown:
+    case OpKind::vm_power_off: return VmState::stopping;
+    case OpKind::vm_migrate: return VmState::migrating;
+    case OpKind::vm_remove: return VmState::removing;
+    case OpKind::vm_update: return VmState::updating;
+    case OpKind::vm_reset:
+    case OpKind::volume_grow:
+    case OpKind::volume_verify:
+    case OpKind::image_import:
+    case OpKind::image_remove: break;
   }
-  return fmt::format("{} ({}, asked by {}: {}){}", to_string(op.kind), to_string(op.state), op.author.name, op.reason, where);
+  return std::nullopt;
+}
+
+bool silent(const CellView& view, const std::string& host) {
+  const HostView* h = view.host(host);
+  return h == nullptr || h->silent;
+}
+bool frozen(const VmStatus& s) { return !s.suspended.empty() && s.suspended != "no"; }
+
+/// The step an operation is at: the next one to run, or the next one to undo.
+const Step* current(const Operation& op) {
+  if (op.state == OpState::running) {
+    const auto it = std::ranges::find(op.steps, StepState::pending, &Step::state);
+    return it == op.steps.end() ? nullptr : &*it;
+  }
+  const auto it = std::find_if(op.steps.rbegin(), op.steps.rend(), [](const Step& s) {
+    return s.state == StepState::done || s.state == StepState::failed;
+  });
+  return it == op.steps.rend() ? nullptr : &*it;
+}
+
+std::string at_work(const CellView& view, const Operation& op) {
+  std::string out = fmt::format("{} is {} (asked by {}: \"{}\")", to_string(op.kind),
+                                op.state == OpState::undoing ? "being undone" : "at work", op.author.name, op.reason);
+  if (op.state == OpState::undoing && !op.error.empty()) out += " because " + op.error;
+  const Step* step = current(op);
+  if (step == nullptr) return out;
+  out += fmt::format(", now at step {} on {}", to_string(step->kind), step->host);
+  if (silent(view, step->host)) return out + ", which is silent: it goes on when that host is back";
+  const auto progress = view.progress.find(op.id);
+  if (progress != view.progress.end() && progress->second.percent >= 0 &&
+      progress->second.step == to_string(step->kind)) {
+    out += fmt::format(" ({} %)", progress->second.percent);
+  }
+  return op.cancel_requested && op.state == OpState::running ? out + "; it was asked to stop" : out;
 }
 
 std::string protection(const CellView& view, const VmView& vm) {
   const std::string& host = vm.right.value.host;
   const std::string peer = other_host(vm.layout.value, host);
-  if (insync_everywhere(vm.right.value, vm.layout.value, peer)) return "both legs are in sync";
   const auto status = vm.status.find(host);
-  std::uint64_t left = 0;
+  const bool recorded = insync_everywhere(vm.right.value, vm.layout.value, peer);
+  if (recorded && silent(view, peer)) return "both legs are in sync, but host " + peer + " is silent";
+  if (recorded) return "both legs are in sync";
+  std::uint64_t left_kib = 0;
   if (status != vm.status.end()) {
-    for (const auto& [name, volume] : status->second.volumes) left += volume.out_of_sync_kib;
+    for (const auto& [name, volume] : status->second.volumes) left_kib += volume.out_of_sync_kib;
   }
-  std::string out = "the copy on " + peer + " is NOT in sync, so the VM is not protected";
-  const HostView* h = view.host(peer);
-  if (h == nullptr || h->silent) return out + ": host " + peer + " is silent";
+  const std::string out = "the copy on " + peer + " is NOT in sync, so a loss of " + host + " would stop the VM";
+  if (silent(view, peer)) return out + ": host " + peer + " is silent";
   if (status != vm.status.end() && status->second.connection != "Connected") {
-    return out + ": the replication link is " + status->second.connection;
+    return fmt::format("{}: the replication link is {}", out,
+                       status->second.connection.empty() ? "down" : status->second.connection);
   }
-  return left == 0 ? out : out + fmt::format(": {} MiB left to resync", left / 1024);
+  return left_kib == 0 ? out : fmt::format("{}: {} MiB are left to copy", out, (left_kib + 1023) / 1024);
+}
+
+/// The last operation when it did not end well: it still explains the state.
+std::string last_trouble(const CellView& view, const std::string& name) {
+  const Operation* last = nullptr;
+  for (const auto& [id, op] : view.operations) {
+    if (op.value.vm == name && (last == nullptr || op.value.created_ms >= last->created_ms)) last = &op.value;
+  }
+  if (last == nullptr) return {};
+  if (last->state == OpState::needs_operator) {
+    return fmt::format("; its last operation ({}) needs an operator: {}; to do: {}", last->id, last->error, last->todo);
+  }
+  if (last->state == OpState::undone) {
+    return fmt::format("; its last operation ({}, {}) was undone: {}", last->id, to_string(last->kind), last->error);
+  }
+  return {};
+}
+
+std::string standing(const CellView& view, const std::string& name, const VmView& vm) {
+  if (vm.right.revision == 0) return "it has no run-right: its creation did not end";
+  const std::string& host = vm.right.value.host;
+  const auto status = vm.status.find(host);
+  if (silent(view, host)) {
+    return fmt::format("its host {} does not renew its lease, so its state is not known; nothing takes it over by itself, "
+                       "look at {} first", host, host);
+  }
+  if (status == vm.status.end()) return fmt::format("host {} has not reported on it yet", host);
+  const VmStatus& s = status->second;
+  if (frozen(s)) {
+    return fmt::format("frozen on {} ({}): its disk writes wait and none is lost, the replication link is {}", host,
+                       s.suspended, s.connection.empty() ? "down" : s.connection);
+  }
+  switch (s.domain) {
+    case DomainState::running: return fmt::format("running on {}, {}", host, protection(view, vm));
+    case DomainState::shutting_down: return fmt::format("its guest is shutting down on {}", host);
+    case DomainState::paused:
+      return fmt::format("paused on {}{}", host, s.domain_reason.empty() ? "" : " (" + s.domain_reason + ")");
+    case DomainState::crashed: return fmt::format("its guest crashed on {}; reset it, or stop and start it", host);
+    case DomainState::unknown:
+      return fmt::format("libvirt on {} is not reached; the guest goes on, but its state is not known", host);
+    case DomainState::absent: break;
+  }
+  if (vm.spec.value.power == Power::on) {
+    return fmt::format("it should run, but there is no guest on {}: it ended by itself or the host restarted; start it "
+                       "with `hostctl vm start {}`; {}", host, name, protection(view, vm));
+  }
+  return fmt::format("off, as asked; it would start on {}, {}", host, protection(view, vm));
 }
 
 }  // namespace
+
+std::string_view to_string(VmState v) {
+  static constexpr std::array<std::string_view, 13> kWords{
+      "creating", "starting", "stopping", "migrating", "removing", "updating", "running",
+      "off",      "down",     "paused",   "frozen",    "crashed",  "unknown"};
+  return kWords.at(static_cast<std::size_t>(v));
+}
+
+VmState vm_state(const CellView& view, const VmView& vm) {
+  if (vm.operation.revision != 0) {
+    const auto op = view.operations.find(vm.operation.value);
+    const auto word = op == view.operations.end() ? std::nullopt : word_of(op->second.value.kind);
+    if (word) return *word;
+  }
+  const std::string& host = vm.right.value.host;
+  if (vm.right.revision == 0 || silent(view, host)) return VmState::unknown;
+  const auto status = vm.status.find(host);
+  const bool wanted = vm.spec.value.power == Power::on;
+  if (status == vm.status.end()) return wanted ? VmState::unknown : VmState::off;
+  if (frozen(status->second)) return VmState::frozen;
+  switch (status->second.domain) {
+    case DomainState::running: return VmState::running;
+    case DomainState::paused: return VmState::paused;
+    case DomainState::shutting_down: return VmState::stopping;
+    case DomainState::crashed: return VmState::crashed;
+    case DomainState::absent: return wanted ? VmState::down : VmState::off;
+    case DomainState::unknown: break;
+  }
+  return VmState::unknown;
+}
+
+bool vm_protected(const VmView& vm) {
+  if (vm.right.revision == 0 || vm.layout.value.volumes.empty()) return false;
+  return std::ranges::all_of(vm.layout.value.volumes.front().legs, [&](const Leg& leg) {
+    return insync_everywhere(vm.right.value, vm.layout.value, leg.host);
+  });
+}
 
 std::string why(const CellView& view, const std::string& name) {
   const VmView* vm = view.vm(name);
   if (vm == nullptr || vm->spec.revision == 0) return "There is no VM '" + name + "'.";
   if (vm->operation.revision != 0) {
     const auto op = view.operations.find(vm->operation.value);
-    if (op != view.operations.end()) return name + ": at work: " + at_work(op->second.value) + ".";
+    if (op != view.operations.end()) return name + ": " + at_work(view, op->second.value) + ".";
     return name + ": operation " + vm->operation.value + " holds it.";
   }
-  // The last operation that did not end well still explains the state, as long as nothing came after it.
-  const Operation* last = nullptr;
-  for (const auto& [id, op] : view.operations) {
-    if (op.value.vm == name && (last == nullptr || op.value.created_ms >= last->created_ms)) last = &op.value;
-  }
-  std::string tail;
-  if (last != nullptr && last->state == OpState::needs_operator) {
-    tail = fmt::format(" The last operation ({}) needs an operator: {} {}", last->id, last->error, last->todo);
-  } else if (last != nullptr && last->state == OpState::undone) {
-    tail = fmt::format(" The last operation ({}, {}) was undone: {}", last->id, to_string(last->kind), last->error);
-  }
-  if (vm->right.revision == 0) return name + ": it has no run-right yet; its creation did not end." + tail;
-  const std::string& host = vm->right.value.host;
-  const HostView* h = view.host(host);
-  if (h == nullptr || h->silent) {
-    return fmt::format("{}: its host {} does not renew its lease, so its state is not known; automatic failover is not "
-                       "part of this version. Look at {} first.{}", name, host, host, tail);
-  }
-  const auto status = vm->status.find(host);
-  if (status == vm->status.end()) return fmt::format("{}: host {} has not reported on it yet.{}", name, host, tail);
-  const auto& s = status->second;
-  if (s.suspended != "no" && !s.suspended.empty()) {
-    return fmt::format("{}: frozen on {} ({}): its disk writes wait, none is lost; the replication link is {}. It goes on "
-                       "by itself when the link is back.{}", name, host, s.suspended, s.connection, tail);
-  }
-  switch (s.domain) {
-    case DomainState::running:
-    case DomainState::shutting_down: return fmt::format("{}: running on {}, {}.{}", name, host, protection(view, *vm), tail);
-    case DomainState::paused: return fmt::format("{}: paused on {} ({}).{}", name, host, s.domain_reason, tail);
-    case DomainState::crashed: return fmt::format("{}: its guest crashed on {}; reset or restart it.{}", name, host, tail);
-    case DomainState::unknown: return fmt::format("{}: libvirt on {} is not reached; the guest goes on, its state is not known.{}", name, host, tail);
-    case DomainState::absent: break;
-  }
-  if (vm->spec.value.power == Power::on) {
-    return fmt::format("{}: it should run, but there is no guest on {}: it ended by itself, or its host restarted. Start it "
-                       "with `hostctl vm start {}`; {}.{}", name, host, name, protection(view, *vm), tail);
-  }
-  return fmt::format("{}: off, as asked; it would start on {}, {}.{}", name, host, protection(view, *vm), tail);
+  return name + ": " + standing(view, name, *vm) + last_trouble(view, name) + ".";
 }
 
 }  // namespace bascule::core

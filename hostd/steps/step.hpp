@@ -7,7 +7,9 @@
 #include <string>
 
 #include "hostd/core/engine.hpp"
+#include "hostd/core/right.hpp"
 #include "hostd/node.hpp"
+#include "hostd/runtime/process.hpp"
 
 namespace bascule::steps {
 

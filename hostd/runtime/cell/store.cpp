@@ -82,6 +82,7 @@ void CellStore::apply_vm(std::string_view rest, const core::kv::Event& event) {
   auto field = rest.substr(slash + 1);
   auto& vm = view_.vms[name];
   changed_vms_.insert(name);
+  view_.vms_changed = std::max(view_.vms_changed, event.kv.mod_revision);
   const std::string project = vm.spec.value.project;
   if (field == "spec") {
     set(vm.spec, event);
@@ -117,6 +118,7 @@ void CellStore::apply(const core::kv::Event& event) {
   if (eat(key, "ops/")) {
     const std::string id(key);
     auto& op = view_.operations[id];
+    view_.vms_changed = std::max(view_.vms_changed, revision);
     set(op, event);
     note(revision, "operation.changed", id, op.value.project);
     if (deleted || core::finished(op.value.state)) active_.erase(id);

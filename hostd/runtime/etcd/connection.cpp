@@ -182,6 +182,7 @@ asio::awaitable<Exchange> TlsConnection::post(std::string_view path, std::string
   parser.body_limit(kMaxReplyBytes);
   const auto [unread, read] = co_await http::async_read(stream_, buffer_, parser, quiet());
   if (unread) {
+    exchange.too_large = unread == http::error::body_limit;
     exchange.why = "the request was sent and not answered: " + reason(unread, fresh_);
     co_return exchange;
   }

@@ -44,7 +44,8 @@ struct Exchange {
   Outcome outcome{Outcome::not_sent};
   unsigned status{0};
   std::string body;
-  std::string why;  ///< unless answered
+  std::string why;        ///< unless answered
+  bool too_large{false};  ///< unknown, because the answer is over kMaxReplyBytes
 };
 
 class Connection {
@@ -73,7 +74,7 @@ class Connection {
   /// Ends whatever is going on, at once.
   virtual void close() = 0;
 };
-inline constexpr std::size_t kMaxReplyBytes = 16 * 1024 * 1024;
+inline constexpr std::size_t kMaxReplyBytes = 8 * 1024 * 1024;
 inline constexpr std::size_t kMaxStreamLine = 8 * 1024 * 1024;
 
 /// Resolve, connect, TLS handshake with the member's name or address verified. Error: unavailable,

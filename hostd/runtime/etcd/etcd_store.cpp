@@ -107,6 +107,12 @@ asio::awaitable<Attempt> attempt(std::shared_ptr<Members> members, std::size_t i
   const Exchange exchange = co_await (*lease)->post(kTxnPath, request.body, until);
   if (exchange.outcome == Exchange::Outcome::answered)
     co_return judge(*members, index, request, exchange, known);
+  if (!request.writes && exchange.too_large) {
+    co_return Attempt{
+        Next::answer,
+        fail(Errc::exhausted, "The answer to a read is over the limit of " +
+                                  std::to_string(kMaxReplyBytes) + " bytes; ask for less.")};
+  }
   members->failed(index, exchange.why);
   // safety: rule U. A write that a member may have is never sent again from here: only its author
   // can tell whether a second copy is harmless.

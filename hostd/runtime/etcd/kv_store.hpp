@@ -63,6 +63,8 @@ struct MemberHealth {
   core::kv::Revision revision{0};  ///< applied by this member
   std::string
       fault;  ///< why this member is not used at all: foreign cluster, version, back in time
+  std::vector<std::string>
+      alarms;              ///< of the whole store: NOSPACE (nothing can be written), CORRUPT
   std::string last_error;  ///< of the last check that failed; empty after a good one
 };
 struct StoreHealth {

@@ -87,6 +87,8 @@ asio::awaitable<Result<Lease>> Members::acquire(std::size_t index, Deadline dead
     co_await turn->async_wait(asio::as_tuple(asio::use_awaitable));
     std::erase(member.waiting, turn);
     if (stopped_ || now() >= deadline) {
+      if (member.in_use < kMaxConnections)
+        wake_one(member);  // the turn may have come just now: pass it on
       co_return fail(Errc::exhausted, "every connection to " + member.endpoint.url + " was in use");
     }
   }
@@ -113,10 +115,13 @@ void Members::give_back(std::size_t index, std::shared_ptr<Connection> connectio
   const bool keep = connection && !stopped_ && member.health.fault.empty() &&
                     member.idle.size() < kMaxIdleConnections && connection->reusable();
   if (keep) member.idle.push_back(std::move(connection));
-  if (!member.waiting.empty()) {
-    member.waiting.front()->cancel();
-    member.waiting.pop_front();
-  }
+  wake_one(member);
+}
+
+void Members::wake_one(Member& member) {
+  if (member.waiting.empty()) return;
+  member.waiting.front()->cancel();
+  member.waiting.pop_front();
 }
 
 asio::awaitable<Result<std::shared_ptr<Connection>>> Members::open_checked(std::size_t index,
@@ -163,6 +168,7 @@ Result<> Members::note_status(std::size_t index, const StatusAnswer& status) {
                             ", and 3.4 or later of version 3 is needed.");
   }
   if (auto noted = note(index, status.header, Asked::status, 0); !noted) return noted;
+  member.health.alarms = status.errors;
   member.health.has_leader = status.leader != 0;
   member.health.leads = status.leader != 0 && status.leader == member.health.member_id;
   return {};
@@ -223,15 +229,21 @@ void Members::failed(std::size_t index, const std::string& why) {
   member.idle.clear();
 }
 
+asio::awaitable<Result<>> Members::probe_once(std::size_t index, Deadline deadline) {
+  if (members_[index].in_use >= kMaxConnections) {
+    // All are busy, perhaps because the member hangs: it is asked over a connection of its own.
+    const auto opened = co_await open_checked(index, deadline);
+    co_return opened ? Result<>{} : Result<>(opened.error());
+  }
+  const Result<Lease> lease = co_await acquire(index, deadline);
+  if (!lease) co_return lease.error();
+  co_return co_await check(index, **lease, deadline);
+}
+
 asio::awaitable<void> Members::probe(std::size_t index) {
   Member& member = members_[index];
   const Deadline deadline = now() + options_.probe_timeout;
-  Result<> checked{};
-  {
-    const Result<Lease> lease = co_await acquire(index, deadline);
-    checked = lease ? Result<>{} : Result<>(lease.error());
-    if (lease) checked = co_await check(index, **lease, deadline);
-  }
+  const Result<> checked = co_await probe_once(index, deadline);
   if (stopped_) co_return;
   if (!checked && checked.error().code == Errc::exhausted)
     co_return;  // busy says nothing about the member

@@ -110,9 +110,11 @@ class Members : public std::enable_shared_from_this<Members> {
                                                                                  Deadline deadline);
   boost::asio::awaitable<core::Result<>> check(std::size_t index, Connection& connection,
                                                Deadline deadline);
+  boost::asio::awaitable<core::Result<>> probe_once(std::size_t index, Deadline deadline);
   core::Result<> note_status(std::size_t index, const StatusAnswer& status);
   core::Error fault(std::size_t index, std::string sentence);
   void give_back(std::size_t index, std::shared_ptr<Connection> connection);
+  static void wake_one(Member& member);
   static void close_all(std::vector<std::weak_ptr<Connection>>& connections);
 
   boost::asio::any_io_executor executor_;

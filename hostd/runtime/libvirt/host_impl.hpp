@@ -34,9 +34,10 @@ inline constexpr std::size_t migrate_queue = 64;
 inline constexpr std::size_t open_queue = 64;
 
 inline constexpr seconds open_limit{15};
-inline constexpr seconds read_limit{30};
-// libvirt itself waits 30 s for another job on the domain, and 10 s + 5 s for a process to die.
-inline constexpr seconds change_limit{60};
+inline constexpr seconds read_limit{60};
+// libvirt itself waits 30 s for another job on the domain, and 10 s + 5 s for a process to die. Its first use of a QEMU
+// runs that a few times to learn what it can do: 29 s were seen on a loaded lab host.
+inline constexpr seconds change_limit{120};
 inline constexpr std::chrono::hours migrate_limit{24};
 inline constexpr milliseconds stop_bound{3000};  // closing the connections
 inline constexpr milliseconds pool_bound{200};   // idle threads; busy ones are left behind

@@ -1,0 +1,211 @@
+#include "hostd/app.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/utsname.h>
+#include <systemd/sd-daemon.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <filesystem>
+#include <random>
+#include <thread>
+
+#include "api/server.hpp"
+#include "hostd/cell_service.hpp"
+#include "hostd/observer.hpp"
+#include "hostd/runtime/etcd/etcd_store.hpp"
+#include "hostd/runtime/libvirt/accel_probe.hpp"
+#include "hostd/runtime/libvirt/event_loop.hpp"
+#include "hostd/runtime/libvirt/libvirt_host.hpp"
+#include "hostd/steps/step.hpp"
+#include "hostd/worker.hpp"
+#include "storage/drbd_adapter.hpp"
+#include "storage/pool_adapter.hpp"
+
+namespace bascule {
+namespace asio = boost::asio;
+namespace {
+
+constexpr std::uint64_t kHostReserveMib = 1024;  // left to the host itself when [capacity] is silent
+constexpr std::chrono::seconds kStartPause{1};
+
+void start_log() {
+  // journald stamps the time.
+  auto log = spdlog::stdout_logger_st("hostd");
+  log->set_pattern("%l: %v");
+  spdlog::set_default_logger(std::move(log));
+  spdlog::flush_on(spdlog::level::info);
+}
+
+std::string new_instance() {
+  std::random_device device;
+  return fmt::format("{:08x}{:08x}", device(), device());
+}
+
+/// Everything of one hostd, in the order it is made; destroyed in reverse.
+struct App {
+  const Config& config;
+  runtime::libvirt::EventLoop libvirt_loop;
+  asio::io_context io{1};
+  std::string instance = new_instance();
+  std::unique_ptr<runtime::KvStore> kv;
+  std::unique_ptr<runtime::CellStore> cell;
+  std::unique_ptr<runtime::LibvirtHost> vms;
+  std::unique_ptr<storage::DrbdAdapter> drbd;
+  std::unique_ptr<storage::PoolPort> pool;
+  ImageStore images;
+  std::unique_ptr<Node> node;
+  std::unique_ptr<Observer> observer;
+  std::unique_ptr<Worker> worker;
+  std::unique_ptr<CellService> service;
+  std::unique_ptr<api::Server> server;
+
+  explicit App(const Config& c) : config(c), images(c.images.path, c.images.limit_mib) {}
+
+  core::Result<> build();
+  asio::awaitable<void> run();
+  core::HostInfo host_info(const core::HostCapacity& capacity, const runtime::libvirt::AccelProbe& probe) const;
+  asio::awaitable<void> announce();
+  api::CellPort::Health health() const;
+};
+
+core::Result<> App::build() {
+  std::error_code ec;
+  std::filesystem::create_directories(config.state_path, ec);
+  if (ec) return core::fail(core::Errc::io, "cannot make " + config.state_path + ": " + ec.message());
+  if (auto ok = images.open(); !ok) return ok;
+  runtime::etcd::EtcdOptions etcd;
+  etcd.endpoints = config.etcd.endpoints;
+  etcd.tls = {config.etcd.tls.ca, config.etcd.tls.cert, config.etcd.tls.key};
+  auto store = runtime::etcd::make_etcd_store(io.get_executor(), std::move(etcd));
+  if (!store) return store.error();
+  kv = std::move(*store);
+  cell = std::make_unique<runtime::CellStore>(io.get_executor(), *kv, config.cell, config.host, instance);
+  runtime::LibvirtOptions libvirt;
+  libvirt.uri = config.libvirt_uri;
+  libvirt.cell = config.cell;
+  libvirt.host = config.host;
+  vms = std::make_unique<runtime::LibvirtHost>(io.get_executor(), std::move(libvirt));
+  storage::DrbdOptions options;
+  options.fence_peer = config.replication.fence_peer;
+  auto made = storage::DrbdAdapter::make(io.get_executor(), config.host, options);
+  if (!made) return made.error();
+  drbd = std::move(*made);
+  storage::PoolConfig pool_config{*storage::parse_pool_kind(config.pool.kind), config.pool.path, config.pool.group,
+                                  config.pool.thin_pool};
+  pool = storage::make_pool(io.get_executor(), pool_config);
+  node = std::make_unique<Node>(config, *cell, *vms, *drbd, *pool, images);
+  observer = std::make_unique<Observer>(*node);
+  worker = std::make_unique<Worker>(*node);
+  service = std::make_unique<CellService>(*cell, images, [this] { return health(); });
+  api::ServerOptions server_options;
+  server_options.listen = config.api.listen;
+  server_options.tls = {config.api.tls.ca, config.api.tls.cert, config.api.tls.key};
+  server_options.max_image_bytes = config.images.limit_mib * 1024 * 1024;
+  auto made_server = api::Server::make(io.get_executor(), std::move(server_options), *service);
+  if (!made_server) return made_server.error();
+  server = std::move(*made_server);
+  return {};
+}
+
+core::HostInfo App::host_info(const core::HostCapacity& capacity, const runtime::libvirt::AccelProbe& probe) const {
+  core::HostInfo info;
+  info.id = config.host;
+  info.site = config.site;
+  info.api_address = config.api.listen;
+  info.replication_address = config.replication.address;
+  info.migration_address = config.migration_address;
+  info.first_port = config.replication.first_port;
+  info.last_port = config.replication.last_port;
+  info.hostd_version = BASCULE_VERSION;
+  info.libvirt_version = capacity.libvirt_version;
+  info.qemu_version = capacity.qemu_version;
+  info.drbd_version = drbd->version_text();
+  utsname name{};
+  if (::uname(&name) == 0) info.kernel = name.release;
+  info.accel = core::to_string(probe.accel);
+  info.instance = instance;
+  info.cpus = config.cpus != 0 ? config.cpus : capacity.cpus;
+  info.memory_mib = config.memory_mib != 0                      ? config.memory_mib
+                    : capacity.memory_mib > kHostReserveMib ? capacity.memory_mib - kHostReserveMib
+                                                            : 0;
+  info.pool_kind = config.pool.kind;
+  for (const auto& [network, bridge] : config.networks) info.networks.push_back(network);
+  return info;
+}
+
+/// Tells the cell what this host is, as soon as libvirt and etcd answer.
+asio::awaitable<void> App::announce() {
+  auto probe = co_await runtime::libvirt::probe_accel();
+  spdlog::info("{}", probe.sentence);
+  node->accel = probe.accel;
+  while (true) {
+    auto capacity = co_await vms->capacity();
+    auto free = co_await pool->free_mib();
+    if (capacity && free && cell->view().synced) {
+      core::HostInfo info = host_info(*capacity, probe);
+      info.pool_free_mib = *free;
+      auto done = co_await cell->put_info(std::move(info));
+      if (done) break;
+    }
+    if (!free) spdlog::warn("pool: {}", free.error().what);
+    co_await steps::pause(kStartPause);
+  }
+  std::set<std::string> known;
+  for (const auto& [name, image] : cell->view().images) {
+    if (image.value.host == config.host) known.insert(name);
+  }
+  images.forget_unknown(known);
+  spdlog::info("host {} announced", config.host);
+}
+
+api::CellPort::Health App::health() const {
+  api::CellPort::Health h;
+  h.etcd = cell->view().synced;
+  h.libvirt = vms->connected();
+  h.drbd = drbd->following();
+  h.ok = h.etcd && h.libvirt && h.drbd;
+  if (!h.etcd) h.sentence += "etcd is not reached: guests run on, changes are refused. ";
+  if (!h.libvirt) h.sentence += "libvirt is not reached: guests run on, none can be started or moved here. ";
+  if (!h.drbd) h.sentence += "DRBD's events are not read: states shown may be old. ";
+  if (h.ok) h.sentence = "everything this host needs answers";
+  return h;
+}
+
+asio::awaitable<void> App::run() {
+  const auto executor = co_await asio::this_coro::executor;
+  asio::co_spawn(executor, cell->run(), asio::detached);
+  asio::co_spawn(executor, cell->renew(), asio::detached);
+  asio::co_spawn(executor, vms->run(), asio::detached);
+  asio::co_spawn(executor, worker->run(), asio::detached);
+  asio::co_spawn(executor, announce(), asio::detached);
+  asio::co_spawn(executor, server->run(), asio::detached);
+  ::sd_notify(0, "READY=1");
+  asio::signal_set signals(executor, SIGTERM, SIGINT);
+  co_await signals.async_wait(asio::as_tuple(asio::use_awaitable));
+  ::sd_notify(0, "STOPPING=1");
+  spdlog::info("stopping; guests run on");
+  server->stop();
+  vms->stop();
+  io.stop();
+}
+
+}  // namespace
+
+int run_app(const Config& config) {
+  start_log();
+  App app(config);
+  if (auto ok = app.build(); !ok) {
+    spdlog::error("hostd does not start: {}", ok.error().what);
+    return 1;
+  }
+  asio::co_spawn(app.io, app.run(), asio::detached);
+  app.io.run();
+  return 0;
+}
+
+}  // namespace bascule

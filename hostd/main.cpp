@@ -1,0 +1,21 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "hostd/app.hpp"
+
+int main(int argc, char** argv) {
+  CLI::App cli{"hostd: one host of a Bascule cell"};
+  std::string config_path = "/etc/bascule/hostd.toml";
+  bool check_only = false;
+  cli.add_option("--config", config_path, "configuration file")->capture_default_str();
+  cli.add_flag("--check", check_only, "check the configuration and end");
+  cli.set_version_flag("--version", BASCULE_VERSION);
+  CLI11_PARSE(cli, argc, argv);
+  auto config = bascule::load_config(config_path);
+  if (!config) {
+    std::fprintf(stderr, "hostd: %s\n", config.error().what.c_str());
+    return 2;
+  }
+  if (check_only) return 0;
+  return bascule::run_app(*config);
+}
