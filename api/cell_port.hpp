@@ -56,6 +56,8 @@ class CellPort {
   /// Events after `after`, oldest first, at most `limit`. Error `stale` when `after` is older than what is kept:
   /// the client must list again.
   virtual core::Result<std::vector<Event>> events_after(core::Revision after, std::size_t limit) = 0;
+  /// The oldest revision that `events_after` still answers for: a stream without a starting point begins there.
+  virtual core::Revision events_kept_after() const { return view().revision; }
   /// Completes when an event newer than `after` exists, or with `timeout` after `timeout_ms`.
   virtual boost::asio::awaitable<core::Result<>> wait_event(core::Revision after, std::int64_t timeout_ms) = 0;
 

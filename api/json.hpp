@@ -1,8 +1,7 @@
 // JSON of the API: what is shown of the cell, and the bodies of requests. Decoding never throws and is strict: an
-// unknown field or a wrong type is an error that names it.
+// unknown field, a wrong type or a field given twice is an error that names it.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,29 +10,27 @@
 
 namespace bascule::api::json {
 
-/// One word for a VM: creating, running, off, starting, stopping, migrating, frozen, paused, unknown, removing, working.
-std::string vm_state(const core::CellView& view, const core::VmView& vm);
-/// True when both legs are in sync by the record on every volume.
-bool vm_protected(const core::VmView& vm);
-
+// ---- shown ----
 std::string vm(const core::CellView& view, const core::VmView& vm);
 std::string vm_summary(const core::CellView& view, const core::VmView& vm);
-std::string host(const core::HostView& host);
+std::string host(const core::CellView& view, const core::HostView& host);
+std::string image(const core::Versioned<core::Image>& image);
 std::string volume(const core::VmView& vm, const core::VolumeLayout& volume);
-std::string operation(const core::CellView& view, const core::Operation& op);
+std::string operation(const core::CellView& view, const core::Versioned<core::Operation>& op);
+std::string why(const core::CellView& view, const core::VmView& vm);
 std::string submitted(const Submitted& s);
 std::string health(const CellPort::Health& h, const std::string& host);
-std::string text_field(const std::string& name, const std::string& value);
+std::string version(const std::string& host);
 std::string event(const Event& e);
-std::string problem(int status, const std::string& code, const std::string& title, const std::string& detail,
+std::string problem(int status, std::string_view code, std::string_view title, const std::string& detail,
                     const std::string& instance);
-/// {"items":[...],"next":"..."}
-std::string list(const std::vector<std::string>& items, const std::string& next);
+/// {"items":[...],"next":"...","revision":N}; no `next` when it is empty.
+std::string list(const std::vector<std::string>& items, const std::string& next, core::Revision revision);
+/// The same with the audit chain's head.
+std::string audit_list(const std::vector<std::string>& items, const std::string& next, core::Revision revision,
+                       const core::AuditHead& head);
 
-/// Fields common to bodies of changes.
-struct Change {
-  std::string reason;
-};
+// ---- asked ---- Each also yields the body's `reason`, empty when there is none.
 core::Result<core::VmSpec> put_vm(const std::string& body, const std::string& name, std::string& reason);
 core::Result<> only_reason(const std::string& body, std::string& reason);
 core::Result<core::MigrateVm> migrate(const std::string& body, std::string& reason);

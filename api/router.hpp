@@ -1,32 +1,32 @@
-// Routes: one table of method, path and handler; everything that is not a stream. Uploads and event streams are in
-// session.cpp because they live as long as their connection.
+// From a request's head to its route, and from the whole request to a reply. Knows no HTTP library and no socket.
+// Thread rule: io thread only.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <variant>
 
-#include "api/cell_port.hpp"
-#include "api/http.hpp"
+#include "api/handlers.hpp"
 
 namespace bascule::api {
 
-inline constexpr std::size_t kPageDefault = 100;
-inline constexpr std::size_t kPageMost = 1000;
-
 class Router {
  public:
-  explicit Router(CellPort& cell) : cell_(cell) {}
-  /// Never fails: every error is a problem document.
-  boost::asio::awaitable<HttpReply> handle(HttpRequest request);
-  /// Whether these are this role's to see; used by the streams too.
-  static bool may_see(const core::Caller& caller, const std::string& project);
+  explicit Router(CellPort& cell) : parts_{cell, pages_, metrics_} {}
+
+  /// What the head alone decides: identity, address, method, role, parameters. A reply: it was refused.
+  std::variant<Call, HttpReply> open(HttpRequest head, const core::Result<core::Caller>& identity);
+  /// Never fails: every error is a problem document. The call's request has its body by now.
+  boost::asio::awaitable<HttpReply> handle(const Call& call);
+  /// A failed call's answer; what must not be shown is logged.
+  static HttpReply refusal(const Call& call, const core::Error& error);
+
+  Metrics& metrics() { return metrics_; }
+  const VmPages& pages() const { return pages_; }
 
  private:
-  CellPort& cell_;
-  /// Pages of VMs already serialized, by query and caller's project; thrown away when any VM changes.
-  std::map<std::string, std::shared_ptr<const std::string>> pages_;
-  core::Revision pages_of_{-1};
-
-  friend struct Handlers;
+  VmPages pages_;
+  Metrics metrics_;
+  Parts parts_;
 };
 
 }  // namespace bascule::api

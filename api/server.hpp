@@ -1,4 +1,5 @@
 // The REST server: TLS 1.3, client certificates only. One listener on the io thread shared with the rest of hostd.
+// Thread rule: make, run and stop on the io thread.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -16,26 +17,35 @@ struct ServerTls {
   std::string ca, cert, key;
 };
 
+/// Limits of one connection or of the whole server. The defaults are for a daemon with 1024 descriptors.
+struct ServerLimits {
+  std::size_t connections{512};        ///< beyond: left in the kernel's queue
+  std::size_t handshakes{32};          ///< at work at a time; about 1 ms of CPU each
+  std::size_t not_operators{384};      ///< the other connections are reserved for operators
+  std::size_t clients{256};            ///< all clients together
+  std::size_t per_name{128};           ///< connections with one certificate's name
+  std::size_t streams{128};            ///< event streams
+  std::size_t streams_per_name{16};
+  std::size_t uploads{4};              ///< from the first byte to the end of the import
+  std::uint32_t header_bytes{8192};
+  std::uint64_t body_bytes{1024 * 1024};
+  std::uint64_t drain_bytes{16 * 1024 * 1024};  ///< read and thrown away so that a refusal can be heard
+  std::chrono::milliseconds handshake_time{10'000};
+  std::chrono::milliseconds header_time{10'000};  ///< from its first byte to its last
+  std::chrono::milliseconds body_time{20'000};
+  std::chrono::milliseconds write_time{20'000};   ///< for one answer: a slower reader is dropped
+  std::chrono::milliseconds idle_time{75'000};    ///< between the requests of a connection
+  std::chrono::milliseconds piece_time{30'000};   ///< for 256 KiB of an upload
+  std::chrono::milliseconds heartbeat{15'000};    ///< a comment on a quiet event stream
+  std::chrono::milliseconds stop_time{5'000};     ///< for calls at work when the server stops
+};
+
 struct ServerOptions {
   std::string listen;  ///< ip:port; port 0 = any
   ServerTls tls;
+  bool allow_tls12{};  ///< for a client that cannot do better; off unless asked for
   std::uint64_t max_image_bytes{std::uint64_t{10} << 30U};
-};
-
-/// Limits; each is one connection's or the whole server's.
-struct ServerLimits {
-  static constexpr std::size_t connections = 2048;     ///< beyond: closed at once
-  static constexpr std::size_t handshakes = 128;       ///< at work at a time; others wait in the kernel's queue
-  static constexpr std::size_t streams = 256;          ///< event streams
-  static constexpr std::size_t uploads = 4;
-  static constexpr std::uint32_t header_bytes = 8192;
-  static constexpr std::uint64_t body_bytes = 1024 * 1024;
-  static constexpr std::chrono::seconds handshake_time{10};
-  static constexpr std::chrono::seconds request_time{20};  ///< for one whole head and body
-  static constexpr std::chrono::seconds write_time{30};    ///< a reader slower than that is dropped
-  static constexpr std::chrono::seconds idle_time{75};     ///< between requests of one connection
-  static constexpr std::chrono::seconds upload_piece{30};  ///< silence within an upload
-  static constexpr std::chrono::seconds heartbeat{15};     ///< comment on a quiet event stream
+  ServerLimits limits;
 };
 
 class Server {
@@ -44,8 +54,12 @@ class Server {
   static core::Result<std::unique_ptr<Server>> make(const boost::asio::any_io_executor& executor, ServerOptions options,
                                                     CellPort& cell);
   ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// Serves until stop() was called and every call at work has ended, or stop_time is over.
   boost::asio::awaitable<void> run();
-  /// No new connections; those that wait are closed.
+  /// No new connections; idle ones and streams end now, calls at work are answered.
   void stop();
   std::uint16_t port() const;
 

@@ -1,0 +1,193 @@
+// What the API shows of the cell.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "api/json.hpp"
+#include "hostd/codec/codec.hpp"
+#include "hostd/core/explain.hpp"
+#include "hostd/core/plan_rules.hpp"
+
+namespace bascule::api::json {
+namespace {
+
+using Json = nlohmann::json;
+
+/// Text from outside (a DRBD or QEMU message) may not be UTF-8: replaced, never thrown about.
+std::string dump(const Json& j) { return j.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+/// A record as the codec writes it, to be completed.
+template <class T>
+Json record(const T& value) {
+  return Json::parse(codec::encode(value), nullptr, false);
+}
+
+Json leg(const core::VmView& vm, const std::string& volume, const core::Leg& leg) {
+  Json j = {{"host", leg.host}, {"id", leg.id}};
+  const auto insync = vm.right.value.insync.find(volume);
+  j["insync"] = insync != vm.right.value.insync.end() &&
+                std::ranges::find(insync->second, leg) != insync->second.end();
+  const auto status = vm.status.find(leg.host);
+  if (status == vm.status.end()) return j;
+  j["role"] = status->second.role;
+  j["connection"] = status->second.connection;
+  const auto seen = status->second.volumes.find(volume);
+  if (seen == status->second.volumes.end()) return j;
+  j["disk"] = seen->second.disk;
+  j["replication"] = seen->second.replication;
+  j["out_of_sync_kib"] = seen->second.out_of_sync_kib;
+  return j;
+}
+
+std::string joined(const std::vector<std::string>& items) {
+  std::size_t size = 16;
+  for (const auto& item : items) size += item.size() + 1;
+  std::string out;
+  out.reserve(size + 128);
+  out += "{\"items\":[";
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (i != 0) out += ',';
+    out += items[i];
+  }
+  return out += ']';
+}
+void add_tail(std::string& out, const std::string& next, core::Revision revision) {
+  if (!next.empty()) out += ",\"next\":" + dump(next);
+  out += ",\"revision\":" + std::to_string(revision);
+}
+
+}  // namespace
+
+std::string vm_summary(const core::CellView& view, const core::VmView& vm) {
+  const auto& s = vm.spec.value;
+  Json j = {{"name", s.name},
+            {"project", s.project},
+            {"state", core::to_string(core::vm_state(view, vm))},
+            {"host", vm.right.value.host},
+            {"cpus", s.cpus},
+            {"memory_mib", s.memory_mib},
+            {"power", core::to_string(s.power)},
+            {"protected", core::vm_protected(vm)},
+            {"revision", vm.spec.revision}};
+  if (vm.operation.revision != 0) j["operation"] = vm.operation.value;
+  return dump(j);
+}
+
+std::string vm(const core::CellView& view, const core::VmView& vm) {
+  const auto& s = vm.spec.value;
+  Json j = {{"name", s.name},
+            {"project", s.project},
+            {"cpus", s.cpus},
+            {"memory_mib", s.memory_mib},
+            {"hosts", {{"nominal", s.nominal_host}, {"peer", s.peer_host}}},
+            {"power", core::to_string(s.power)},
+            {"migration_policy", s.migration_policy},
+            {"revision", vm.spec.revision},
+            {"state", core::to_string(core::vm_state(view, vm))},
+            {"host", vm.right.value.host},
+            {"protected", core::vm_protected(vm)},
+            {"volumes", Json::array()},
+            {"networks", Json::array()},
+            {"status", Json::object()}};
+  for (const auto& [host, status] : vm.status) j["status"][host] = record(status);
+  for (const auto& v : s.volumes) j["volumes"].push_back({{"name", v.name}, {"size_mib", v.size_mib}, {"image", v.image}});
+  for (const auto& n : s.nics) j["networks"].push_back({{"network", n.network}, {"mac", n.mac}});
+  if (vm.right.revision != 0) {
+    Json right = record(vm.right.value);
+    right.erase("writer");
+    right["revision"] = vm.right.revision;
+    j["right"] = std::move(right);
+  }
+  if (vm.operation.revision != 0) j["operation"] = vm.operation.value;
+  return dump(j);
+}
+
+std::string host(const core::CellView& view, const core::HostView& host) {
+  const std::string& id = host.info.value.id;
+  Json j = record(host.info.value);
+  j["alive"] = !host.silent && host.lease.revision != 0;
+  j["revision"] = host.info.revision;
+  j["memory_free_mib"] = core::free_memory_mib(view, id, {});
+  j["vms"] = std::ranges::count_if(view.vms, [&](const auto& v) { return v.second.right.value.host == id; });
+  return dump(j);
+}
+
+std::string image(const core::Versioned<core::Image>& image) {
+  Json j = record(image.value);
+  j["revision"] = image.revision;
+  return dump(j);
+}
+
+std::string volume(const core::VmView& vm, const core::VolumeLayout& volume) {
+  Json j = {{"vm", vm.spec.value.name},
+            {"name", volume.name},
+            {"project", vm.spec.value.project},
+            {"size_mib", volume.size_mib},
+            {"minor", volume.minor},
+            {"legs", Json::array()}};
+  bool both = !volume.legs.empty();
+  for (const auto& l : volume.legs) {
+    j["legs"].push_back(leg(vm, volume.name, l));
+    both = both && j["legs"].back()["insync"] == true;
+  }
+  j["insync"] = both;
+  return dump(j);
+}
+
+std::string operation(const core::CellView& view, const core::Versioned<core::Operation>& op) {
+  Json j = record(op.value);
+  for (const char* inner : {"writer", "spec", "restore"}) j.erase(inner);
+  j["revision"] = op.revision;
+  const auto progress = view.progress.find(op.value.id);
+  if (progress != view.progress.end()) j["progress"] = record(progress->second);
+  return dump(j);
+}
+
+std::string why(const core::CellView& view, const core::VmView& vm) {
+  const std::string& name = vm.spec.value.name;
+  return dump({{"vm", name}, {"state", core::to_string(core::vm_state(view, vm))}, {"why", core::why(view, name)}});
+}
+
+std::string submitted(const Submitted& s) {
+  Json j = {{"operation", s.operation},
+            {"unchanged", s.unchanged},
+            {"replayed", s.replayed},
+            {"revision", s.revision},
+            {"plan", Json::array()}};
+  for (const auto& step : s.plan) j["plan"].push_back({{"kind", core::to_string(step.kind)}, {"host", step.host}});
+  return dump(j);
+}
+
+std::string health(const CellPort::Health& h, const std::string& host) {
+  return dump({{"host", host}, {"ok", h.ok}, {"etcd", h.etcd}, {"libvirt", h.libvirt}, {"drbd", h.drbd},
+               {"sentence", h.sentence}});
+}
+
+std::string version(const std::string& host) {
+  return dump({{"version", BASCULE_VERSION}, {"api", "1"}, {"host", host}});
+}
+
+std::string event(const Event& e) {
+  return dump({{"type", e.type}, {"object", e.object}, {"revision", e.revision}});
+}
+
+std::string problem(int status, std::string_view code, std::string_view title, const std::string& detail,
+                    const std::string& instance) {
+  return dump({{"type", "urn:bascule:problem:" + std::string(code)}, {"title", title}, {"status", status},
+               {"detail", detail}, {"instance", instance}, {"code", code}});
+}
+
+std::string list(const std::vector<std::string>& items, const std::string& next, core::Revision revision) {
+  std::string out = joined(items);
+  add_tail(out, next, revision);
+  return out += '}';
+}
+
+std::string audit_list(const std::vector<std::string>& items, const std::string& next, core::Revision revision,
+                       const core::AuditHead& head) {
+  std::string out = joined(items);
+  add_tail(out, next, revision);
+  return out += ",\"head\":" + codec::encode(head) + '}';
+}
+
+}  // namespace bascule::api::json

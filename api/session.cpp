@@ -1,0 +1,293 @@
+#include "api/session.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <array>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <ctime>
+
+#include "api/message.hpp"
+#include "api/tls.hpp"
+
+namespace bascule::api {
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using core::Errc;
+using core::fail;
+
+namespace {
+
+constexpr std::size_t kReadAhead = 64 * 1024;  // beside the head: the body, or requests sent ahead
+constexpr std::chrono::seconds kShutdownTime{2};
+
+/// IMF-fixdate, made once a second.
+const std::string& date() {
+  static std::time_t made = 0;
+  static std::string text;
+  const std::time_t now = std::time(nullptr);
+  if (now != made) {
+    std::tm utc{};
+    ::gmtime_r(&now, &utc);
+    std::array<char, 40> out{};
+    const std::size_t n = std::strftime(out.data(), out.size(), "%a, %d %b %Y %H:%M:%S GMT", &utc);
+    text.assign(out.data(), n);
+    made = now;
+  }
+  return text;
+}
+
+std::string head_of(const HttpReply& reply, bool keep) {
+  std::string out = fmt::format(
+      "HTTP/1.1 {} {}\r\nDate: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n"
+      "X-Content-Type-Options: nosniff\r\n",
+      reply.status, reason_phrase(reply.status), date(), reply.content_type, reply.body ? reply.body->size() : 0);
+  for (const auto& [name, value] : reply.headers) out += fmt::format("{}: {}\r\n", name, value);
+  if (!keep) out += "Connection: close\r\n";
+  return out += "\r\n";
+}
+
+template <class Parser>
+bool has_body(const Parser& head) {
+  return head.chunked() || head.content_length().value_or(0) > 0;
+}
+
+}  // namespace
+
+Session::Session(std::shared_ptr<ServerState> state, asio::ip::tcp::socket socket)
+    : state_(std::move(state)), stream_(beast::tcp_stream(std::move(socket)), state_->tls),
+      buffer_(limits().header_bytes + kReadAhead), identity_(fail(Errc::forbidden, "no handshake yet")) {
+  state_->open.insert(this);
+}
+Session::~Session() { state_->open.erase(this); }
+
+void Session::stop() {
+  if (idle_) stream_.next_layer().cancel();
+}
+void Session::abort() { stream_.next_layer().close(); }
+
+asio::awaitable<bool> Session::shake_hands() {
+  const Place place(state_->handshakes);
+  within(limits().handshake_time);
+  auto [ec] = co_await stream_.async_handshake(asio::ssl::stream_base::server, kToken);
+  if (ec) {
+    state_->router.metrics().handshake_failed();
+    co_return false;
+  }
+  identity_ = peer_of(stream_.native_handle());
+  co_return true;
+}
+
+/// Whether this connection is within its role's and its name's limits; called after it was counted.
+std::optional<core::Error> Session::admit() {
+  if (!identity_) return std::nullopt;
+  const bool is_operator = identity_->role == core::Role::operator_;
+  const char* what = nullptr;
+  if (!is_operator && state_->not_operators > limits().not_operators) what = "connections";
+  if (identity_->role == core::Role::client && state_->clients > limits().clients) what = "clients";
+  if (state_->connections_of[name_of(*identity_)] > limits().per_name) what = "name";
+  if (what == nullptr) return std::nullopt;
+  state_->router.metrics().refused(what);
+  return fail(Errc::unavailable, "this host has as many connections as it takes; use fewer, or ask another host");
+}
+
+asio::awaitable<void> Session::run() {
+  const Place place(state_->connections);
+  if (!co_await shake_hands()) co_return;
+  state_->ended.notify();  // room for another handshake
+  std::size_t nobody = 0;
+  const auto role = identity_ ? identity_->role : core::Role::client;
+  const Place not_operator(role != core::Role::operator_ ? state_->not_operators : nobody);
+  const Place client(role == core::Role::client ? state_->clients : nobody);
+  const NamedPlace named(state_->connections_of, identity_ ? name_of(*identity_) : "nobody");
+  if (auto refused = admit()) identity_ = *refused;
+  state_->router.metrics().connections(role, 1);
+  co_await requests();
+  state_->router.metrics().connections(role, -1);
+}
+
+asio::awaitable<void> Session::requests() {
+  while (!state_->stopping) {
+    if (!co_await one()) break;
+  }
+  idle_ = false;
+  if (wrote_too_slowly_) co_return;
+  within(kShutdownTime);
+  auto [ec] = co_await stream_.async_shutdown(kToken);
+  static_cast<void>(ec);
+}
+
+asio::awaitable<bool> Session::wait_for_request() {
+  if (buffer_.size() > 0) co_return true;  // sent ahead
+  within(limits().idle_time);
+  idle_ = true;
+  auto [ec, n] = co_await stream_.async_read_some(buffer_.prepare(limits().header_bytes), kToken);
+  idle_ = false;
+  if (ec) co_return false;
+  buffer_.commit(n);
+  co_return true;
+}
+
+asio::awaitable<bool> Session::bad_head(boost::system::error_code ec) {
+  const auto began = Clock::now();
+  if (ec == http::error::header_limit || ec == http::error::buffer_overflow) {
+    auto reply = problem(431, "The head is too large", fmt::format("a request's head has at most {} bytes", limits().header_bytes), "/");
+    co_return co_await answer_and_drain(nullptr, std::move(reply), true, began);
+  }
+  // Anything of another category is the connection's own end: nobody is there to be told.
+  const bool garbage = ec.category() == http::make_error_code(http::error::bad_method).category() &&
+                       ec != http::error::end_of_stream && ec != http::error::partial_message;
+  if (!garbage) co_return false;
+  auto reply = problem(fail(Errc::invalid, "this is not HTTP/1.1: " + ec.message()), "/");
+  co_return co_await answer_and_drain(nullptr, std::move(reply), true, began);
+}
+
+asio::awaitable<bool> Session::one() {
+  if (!co_await wait_for_request()) co_return false;
+  HeadParser head;
+  head.header_limit(limits().header_bytes);
+  head.body_limit(boost::none);  // each kind of body has its own, below
+  within(limits().header_time);
+  auto [ec, n] = co_await http::async_read_header(stream_, buffer_, head, kToken);
+  if (ec) co_return co_await bad_head(ec);
+  const auto began = Clock::now();
+  auto request = request_of(head.get().base());
+  if (!request) {
+    auto reply = problem(request.error(), "/");
+    co_return co_await answer_and_drain(nullptr, std::move(reply), has_body(head), began);
+  }
+  auto opened = state_->router.open(std::move(*request), identity_);
+  if (auto* call = std::get_if<Call>(&opened)) co_return co_await dispatch(head, std::move(*call), began);
+  auto& refusal = std::get<HttpReply>(opened);
+  if (identity_ && head.keep_alive() && !has_body(head)) {
+    co_return co_await answer(nullptr, std::move(refusal), true, began);
+  }
+  co_return co_await answer_and_drain(nullptr, std::move(refusal), has_body(head), began);
+}
+
+asio::awaitable<bool> Session::dispatch(HeadParser& head, Call call, Clock::time_point began) {
+  switch (call.route.kind) {
+    case Kind::change: co_return co_await change(head, call, began);
+    case Kind::upload: co_return co_await upload(head, call, began);
+    case Kind::read:
+    case Kind::events: break;
+  }
+  if (has_body(head)) {
+    auto reply = problem(fail(Errc::invalid, "this request takes no body"), call.request.target);
+    co_return co_await answer_and_drain(&call.route, std::move(reply), true, began);
+  }
+  if (call.route.kind == Kind::events) co_return co_await subscribe(call, began);
+  stream_.next_layer().expires_never();
+  auto reply = co_await state_->router.handle(call);
+  co_return co_await answer(&call.route, std::move(reply), head.keep_alive(), began);
+}
+
+/// Tells a client that waits for it (Expect: 100-continue) to send the body.
+asio::awaitable<bool> Session::go_on_sending(const HeadParser& head) {
+  const auto& fields = head.get();
+  if (!beast::iequals(fields[http::field::expect], "100-continue")) co_return true;
+  static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+  within(limits().write_time);
+  auto [ec, n] = co_await asio::async_write(stream_, asio::buffer(kContinue), kToken);
+  co_return !ec;
+}
+
+asio::awaitable<bool> Session::change(HeadParser& head, Call& call, Clock::time_point began) {
+  const auto refuse = [&](int status, const char* title, std::string detail) {
+    return answer_and_drain(&call.route, problem(status, title, std::move(detail), call.request.target), true, began);
+  };
+  const std::string too_large = fmt::format("the body has more than {} bytes; nothing was changed", limits().body_bytes);
+  const bool keep = head.keep_alive();
+  if (has_body(head)) {
+    if (!has_content_type(call.request, "application/json")) {
+      co_return co_await refuse(415, "Unsupported type", "the body must be application/json; nothing was changed");
+    }
+    if (head.content_length().value_or(0) > limits().body_bytes) co_return co_await refuse(413, "Too large", too_large);
+    if (!co_await go_on_sending(head)) co_return false;
+    http::request_parser<http::string_body> whole(std::move(head));
+    whole.body_limit(limits().body_bytes);
+    within(limits().body_time);
+    auto [ec, n] = co_await http::async_read(stream_, buffer_, whole, kToken);
+    if (ec == http::error::body_limit) co_return co_await refuse(413, "Too large", too_large);
+    if (ec) co_return co_await bad_head(ec);
+    call.request.body = std::move(whole.get().body());
+  }
+  stream_.next_layer().expires_never();  // the cell has deadlines of its own
+  auto reply = co_await state_->router.handle(call);
+  co_return co_await answer(&call.route, std::move(reply), keep, began);
+}
+
+asio::awaitable<bool> Session::subscribe(const Call& call, Clock::time_point began) {
+  auto subscription = Subscription::of(call);
+  if (!subscription) co_return co_await answer(&call.route, Router::refusal(call, subscription.error()), true, began);
+  auto& metrics = state_->router.metrics();
+  const Place place(state_->streams);
+  const NamedPlace named(state_->streams_of, name_of(call.caller));
+  if (state_->streams > limits().streams || state_->streams_of[name_of(call.caller)] > limits().streams_per_name) {
+    metrics.refused("streams");
+    const auto full = fail(Errc::unavailable, "this host has as many event streams as it takes; end some, or ask another host");
+    co_return co_await answer(&call.route, Router::refusal(call, full), true, began);
+  }
+  metrics.answered(&call.route, 200, Clock::now() - began);
+  std::string head = fmt::format(
+      "HTTP/1.1 200 OK\r\nDate: {}\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+      "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n", date());
+  if (!co_await write(std::move(head))) co_return false;
+  metrics.streams(1);
+  co_await follow_events(call, std::move(*subscription), *this, state_->stop, state_->stopping, limits().heartbeat);
+  metrics.streams(-1);
+  if (wrote_too_slowly_) metrics.stream_dropped();
+  co_return false;
+}
+
+asio::awaitable<bool> Session::write(std::string text) {
+  within(limits().write_time);
+  auto [ec, n] = co_await asio::async_write(stream_, asio::buffer(text), kToken);
+  wrote_too_slowly_ = ec == beast::error::timeout;
+  stream_.next_layer().expires_never();
+  co_return !ec;
+}
+
+asio::awaitable<bool> Session::answer(const Route* route, HttpReply reply, bool keep, Clock::time_point began) {
+  keep = keep && identity_ && !state_->stopping;
+  state_->router.metrics().answered(route, reply.status, Clock::now() - began);
+  const std::string head = head_of(reply, keep);
+  // The body is shared and goes out as it is: no copy for the many readers of one list.
+  std::array<asio::const_buffer, 2> buffers{asio::buffer(head), reply.body ? asio::buffer(*reply.body) : asio::const_buffer()};
+  within(limits().write_time);
+  auto [ec, n] = co_await asio::async_write(stream_, buffers, kToken);
+  wrote_too_slowly_ = ec == beast::error::timeout;
+  co_return !ec && keep;
+}
+
+asio::awaitable<bool> Session::answer_and_drain(const Route* route, HttpReply reply, bool body, Clock::time_point began) {
+  auto sending = answer(route, std::move(reply), false, began);
+  co_await std::move(sending);
+  if (!body || wrote_too_slowly_) co_return false;
+  within(limits().body_time);
+  std::array<char, 16384> sink{};
+  std::uint64_t left = limits().drain_bytes;
+  while (left > 0) {
+    auto [ec, n] = co_await stream_.async_read_some(asio::buffer(sink), kToken);
+    if (ec) break;
+    left -= std::min<std::uint64_t>(left, n);
+  }
+  co_return false;
+}
+
+asio::awaitable<void> serve(std::shared_ptr<ServerState> state, asio::ip::tcp::socket socket) {
+  boost::system::error_code ignored;
+  socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+  try {
+    Session session(state, std::move(socket));
+    co_await session.run();
+  } catch (const std::exception& e) {
+    spdlog::error("an API connection ended by an exception: {}", e.what());
+  }
+  state->ended.notify();
+}
+
+}  // namespace bascule::api

@@ -1,0 +1,65 @@
+// One connection. Private to the server; the only files that include it are session.cpp and upload.cpp.
+#pragma once
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <optional>
+
+#include "api/state.hpp"
+#include "api/stream.hpp"
+
+namespace bascule::api {
+
+inline constexpr auto kToken = boost::asio::as_tuple(boost::asio::use_awaitable);
+
+class Session final : public Stoppable, public EventSink {
+ public:
+  Session(std::shared_ptr<ServerState> state, boost::asio::ip::tcp::socket socket);
+  ~Session() override;
+  boost::asio::awaitable<void> run();
+  void stop() override;
+  void abort() override;
+  boost::asio::awaitable<bool> write(std::string text) override;
+
+ private:
+  using HeadParser = boost::beast::http::request_parser<boost::beast::http::empty_body>;
+  using Clock = std::chrono::steady_clock;
+
+  boost::asio::awaitable<bool> shake_hands();
+  boost::asio::awaitable<void> requests();
+  /// One request and its answer. False: the connection ends.
+  boost::asio::awaitable<bool> one();
+  boost::asio::awaitable<bool> wait_for_request();
+  boost::asio::awaitable<bool> bad_head(boost::system::error_code ec);
+  boost::asio::awaitable<bool> dispatch(HeadParser& head, Call call, Clock::time_point began);
+  boost::asio::awaitable<bool> change(HeadParser& head, Call& call, Clock::time_point began);
+  boost::asio::awaitable<bool> subscribe(const Call& call, Clock::time_point began);
+
+  // upload.cpp
+  boost::asio::awaitable<bool> upload(HeadParser& head, Call& call, Clock::time_point began);
+  std::optional<HttpReply> refuse_upload(const HeadParser& head, const Call& call) const;
+  boost::asio::awaitable<core::Result<>> receive(HeadParser& head, std::string path);
+
+  boost::asio::awaitable<bool> go_on_sending(const HeadParser& head);
+  /// Answers, counts, and tells whether the connection goes on.
+  boost::asio::awaitable<bool> answer(const Route* route, HttpReply reply, bool keep, Clock::time_point began);
+  /// For a refusal while a body is still coming: it is read and thrown away, so that the answer can be heard.
+  boost::asio::awaitable<bool> answer_and_drain(const Route* route, HttpReply reply, bool body, Clock::time_point began);
+  std::optional<core::Error> admit();
+  void within(std::chrono::milliseconds time) { stream_.next_layer().expires_after(time); }
+  const ServerLimits& limits() const { return state_->limits(); }
+
+  std::shared_ptr<ServerState> state_;
+  boost::asio::ssl::stream<boost::beast::tcp_stream> stream_;
+  boost::beast::flat_buffer buffer_;
+  core::Result<core::Caller> identity_;
+  bool idle_{true};
+  bool wrote_too_slowly_{};
+};
+
+}  // namespace bascule::api
