@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#define TOML_EXCEPTIONS 0
 #include <boost/asio/ip/address.hpp>
 #include <fstream>
 #include <functional>
@@ -176,14 +175,15 @@ void check(const Config& c, std::string& fault) {
 
 Result<Config> parse_config(std::string_view text, const std::string& name) {
   if (text.size() > kMaxConfigBytes) return fail(Errc::invalid, name + ": larger than 64 KiB");
-  const auto parsed = toml::parse(text, name);
-  if (!parsed) {
-    return fail(Errc::invalid, fmt::format("{}: line {}: {}", name, parsed.error().source().begin.line,
-                                           parsed.error().description()));
+  toml::table parsed;
+  try {
+    parsed = toml::parse(text, name);
+  } catch (const toml::parse_error& e) {
+    return fail(Errc::invalid, fmt::format("{}: line {}: {}", name, e.source().begin.line, e.description()));
   }
   Config config;
   std::string fault;
-  Table top(&parsed.table(), "", fault);
+  Table top(&parsed, "", fault);
   read(top, config, fault);
   if (fault.empty()) check(config, fault);
   if (!fault.empty()) return fail(Errc::invalid, name + ": " + fault + ". hostd does not start with it");
