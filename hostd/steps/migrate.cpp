@@ -198,6 +198,11 @@ Answer live_migrate(Context c) {
   if (before->state == DomainState::paused) {
     co_return fail(Errc::refused, "the guest stands paused on " + c.self() + " after an interrupted migration");
   }
+  if (const auto& right = c.vm()->right.value; right.host != c.self() || right.migrating_to != c.op.target_host) {
+    co_return fail(Errc::conflict, "the record does not mark this migration any more; the VM was not moved");
+  }
+  // safety: S1, S4. The committed record marks this migration and names this host; QEMU keeps the target's copy paused
+  // until H is committed by this same step, and only `resume_target` lets it run.
   auto watch = std::make_shared<Watcher>();
   asio::co_spawn(co_await asio::this_coro::executor, follow(c, watch), asio::detached);
   const auto begin = Clock::now();

@@ -102,6 +102,8 @@ Result<> call_migrate(const Connection& c, const Target& vm, const std::string& 
     auto error = last_error(c.get(), Call::read, what + ": the downtime limit was not taken");
     return error;
   }
+  // safety: this line makes a copy on another host. PAUSED is always among the flags, so it does not run there before
+  // the record names that host (H); libvirt refuses a second copy of the same uuid on the target.
   if (virDomainMigrateToURI3(domain.get(), to.c_str(), list.list, static_cast<unsigned>(list.count),
                              flags_of(params)) == 0) {
     return {};
