@@ -5,51 +5,11 @@
 
 #include "hostd/core/names.hpp"
 #include "hostd/core/plan_rules.hpp"
+#include "hostd/core/planner.hpp"
 #include "hostd/core/right.hpp"
 
 namespace bascule::core {
-namespace {
-
-using Steps = std::vector<Step>;
-
-void add(Steps& steps, StepKind kind, const std::string& host) {
-  Step step;
-  step.kind = kind;
-  step.host = host;
-  steps.push_back(std::move(step));
-}
-void add_start(Steps& steps, const std::string& host) {
-  add(steps, StepKind::admit_start, host);
-  add(steps, StepKind::promote, host);
-  add(steps, StepKind::start_domain, host);
-}
-
-struct Planner {
-  const CellView& view;
-  const Request& request;
-  const std::string& self;
-
-  Result<Plan> operator()(const PutVm& verb) const;
-  Result<Plan> operator()(const StartVm& verb) const;
-  Result<Plan> operator()(const ShutdownVm& verb) const;
-  Result<Plan> operator()(const PowerOffVm& verb) const;
-  Result<Plan> operator()(const ResetVm& verb) const;
-  Result<Plan> operator()(const MigrateVm& verb) const;
-  Result<Plan> operator()(const ResizeVm& verb) const;
-  Result<Plan> operator()(const RemoveVm& verb) const;
-  Result<Plan> operator()(const GrowVolume& verb) const;
-  Result<Plan> operator()(const VerifyVolume& verb) const;
-  Result<Plan> operator()(const ImportImage& verb) const;
-  Result<Plan> operator()(const RemoveImage& verb) const;
-
- private:
-  Result<const VmView*> vm_for(const std::string& name) const;
-  Result<> allowed(bool client_too, const std::string& project) const;
-  Plan base(OpKind kind, const VmView& vm) const;
-  Result<Plan> create(VmSpec spec) const;
-  Result<Plan> update(const VmView& vm, VmSpec spec) const;
-  Result<Plan> stop(const std::string& name, OpKind kind, StepKind step) const;
-};
+namespace planning {
 
 /// The VM as the caller may see it: a client's foreign VM does not exist for it.
 Result<const VmView*> Planner::vm_for(const std::string& name) const {
@@ -346,107 +306,7 @@ Result<Plan> Planner::operator()(const RemoveVm& verb) const {
   return p;
 }
 
-Result<Plan> Planner::operator()(const GrowVolume& verb) const {
-  auto found = vm_for(verb.vm);
-  if (!found) return found.error();
-  const VmView& vm = **found;
-  if (auto r = allowed(false, vm.spec.value.project); !r) return r.error();
-  const auto& volumes = vm.layout.value.volumes;
-  const auto volume = std::ranges::find(volumes, verb.volume, &VolumeLayout::name);
-  if (volume == volumes.end()) return fail(Errc::not_found, "VM " + verb.vm + " has no volume '" + verb.volume + "'");
-  if (verb.size_mib == volume->size_mib) {
-    Plan p = base(OpKind::volume_grow, vm);
-    p.unchanged = true;
-    return p;
-  }
-  if (verb.size_mib < volume->size_mib) {
-    return fail(Errc::invalid, fmt::format("size_mib: the volume has {} MiB and cannot shrink", volume->size_mib));
-  }
-  if (verb.size_mib > Limits::volume_mib) return fail(Errc::invalid, fmt::format("size_mib: at most {}", Limits::volume_mib));
-  const std::string& holder = vm.right.value.host;
-  const std::string peer = other_host(vm.layout.value, holder);
-  const std::uint64_t more = verb.size_mib - volume->size_mib;
-  for (const auto& h : {holder, peer}) {
-    if (auto r = check_host_alive(view, h); !r) return r.error();
-    const std::uint64_t free = view.host(h)->info.value.pool_free_mib;
-    if (free < more) return fail(Errc::exhausted, fmt::format("the pool of host {} has {} MiB free, {} more are needed", h, free, more));
-  }
-  if (!insync_everywhere(vm.right.value, vm.layout.value, peer)) {
-    return fail(Errc::conflict, "the volume is not in sync between the sites; wait for the resync to end");
-  }
-  Plan p = base(OpKind::volume_grow, vm);
-  p.operation.object = verb.volume;
-  p.operation.size_mib = verb.size_mib;
-  add(p.operation.steps, StepKind::grow_leg, holder);
-  add(p.operation.steps, StepKind::grow_leg, peer);
-  add(p.operation.steps, StepKind::resize_drbd, holder);
-  add(p.operation.steps, StepKind::resize_guest_disk, holder);
-  add(p.operation.steps, StepKind::record_size, holder);
-  return p;
-}
-
-Result<Plan> Planner::operator()(const VerifyVolume& verb) const {
-  auto found = vm_for(verb.vm);
-  if (!found) return found.error();
-  const VmView& vm = **found;
-  if (auto r = allowed(false, vm.spec.value.project); !r) return r.error();
-  const auto& volumes = vm.layout.value.volumes;
-  if (std::ranges::find(volumes, verb.volume, &VolumeLayout::name) == volumes.end()) {
-    return fail(Errc::not_found, "VM " + verb.vm + " has no volume '" + verb.volume + "'");
-  }
-  const std::string peer = other_host(vm.layout.value, vm.right.value.host);
-  for (const auto& h : {vm.right.value.host, peer}) {
-    if (auto r = check_host_alive(view, h); !r) return r.error();
-  }
-  if (!insync_everywhere(vm.right.value, vm.layout.value, peer)) {
-    return fail(Errc::conflict, "the volume is not in sync between the sites; there is nothing to compare yet");
-  }
-  Plan p = base(OpKind::volume_verify, vm);
-  p.operation.object = verb.volume;
-  add(p.operation.steps, StepKind::verify, vm.right.value.host);
-  return p;
-}
-
-Result<Plan> Planner::operator()(const ImportImage& verb) const {
-  if (auto r = allowed(false, {}); !r) return r.error();
-  if (auto r = check_name("name", verb.image.name); !r) return r.error();
-  Plan p;
-  p.object = "image/" + verb.image.name;
-  p.operation.kind = OpKind::image_import;
-  p.operation.object = verb.image.name;
-  p.operation.source_host = verb.image.host;
-  const auto existing = view.images.find(verb.image.name);
-  if (existing != view.images.end()) {
-    if (existing->second.value.sha256 == verb.image.sha256) {
-      p.unchanged = true;
-      return p;
-    }
-    return fail(Errc::conflict, "an image '" + verb.image.name + "' with other content exists; images do not change. "
-                                "Choose another name or remove it first");
-  }
-  p.image = verb.image;
-  return p;
-}
-
-Result<Plan> Planner::operator()(const RemoveImage& verb) const {
-  if (auto r = allowed(false, {}); !r) return r.error();
-  const auto it = view.images.find(verb.image);
-  if (it == view.images.end()) return fail(Errc::not_found, "there is no image '" + verb.image + "'");
-  for (const auto& [id, op] : view.operations) {
-    if (op.value.kind != OpKind::vm_create || finished(op.value.state)) continue;
-    return fail(Errc::conflict, "operation " + id + " creates a VM and may be reading images; wait for it");
-  }
-  if (auto r = check_host_alive(view, it->second.value.host); !r) return r.error();
-  Plan p;
-  p.object = "image/" + verb.image;
-  p.operation.kind = OpKind::image_remove;
-  p.operation.object = verb.image;
-  p.operation.source_host = it->second.value.host;
-  add(p.operation.steps, StepKind::remove_image, it->second.value.host);
-  return p;
-}
-
-}  // namespace
+}  // namespace planning
 
 Result<Plan> plan(const CellView& view, const Request& request, const std::string& self) {
   if (auto r = check_reason(request.reason); !r) return r.error();
@@ -459,7 +319,7 @@ Result<Plan> plan(const CellView& view, const Request& request, const std::strin
   if (static_cast<std::size_t>(unfinished) >= kMaxUnfinishedOperations) {
     return fail(Errc::exhausted, "too many operations are at work; try again when some have ended");
   }
-  return std::visit(Planner{view, request, self}, request.verb);
+  return std::visit(planning::Planner{view, request, self}, request.verb);
 }
 
 }  // namespace bascule::core
