@@ -28,22 +28,21 @@ struct Args {
   // Arguments of single commands
   std::string name;             ///< VM, image, host, operation id, or VM/VOLUME
   std::vector<std::string> files;
-  std::string target, policy, state, object, since;
+  std::string target, policy, project, state, object, type, since;
   std::int64_t cpus{}, memory_mib{}, size_mib{}, limit{}, from{};
-  bool follow{}, all{};
+  bool follow{};
   std::string shell;
   std::vector<std::string> words;  ///< __complete
 
   Exit (*run)(Session&){};
   bool changes{};  ///< needs a reason
-  bool local{};    ///< needs no cell
 };
 
 /// The whole command tree, bound to `args`. Throws nothing; parsing happens in `parse`.
 std::shared_ptr<CLI::App> make_app(Args& args);
 
 /// Parses; -1 = go on with `args`, else the exit code after help or an error was printed.
-int parse(CLI::App& app, int argc, const char* const* argv);
+int parse(CLI::App& app, Args& args, int argc, const char* const* argv);
 
 /// Completion, from the same tree. `names` asks the cell for the names of a kind: VM, HOST, IMAGE, OPERATION, VM/VOLUME.
 using Names = std::function<std::vector<std::string>(const std::string& kind)>;

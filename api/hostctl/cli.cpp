@@ -53,14 +53,23 @@ class Tree {
             }, ""};
   }
 
-  void change(CLI::App* app, bool operation = true) {
+  /// The API's pattern for keys.
+  static CLI::Validator key_shape() {
+    return {[](std::string& s) {
+              const bool good = !s.empty() && s.size() <= 100 && s.find_first_not_of(
+                  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-") == std::string::npos;
+              return good ? std::string() : std::string("a key is 1 to 100 letters, digits and . _ : -");
+            }, ""};
+  }
+
+  enum class Kind : std::uint8_t { operation, upload, request };
+  void change(CLI::App* app, Kind kind = Kind::operation) {
     app->parse_complete_callback([this] { args_.changes = true; });
     app->add_option("--reason", args_.reason, "Why; goes into the audit chain (mandatory)")->type_name("TEXT");
     app->add_option("--idempotency-key", args_.idempotency_key,
                     "Key of an earlier run whose outcome is unknown; nothing is done twice")->type_name("KEY")
-        ->check(not_empty());
-    if (!operation) return;
-    app->add_flag("--dry-run", args_.dry_run, "Only show the steps it would take");
+        ->check(key_shape());
+    if (kind == Kind::operation) app->add_flag("--dry-run", args_.dry_run, "Only show the steps it would take");
     app->add_flag("--watch", args_.watch, "Follow the operation to its end");
   }
 
@@ -95,7 +104,7 @@ class Tree {
     leaf(image, "list", "All images", &image_list);
     auto* import = named(image, "import", "Send a raw or qcow2 file to the host that answers", "NAME", &image_import);
     import->add_option("FILE", args_.files)->required()->type_name("FILE")->expected(1)->check(not_empty());
-    change(import);
+    change(import, Kind::upload);
     change(named(image, "remove", "Remove an image; volumes filled from it stay", "IMAGE", &image_remove));
   }
 
@@ -106,7 +115,9 @@ class Tree {
         ->required()->type_name("FILE")->allow_extra_args(false)->check(not_empty());
     change(apply_app);
     auto* vm = group("vm", "Virtual machines");
-    leaf(vm, "list", "All VMs", &vm_list);
+    auto* list = leaf(vm, "list", "All VMs", &vm_list);
+    list->add_option("--project", args_.project, "Only those of this project")->type_name("PROJECT");
+    list->add_option("--host", args_.target, "Only those this host has the right to run")->type_name("HOST");
     named(vm, "show", "One VM: definition, where it runs, its volumes", "VM", &vm_show);
     change(named(vm, "start", "Start it on the host that has the right to run it", "VM", &vm_start));
     change(named(vm, "stop", "Press its power button (ACPI) and wait", "VM", &vm_stop));
@@ -141,14 +152,14 @@ class Tree {
     ops->add_option("--vm", args_.object, "Only those of this VM")->type_name("VM");
     named(op, "show", "One operation with its steps", "OPERATION", &op_show);
     named(op, "follow", "Follow it to its end; the exit code says how it ended", "OPERATION", &op_follow);
-    auto* cancel = named(op, "cancel", "Ask it to stop and undo its steps", "OPERATION", &op_cancel);
-    change(cancel, false);
-    cancel->add_flag("--watch", args_.watch, "Follow the operation to its end");
+    change(named(op, "cancel", "Ask it to stop and undo its steps", "OPERATION", &op_cancel), Kind::request);
   }
 
   void records() {
     auto* stream = leaf(&root_, "events", "What changes in the cell", &events);
     stream->add_flag("--follow", args_.follow, "Go on until interrupted, over a host's failure too");
+    stream->add_option("--type", args_.type, "Only these types or kinds: vm.changed,operation")->type_name("TYPES");
+    stream->add_option("--object", args_.object, "Only those of one VM, operation, host or image")->type_name("NAME");
     stream->add_option("--since", args_.since, "Only events after this id")->type_name("ID");
     auto* audit = group("audit", "Who did what, when and why");
     auto* list = leaf(audit, "list", "The newest records, oldest first", &audit_list);
@@ -164,14 +175,22 @@ class Tree {
     leaf(&root_, "version", "Versions of hostctl and of the host that answers", &version);
     auto* script = leaf(&root_, "completion", "Print a completion script for your shell", &completion);
     script->add_option("SHELL", args_.shell)->required()->type_name("bash|zsh|fish")->check(one_of("bash|zsh|fish"));
-    auto* words = leaf(&root_, "__complete", "", &complete_words);
-    words->group("")->prefix_command();
     leaf(&root_, "__commands", "", &commands)->group("");
   }
 
   CLI::App& root_;
   Args& args_;
 };
+
+/// The settings among the words being completed: the cell is asked with them.
+void read_settings(const std::vector<std::string>& words, Given& to) {
+  for (std::size_t i = 0; i + 1 < words.size(); ++i) {
+    if (words[i] == "--endpoint") to.endpoints.push_back(words[i + 1]);
+    if (words[i] == "--ca") to.ca = words[i + 1];
+    if (words[i] == "--cert") to.cert = words[i + 1];
+    if (words[i] == "--key") to.key = words[i + 1];
+  }
+}
 
 }  // namespace
 
@@ -185,7 +204,14 @@ std::shared_ptr<CLI::App> make_app(Args& args) {
   return app;
 }
 
-int parse(CLI::App& app, int argc, const char* const* argv) {
+int parse(CLI::App& app, Args& args, int argc, const char* const* argv) {
+  // Not part of the tree: an unfinished command line does not parse.
+  if (argc > 2 && std::string_view(argv[1]) == "__complete" && std::string_view(argv[2]) == "--") {
+    args.words.assign(argv + 3, argv + argc);
+    read_settings(args.words, args.given);
+    args.run = &complete_words;
+    return -1;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -69,17 +69,18 @@ Exit exit_of(Errc code) {
 
 core::Error error_of(const HttpResponse& response, const Endpoint& from) {
   const auto body = Json::parse(response.body);
+  Errc code = code_of(response.status);
   std::string text;
   if (body) {
-    const std::string detail = body->text("detail");
-    text = detail.empty() ? body->text("title") : detail;
-    for (const auto& item : (*body)["errors"].items()) {
-      const std::string field = item.text("field").empty() ? item.text("pointer") : item.text("field");
-      text += fmt::format("\n  {}: {}", field, item.text("detail").empty() ? item.text("message") : item.text("detail"));
+    std::string word = body->text("code");
+    std::ranges::replace(word, '_', '-');
+    for (int i = 0; i <= static_cast<int>(Errc::internal); ++i) {
+      if (word == core::to_string(static_cast<Errc>(i))) code = static_cast<Errc>(i);
     }
+    text = body->text("detail").empty() ? body->text("title") : body->text("detail");
   }
   if (text.empty()) text = fmt::format("{} answered with status {}", to_string(from), response.status);
-  return fail(code_of(response.status), text);
+  return fail(code, text);
 }
 
 std::string new_key() {
@@ -91,6 +92,15 @@ std::string new_key() {
   for (std::size_t i = 0; i < b.size(); ++i) {
     if (i == 4 || i == 6 || i == 8 || i == 10) out += '-';
     out += fmt::format("{:02x}", b[i]);
+  }
+  return out;
+}
+
+std::string encode_header(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c > 0x20 && c < 0x7F && c != '%') out += c;
+    else out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
   }
   return out;
 }
@@ -134,11 +144,27 @@ void Client::remember(std::size_t index) {
   std::filesystem::rename(fresh, memory_, ignored);
 }
 
-core::Result<Answer> Client::round(const HttpRequest& request, bool changing, std::int64_t deadline_ms, bool& unknown) {
+core::Result<Answer> Client::accept(const HttpResponse& response, const Endpoint& from) {
+  auto body = Json::parse(response.body.empty() ? "null" : response.body);
+  if (!body) return fail(Errc::internal, to_string(from) + " sent an answer that is not JSON");
+  return Answer{response.status, *body, response.header("etag"), from};
+}
+
+core::Error Client::nobody(const core::Error& last, bool all_answered) const {
+  // One refused certificate, or hosts that all say the same, is a plain answer.
+  if (last.code == Errc::forbidden && troubles_.size() == 1) return last;
+  if (all_answered && std::ranges::all_of(troubles_, [&](const auto& t) { return t == troubles_.front(); })) {
+    return fail(Errc::unavailable, last.what);
+  }
+  return fail(Errc::unavailable, "no endpoint could do it: " + joined(troubles_));
+}
+
+core::Result<Answer> Client::round(const HttpRequest& request, Unwell unwell, std::int64_t deadline_ms, bool& unknown) {
   troubles_.clear();
   const std::size_t n = settings_.endpoints.size();
   const std::size_t first = current_;
   core::Error last = fail(Errc::unavailable, "no endpoint was tried");
+  bool all_answered = true;
   for (std::size_t i = 0; i < n; ++i) {
     const std::size_t index = (first + i) % n;
     const Endpoint& to = settings_.endpoints[index];
@@ -146,41 +172,39 @@ core::Result<Answer> Client::round(const HttpRequest& request, bool changing, st
     const int share = std::max(kMinAttemptMs, static_cast<int>(left / static_cast<std::int64_t>(n - i)));
     auto response = transport_->exchange(to, request, share);
     if (response) {
-      const Errc code = response->status < 400 ? Errc::invalid : error_of(*response, to).code;
-      const bool elsewhere = response->status >= 400 && (code == Errc::unavailable || code == Errc::outcome_unknown);
-      if (!elsewhere) {
+      const bool unwell_answer = response->status == 503 && unwell == Unwell::is_an_answer &&
+                                 response->header("content-type").starts_with("application/json");
+      const bool good = response->status < 400 || unwell_answer;
+      if (!good) last = error_of(*response, to);
+      if (good || (last.code != Errc::unavailable && last.code != Errc::outcome_unknown && last.code != Errc::timeout)) {
         remember(index);
-        if (response->status >= 400) return error_of(*response, to);
-        auto body = Json::parse(response->body.empty() ? "null" : response->body);
-        if (!body) return fail(Errc::internal, to_string(to) + " sent an answer that is not JSON");
-        return Answer{response->status, *body, response->header("etag"), to};
+        if (good) return accept(*response, to);
+        return last;
       }
-      last = error_of(*response, to);
-      last.what = fmt::format("{}: {}", to_string(to), last.what);
     } else {
       last = response.error();
+      all_answered = false;
+      if (last.code == Errc::cancelled || last.code == Errc::io || last.code == Errc::invalid) return last;
     }
-    if (last.code == Errc::cancelled || last.code == Errc::io || last.code == Errc::invalid) return last;
-    if (changing && last.code == Errc::outcome_unknown) unknown = true;
+    unknown = unknown || last.code == Errc::outcome_unknown || last.code == Errc::timeout;
     troubles_.push_back(last.what);
   }
-  if (last.code == Errc::forbidden && troubles_.size() == 1) return last;
-  return fail(Errc::unavailable, "no endpoint could answer: " + joined(troubles_));
+  return nobody(last, all_answered);
 }
 
-core::Result<Answer> Client::get(const std::string& target) {
+core::Result<Answer> Client::get(const std::string& target, Unwell unwell) {
   HttpRequest request;
   request.target = target;
   request.headers["Accept"] = "application/json, application/problem+json";
   bool unknown = false;
-  return round(request, false, monotonic_ms() + settings_.timeout_s * 1000LL, unknown);
+  return round(request, unwell, monotonic_ms() + settings_.timeout_s * 1000LL, unknown);
 }
 
 core::Result<Answer> Client::change(const HttpRequest& request) {
   const std::int64_t deadline = monotonic_ms() + settings_.timeout_s * 1000LL;
   bool unknown = false;
   for (int i = 0; i < kMaxRounds; ++i) {
-    auto answer = round(request, true, deadline, unknown);
+    auto answer = round(request, Unwell::ask_another, deadline, unknown);
     if (answer || answer.error().code != Errc::unavailable || !unknown) return answer;
     if (monotonic_ms() + kRoundPauseMs >= deadline || !transport_->pause(kRoundPauseMs)) break;
   }

@@ -33,13 +33,18 @@ core::Error error_of(const HttpResponse& response, const Endpoint& from);
 std::string new_key();
 /// Percent-encodes everything but unreserved characters.
 std::string encode_part(std::string_view text);
+/// The same for the header Bascule-Reason: everything but visible ASCII, and % itself.
+std::string encode_header(std::string_view text);
+
+/// Whether an answer with 503 is one, or a reason to ask the next endpoint.
+enum class Unwell : std::uint8_t { ask_another, is_an_answer };
 
 class Client {
  public:
   /// `memory`: a file that keeps the endpoint that answered last; empty = not kept.
   Client(Settings settings, std::unique_ptr<Transport> transport, std::string memory);
 
-  core::Result<Answer> get(const std::string& target);
+  core::Result<Answer> get(const std::string& target, Unwell unwell = Unwell::ask_another);
   /// Sends a change with its key until an endpoint answers. `request.headers` carries the key.
   core::Result<Answer> change(const HttpRequest& request);
   /// One attempt at a stream without end, on the endpoint that answered last; a failure moves on to the next.
@@ -51,7 +56,9 @@ class Client {
   const std::vector<std::string>& troubles() const { return troubles_; }
 
  private:
-  core::Result<Answer> round(const HttpRequest& request, bool changing, std::int64_t deadline_ms, bool& unknown);
+  core::Result<Answer> round(const HttpRequest& request, Unwell unwell, std::int64_t deadline_ms, bool& unknown);
+  core::Result<Answer> accept(const HttpResponse& response, const Endpoint& from);
+  core::Error nobody(const core::Error& last, bool all_answered) const;
   void remember(std::size_t index);
 
   Settings settings_;

@@ -98,7 +98,7 @@ std::string ending(const OpView& op, bool colour) {
     const bool ms = name.ends_with("_ms");
     std::string label = ms ? name.substr(0, name.size() - 3) : name;
     std::ranges::replace(label, '_', ' ');
-    out += fmt::format("\n  {}: {}{}", safe(label), safe(value), ms ? " ms" : "");
+    out += fmt::format(", {} {}{}", safe(label), safe(value), ms ? " ms" : "");
   }
   if (!op.error.empty()) out += "\n  why: " + safe(op.error);
   if (!op.todo.empty()) out += "\n  to do: " + safe(op.todo);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "api/hostctl/client.hpp"
 
@@ -19,6 +21,20 @@ inline const std::string kVersion = "/v1/version";
 
 inline std::string one(const std::string& collection, const std::string& name) {
   return collection + "/" + encode_part(name);
+}
+
+inline std::string action(const std::string& object, const std::string& verb) { return object + "/actions/" + verb; }
+
+/// Filters that are empty are left out.
+inline std::string query(const std::string& path, const std::vector<std::pair<std::string, std::string>>& filters) {
+  std::string out = path;
+  char separator = '?';
+  for (const auto& [name, value] : filters) {
+    if (value.empty()) continue;
+    out += separator + name + "=" + encode_part(value);
+    separator = '&';
+  }
+  return out;
 }
 
 }  // namespace bascule::hostctl::paths

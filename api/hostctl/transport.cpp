@@ -31,6 +31,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509err.h>
 #include <optional>
 
 namespace bascule::hostctl {
@@ -375,9 +376,9 @@ core::Result<std::unique_ptr<Transport>> Transport::make(const Settings& s) {
   };
   if (tls.load_verify_file(s.ca, error)) return bad(s.ca);
   if (tls.use_certificate_chain_file(s.cert, error)) return bad(s.cert);
-  if (tls.use_private_key_file(s.key, asio::ssl::context::pem, error)) return bad(s.key);
-  if (SSL_CTX_check_private_key(tls.native_handle()) != 1) {
-    return fail(Errc::invalid, fmt::format("{} is not the key of {}", s.key, s.cert));
+  if (tls.use_private_key_file(s.key, asio::ssl::context::pem, error)) {
+    const bool other = ERR_GET_REASON(static_cast<unsigned long>(error.value())) == X509_R_KEY_VALUES_MISMATCH;
+    return other ? fail(Errc::invalid, fmt::format("{} is not the key of {}", s.key, s.cert)) : bad(s.key);
   }
   return std::make_unique<BeastTransport>(std::move(tls));
 }

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "api/hostctl/manifest.hpp"
+#include "hostd/core/model.hpp"
 
 namespace bascule::hostctl {
 namespace {
@@ -60,7 +61,7 @@ TEST(HostctlManifest, ValuesKeepTheirTypesAndOnStaysAWord) {
 
 TEST(HostctlManifest, AnErrorNamesFileLineAndField) {
   EXPECT_EQ(problems(with(kGood, "cpus: 2", "cpus: banana")),
-            "vm.yaml:5: cpus must be a whole number from 1 to 256, not \"banana\"\n");
+            "vm.yaml:5: cpus must be a whole number from 1 to 255, not \"banana\"\n");
   EXPECT_EQ(problems(with(kGood, "size_mib: 1024", "size_mib: 4")),
             "vm.yaml:15: volumes[1].size_mib must be a whole number of MiB from 8 to 16777216, not 4\n");
 }
@@ -134,6 +135,22 @@ TEST(HostctlManifest, AFileThatGrowsWithoutEndIsStopped) {
   EXPECT_THAT(problems("a: " + std::string(200, '[') + std::string(200, ']')), HasSubstr("nested too deeply"));
   EXPECT_THAT(problems(std::string(kMaxManifestBytes + 1, '#')), HasSubstr("larger than"));
   EXPECT_THAT(problems("name: " + std::string(kMaxScalarBytes + 1, 'a')), HasSubstr("longer than"));
+}
+
+TEST(HostctlManifest, TheSchemasLimitsAreHostds) {
+  using L = core::Limits;
+  const auto with_cpus = [](std::uint64_t n) { return with(kGood, "cpus: 2", "cpus: " + std::to_string(n)); };
+  const auto with_memory = [](std::uint64_t n) { return with(kGood, "memory_mib: 256", "memory_mib: " + std::to_string(n)); };
+  const auto with_size = [](std::uint64_t n) { return with(kGood, "size_mib: 1024", "size_mib: " + std::to_string(n)); };
+  EXPECT_EQ(problems(with_cpus(L::cpus)), "");
+  EXPECT_NE(problems(with_cpus(L::cpus + 1)), "");
+  EXPECT_EQ(problems(with_memory(L::memory_mib)), "");
+  EXPECT_NE(problems(with_memory(L::memory_mib + 1)), "");
+  EXPECT_EQ(problems(with_size(L::volume_mib)), "");
+  EXPECT_NE(problems(with_size(L::volume_mib + 1)), "");
+  EXPECT_EQ(L::name_bytes, 40U);
+  EXPECT_EQ(L::volumes_per_vm, 8U);
+  EXPECT_EQ(L::nics_per_vm, 8U);
 }
 
 TEST(HostctlManifest, ControlCharactersInAValueAreShownHarmless) {

@@ -160,7 +160,7 @@ TEST(HostctlFollow, OnATerminalTheLastLineIsRedrawn) {
   op.result = {{"downtime_ms", "43"}};
   const std::string last = f.update(op);
   EXPECT_THAT(last, HasSubstr("done: vm-migrate db"));
-  EXPECT_THAT(last, HasSubstr("downtime: 43 ms"));
+  EXPECT_THAT(last, HasSubstr("done: vm-migrate db, downtime 43 ms\n"));
   EXPECT_EQ(f.clear(), "");
 }
 

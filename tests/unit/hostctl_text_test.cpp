@@ -75,7 +75,7 @@ TEST(HostctlTable, ColumnsAlignAndNumbersStandRight) {
 TEST(HostctlTable, CellsAreMadeSafeAndTheLastOneIsCut) {
   Table t({"NAME", "NOTE"});
   t.add({"a\x1b[31m", "one two three four five"});
-  EXPECT_EQ(t.render(false, 25), "NAME       NOTE\na\\x1b[31m  one two three …\n");
+  EXPECT_EQ(t.render(false, 25), "NAME       NOTE\na\\x1b[31m  one two three…\n");
   EXPECT_THAT(t.render(false, 8), HasSubstr("four five"));  // too narrow to be worth a cut
 }
 
