@@ -5,11 +5,13 @@
 #include <algorithm>
 
 #include <boost/asio/ip/address.hpp>
+#include <charconv>
 #include <fstream>
 #include <functional>
 #include <sstream>
 #include <toml++/toml.h>
 
+#include "hostd/core/domain.hpp"
 #include "hostd/core/names.hpp"
 
 namespace bascule {
@@ -106,6 +108,22 @@ void check_address(const std::string& address, const char* key, std::string& fau
   if (ec && fault.empty()) fault = fmt::format("{} '{}' is not an IP address", key, address);
 }
 
+/// address:port, the address in brackets when it is IPv6.
+void check_listen(const std::string& text, std::string& fault) {
+  if (!fault.empty()) return;
+  const auto colon = text.rfind(':');
+  std::string address = text.substr(0, colon == std::string::npos ? 0 : colon);
+  const bool bracketed = address.size() > 2 && address.front() == '[' && address.back() == ']';
+  if (bracketed) address = address.substr(1, address.size() - 2);
+  std::uint16_t port = 0;
+  const char* end = text.data() + text.size();
+  const bool port_ok = colon != std::string::npos && colon + 1 < text.size() &&
+                       std::from_chars(text.data() + colon + 1, end, port).ptr == end && port != 0;
+  boost::system::error_code ec;
+  const auto ip = boost::asio::ip::make_address(address, ec);
+  if (!port_ok || ec || ip.is_v6() != bracketed) fault = "[api] listen '" + text + "' is not address:port";
+}
+
 void read(Table& top, Config& c, std::string& fault) {
   std::string site;
   top.text("cell", c.cell, true);
@@ -159,6 +177,15 @@ void check(const Config& c, std::string& fault) {
   for (const auto* name : {&c.cell, &c.host}) {
     if (!core::valid_name(*name) && fault.empty()) fault = "cell and host: lower-case letters, digits and inner hyphens";
   }
+  check_listen(c.api.listen, fault);
+  for (const auto& endpoint : c.etcd.endpoints) {
+    if (!endpoint.starts_with("https://") && fault.empty()) {
+      fault = "[etcd] endpoint '" + endpoint + "' does not begin with https://";
+    }
+  }
+  for (const auto& [network, bridge] : c.networks) {
+    if (!core::valid_bridge(bridge) && fault.empty()) fault = "[networks] " + network + " is not a bridge name";
+  }
   check_address(c.replication.address, "[replication] address", fault);
   check_address(c.migration_address, "[migration] address", fault);
   if (c.replication.first_port > c.replication.last_port && fault.empty()) fault = "[replication] first_port is above last_port";
@@ -166,7 +193,7 @@ void check(const Config& c, std::string& fault) {
   if (c.pool.kind != "loop" && !lvm && fault.empty()) fault = "[pool] kind is not loop, lvm or lvm-thin";
   if (lvm && c.pool.group.empty() && fault.empty()) fault = "[pool] group is missing";
   if (c.pool.kind == "lvm-thin" && c.pool.thin_pool.empty() && fault.empty()) fault = "[pool] thin_pool is missing";
-  for (const auto* path : {&c.pool.path, &c.images.path, &c.state_path}) {
+  for (const auto* path : {&c.pool.path, &c.images.path, &c.state_path, &c.replication.fence_peer}) {
     if (!path->starts_with('/') && fault.empty()) fault = "path '" + *path + "' is not absolute";
   }
 }

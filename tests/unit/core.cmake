@@ -6,3 +6,6 @@ bascule_test(core_test LABEL unit TIMEOUT 30
 bascule_test(codec_test LABEL unit TIMEOUT 30
   SOURCES codec_decode_test.cpp codec_round_trip_test.cpp
   DEPS bascule::codec)
+bascule_test(config_test LABEL unit TIMEOUT 30
+  SOURCES config_test.cpp
+  DEPS bascule::config)

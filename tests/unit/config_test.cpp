@@ -1,0 +1,162 @@
+// hostd.toml: what is taken, and the sentence for every fault.
+#include "hostd/config.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace bascule {
+namespace {
+
+const std::string kGood = R"(cell = "lab"
+host = "a1"
+site = "A"
+[api]
+listen = "10.77.1.11:8443"
+ca = "/etc/bascule/pki/ca.pem"
+cert = "/etc/bascule/pki/host.pem"
+key = "/etc/bascule/pki/host.key"
+[etcd]
+endpoints = ["https://10.77.1.11:2379", "https://10.77.1.12:2379"]
+ca = "/ca"
+cert = "/cert"
+key = "/key"
+[replication]
+address = "10.77.2.11"
+first_port = 7900
+last_port = 7999
+[migration]
+address = "10.77.2.12"
+[libvirt]
+uri = "qemu:///session"
+[networks]
+clients = "br-client"
+backup = "br1"
+[pool]
+kind = "lvm-thin"
+path = "/p"
+group = "vg0"
+thin_pool = "thin"
+[images]
+path = "/i"
+limit_mib = 1024
+[state]
+path = "/s"
+[capacity]
+memory_mib = 600
+cpus = 4
+)";
+
+std::string with(const std::string& from, const std::string& to) {
+  std::string text = kGood;
+  const auto at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+std::string said(const std::string& text) {
+  const auto config = parse_config(text, "t.toml");
+  if (config) return "ok";
+  EXPECT_EQ(config.error().code, core::Errc::invalid);
+  return config.error().what;
+}
+
+TEST(Configuration, IsReadKeyByKey) {
+  const auto c = parse_config(kGood, "t.toml");
+  ASSERT_TRUE(c) << c.error().what;
+  EXPECT_EQ(c->cell, "lab");
+  EXPECT_EQ(c->host, "a1");
+  EXPECT_EQ(c->site, core::Site::a);
+  EXPECT_EQ(c->api.listen, "10.77.1.11:8443");
+  EXPECT_EQ(c->api.tls.ca, "/etc/bascule/pki/ca.pem");
+  EXPECT_EQ(c->api.tls.cert, "/etc/bascule/pki/host.pem");
+  EXPECT_EQ(c->api.tls.key, "/etc/bascule/pki/host.key");
+  EXPECT_THAT(c->etcd.endpoints, testing::ElementsAre("https://10.77.1.11:2379", "https://10.77.1.12:2379"));
+  EXPECT_EQ(c->etcd.tls.ca + c->etcd.tls.cert + c->etcd.tls.key, "/ca/cert/key");
+  EXPECT_EQ(c->replication.address, "10.77.2.11");
+  EXPECT_EQ(c->replication.first_port, 7900);
+  EXPECT_EQ(c->replication.last_port, 7999);
+  EXPECT_EQ(c->migration_address, "10.77.2.12");
+  EXPECT_EQ(c->libvirt_uri, "qemu:///session");
+  EXPECT_THAT(c->networks, testing::ElementsAre(testing::Pair("backup", "br1"), testing::Pair("clients", "br-client")));
+  EXPECT_EQ(c->pool.kind + c->pool.path + c->pool.group + c->pool.thin_pool, "lvm-thin/pvg0thin");
+  EXPECT_EQ(c->images.path, "/i");
+  EXPECT_EQ(c->images.limit_mib, 1024U);
+  EXPECT_EQ(c->state_path, "/s");
+  EXPECT_EQ(c->memory_mib, 600U);
+  EXPECT_EQ(c->cpus, 4U);
+}
+
+TEST(Configuration, SaysLineKeyAndRule) {
+  const struct {
+    const char* from;
+    const char* to;
+    const char* wanted;
+  } table[] = {
+      {"cell = \"lab\"", "cell = ", "line 1"},
+      {"cell = \"lab\"\n", "", "cell is missing"},
+      {"cell = \"lab\"", "cell = 3", "line 1: cell is not a string"},
+      {"cell = \"lab\"", "cell = \"Lab/1\"", "cell and host: lower-case letters, digits and inner hyphens"},
+      {"host = \"a1\"", "host = \"\"", "cell and host: lower-case letters"},
+      {"site = \"A\"", "site = \"C\"", "site is not \"A\" or \"B\""},
+      {"[api]\n", "[api]\ntypo = 1\n", "line 5: [api] typo is not a known key"},
+      {"[state]\n", "[sate]\n", "sate is not a known key"},
+      {"[api]\n", "api = 1\n[x]\n", "api is not a table"},
+      {"listen = \"10.77.1.11:8443\"\n", "", "[api] listen is missing"},
+      {"10.77.1.11:8443", "10.77.1.11", "[api] listen '10.77.1.11' is not address:port"},
+      {"10.77.1.11:8443", "10.77.1.11:", "is not address:port"},
+      {"10.77.1.11:8443", "10.77.1.11:0", "is not address:port"},
+      {"10.77.1.11:8443", "10.77.1.11:65536", "is not address:port"},
+      {"10.77.1.11:8443", "10.77.1.11:84x", "is not address:port"},
+      {"10.77.1.11:8443", "a1:8443", "is not address:port"},
+      {"10.77.1.11:8443", "::1:8443", "is not address:port"},
+      {"10.77.1.11:8443", "[10.77.1.11]:8443", "is not address:port"},
+      {"key = \"/etc/bascule/pki/host.key\"\n", "", "[api] key is missing"},
+      {"[\"https://10.77.1.11:2379\", \"https://10.77.1.12:2379\"]", "[]", "[etcd] endpoints is not a list of 1 to 7 strings"},
+      {"[\"https://10.77.1.11:2379\", \"https://10.77.1.12:2379\"]", "\"x\"", "[etcd] endpoints is not a list of 1 to 7 strings"},
+      {"[\"https://10.77.1.11:2379\", \"https://10.77.1.12:2379\"]", "[1]", "[etcd] endpoints is not a list of strings"},
+      {"https://10.77.1.11:2379", "http://10.77.1.11:2379",
+       "[etcd] endpoint 'http://10.77.1.11:2379' does not begin with https://"},
+      {"address = \"10.77.2.11\"", "address = \"a1\"", "[replication] address 'a1' is not an IP address"},
+      {"address = \"10.77.2.12\"", "address = \"\"", "[migration] address '' is not an IP address"},
+      {"first_port = 7900", "first_port = 80", "[replication] first_port is not a whole number from 1024 to 65535"},
+      {"first_port = 7900", "first_port = 7900.0", "[replication] first_port is not a whole number"},
+      {"first_port = 7900", "first_port = 8000", "[replication] first_port is above last_port"},
+      {"last_port = 7999", "last_port = 65536", "[replication] last_port is not a whole number from 1024 to 65535"},
+      {"last_port = 7999", "last_port = 7999\nfence_peer = \"bin/x\"", "path 'bin/x' is not absolute"},
+      {"clients = \"br-client\"", "clients = 7", "[networks] clients is not name = \"bridge\""},
+      {"clients = \"br-client\"", "\"a/b\" = \"br\"", "a/b is not name = \"bridge\""},
+      {"clients = \"br-client\"", "clients = \"../br\"", "[networks] clients is not a bridge name"},
+      {"kind = \"lvm-thin\"", "kind = \"zfs\"", "[pool] kind is not loop, lvm or lvm-thin"},
+      {"group = \"vg0\"\n", "", "[pool] group is missing"},
+      {"thin_pool = \"thin\"\n", "", "[pool] thin_pool is missing"},
+      {"path = \"/i\"", "path = \"i\"", "path 'i' is not absolute"},
+      {"limit_mib = 1024", "limit_mib = 0", "[images] limit_mib is not a whole number from 1 to 16777216"},
+      {"cpus = 4", "cpus = -1", "[capacity] cpus is not a whole number from 0 to 4096"},
+      {"cpus = 4", "cpus = 99999999999999999999", "line"},
+  };
+  for (const auto& row : table) {
+    const std::string what = said(with(row.from, row.to));
+    EXPECT_THAT(what, testing::HasSubstr(row.wanted)) << row.to;
+    EXPECT_THAT(what, testing::StartsWith("t.toml")) << row.to;
+  }
+  EXPECT_EQ(said(with("cell = \"lab\"\n", "")), "t.toml: cell is missing. hostd does not start with it");
+}
+
+TEST(Configuration, HasALimitOnItsSizeAndDepth) {
+  EXPECT_EQ(said(kGood + "#" + std::string(64 * 1024, 'x')), "t.toml: larger than 64 KiB");
+  EXPECT_THAT(said("x = " + std::string(20000, '[')), testing::StartsWith("t.toml: line 1"));
+  EXPECT_THAT(said("x = " + std::string(20000, '[') + std::string(20000, ']')), testing::StartsWith("t.toml: line 1"));
+}
+
+TEST(Configuration, ThatCannotBeReadIsAnErrorOfItsOwn) {
+  const auto missing = load_config("/nonexistent/hostd.toml");
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, core::Errc::io);
+  EXPECT_EQ(missing.error().what, "cannot read the configuration /nonexistent/hostd.toml");
+}
+
+TEST(Configuration, AcceptsAnIpv6ListenAddressInBrackets) { EXPECT_EQ(said(with("10.77.1.11:8443", "[fd00::1]:8443")), "ok"); }
+
+}  // namespace
+}  // namespace bascule
