@@ -63,11 +63,9 @@ std::uint16_t free_port() {
   return ntohs(address.sin_port);
 }
 
-bool EtcdCluster::available() {
-  return ::access(kEtcd, X_OK) == 0 && ::access(kOpenssl, X_OK) == 0;
-}
+bool EtcdCluster::available() { return ::access(kEtcd, X_OK) == 0 && ::access(kOpenssl, X_OK) == 0; }
 
-EtcdCluster::EtcdCluster() {
+EtcdCluster::EtcdCluster(std::vector<std::string> more_arguments) : more_arguments_(std::move(more_arguments)) {
   std::string pattern = (std::filesystem::temp_directory_path() / "bascule-etcd-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
   folder_ = pattern;
@@ -86,8 +84,7 @@ EtcdCluster::~EtcdCluster() {
 }
 
 void EtcdCluster::make_certificates() const {
-  const auto make = [this](const std::string& name, const std::string& ca,
-                           const std::vector<std::string>& more) {
+  const auto make = [this](const std::string& name, const std::string& ca, const std::vector<std::string>& more) {
     std::vector<std::string> argv{kOpenssl,
                                   "req",
                                   "-x509",
@@ -104,18 +101,15 @@ void EtcdCluster::make_certificates() const {
                                   file(name + ".key"),
                                   "-out",
                                   file(name + ".pem")};
-    if (!ca.empty())
-      argv.insert(argv.end(), {"-CA", file(ca + ".pem"), "-CAkey", file(ca + ".key")});
+    if (!ca.empty()) argv.insert(argv.end(), {"-CA", file(ca + ".pem"), "-CAkey", file(ca + ".key")});
     argv.insert(argv.end(), more.begin(), more.end());
-    if (run_program(argv) != 0)
-      throw std::runtime_error("openssl could not make the certificate " + name);
+    if (run_program(argv) != 0) throw std::runtime_error("openssl could not make the certificate " + name);
   };
   const std::string both = "extendedKeyUsage=serverAuth,clientAuth";
   for (const std::string ca : {"ca", "foreign-ca"}) make(ca, "", {});
   // The gateway calls its own member with the server's certificate, so that needs both uses.
   make("server", "ca",
-       {"-addext", "basicConstraints=CA:FALSE", "-addext", "subjectAltName=IP:127.0.0.1", "-addext",
-        both});
+       {"-addext", "basicConstraints=CA:FALSE", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", both});
   make("client", "ca", {"-addext", "basicConstraints=CA:FALSE", "-addext", both});
   make("foreign", "foreign-ca", {"-addext", "basicConstraints=CA:FALSE", "-addext", both});
 }
@@ -123,48 +117,47 @@ void EtcdCluster::make_certificates() const {
 void EtcdCluster::start(std::size_t i) {
   Member& member = members_[i];
   if (member.pid > 0) return;
-  const auto peer = [this](std::size_t m) {
-    return "http://127.0.0.1:" + std::to_string(members_[m].peer_port);
-  };
+  const auto peer = [this](std::size_t m) { return "http://127.0.0.1:" + std::to_string(members_[m].peer_port); };
   std::string cluster;
   for (std::size_t m = 0; m < kMembers; ++m) {
     cluster += (m == 0 ? "m" : ",m") + std::to_string(m) + "=" + peer(m);
   }
   const std::string name = "m" + std::to_string(i);
-  member.pid = spawn({kEtcd,
-                      "--name",
-                      name,
-                      "--data-dir",
-                      file(name),
-                      "--listen-client-urls",
-                      url(i),
-                      "--advertise-client-urls",
-                      url(i),
-                      "--listen-peer-urls",
-                      peer(i),
-                      "--initial-advertise-peer-urls",
-                      peer(i),
-                      "--initial-cluster",
-                      cluster,
-                      "--initial-cluster-token",
-                      folder_.filename().string(),
-                      "--client-cert-auth",
-                      "--trusted-ca-file",
-                      file("ca.pem"),
-                      "--cert-file",
-                      file("server.pem"),
-                      "--key-file",
-                      file("server.key"),
-                      "--heartbeat-interval",
-                      "50",
-                      "--election-timeout",
-                      "500",
-                      "--pre-vote",
-                      "--logger",
-                      "zap",
-                      "--log-level",
-                      "warn"},
-                     file(name + ".log"));
+  std::vector<std::string> argv{kEtcd,
+                                "--name",
+                                name,
+                                "--data-dir",
+                                file(name),
+                                "--listen-client-urls",
+                                url(i),
+                                "--advertise-client-urls",
+                                url(i),
+                                "--listen-peer-urls",
+                                peer(i),
+                                "--initial-advertise-peer-urls",
+                                peer(i),
+                                "--initial-cluster",
+                                cluster,
+                                "--initial-cluster-token",
+                                folder_.filename().string(),
+                                "--client-cert-auth",
+                                "--trusted-ca-file",
+                                file("ca.pem"),
+                                "--cert-file",
+                                file("server.pem"),
+                                "--key-file",
+                                file("server.key"),
+                                "--heartbeat-interval",
+                                "50",
+                                "--election-timeout",
+                                "500",
+                                "--pre-vote",
+                                "--logger",
+                                "zap",
+                                "--log-level",
+                                "warn"};
+  argv.insert(argv.end(), more_arguments_.begin(), more_arguments_.end());
+  member.pid = spawn(argv, file(name + ".log"));
 }
 
 void EtcdCluster::kill(std::size_t i) {
@@ -209,10 +202,9 @@ runtime::etcd::EtcdOptions EtcdCluster::options() const {
 bool EtcdCluster::etcdctl(std::vector<std::string> arguments) const {
   std::string all;
   for (std::size_t i = 0; i < kMembers; ++i) all += (i == 0 ? "" : ",") + url(i);
-  std::vector<std::string> argv{
-      kEtcdctl, "--endpoints",      all,     "--cacert",         file("ca.pem"),
-      "--cert", file("client.pem"), "--key", file("client.key"), "--command-timeout",
-      "5s"};
+  std::vector<std::string> argv{kEtcdctl, "--endpoints",      all,     "--cacert",         file("ca.pem"),
+                                "--cert", file("client.pem"), "--key", file("client.key"), "--command-timeout",
+                                "5s"};
   argv.insert(argv.end(), arguments.begin(), arguments.end());
   return run_program(argv) == 0;
 }

@@ -23,8 +23,9 @@ class EtcdCluster {
  public:
   static constexpr std::size_t kMembers = 3;
 
-  /// Makes the certificates and starts the members; does not wait for them.
-  EtcdCluster();
+  /// Makes the certificates and starts the members, with these arguments more; does not wait for
+  /// them.
+  explicit EtcdCluster(std::vector<std::string> more_arguments = {});
   EtcdCluster(const EtcdCluster&) = delete;
   EtcdCluster& operator=(const EtcdCluster&) = delete;
   ~EtcdCluster();
@@ -38,17 +39,13 @@ class EtcdCluster {
   /// Every member runs again.
   void heal();
 
-  [[nodiscard]] std::uint16_t port(std::size_t member) const {
-    return members_[member].client_port;
-  }
+  [[nodiscard]] std::uint16_t port(std::size_t member) const { return members_[member].client_port; }
   [[nodiscard]] std::string url(std::size_t member) const;
   /// Short timings, so that the tests are quick.
   [[nodiscard]] runtime::etcd::EtcdOptions options() const;
   /// Certificates: "client" is good; "foreign" is by another CA, whose certificate is "foreign-ca".
-  [[nodiscard]] std::string file(const std::string& name) const {
-    return (folder_ / name).string();
-  }
-  /// POST over another client (the openssl-linked curl is not needed: etcdctl). True if it worked.
+  [[nodiscard]] std::string file(const std::string& name) const { return (folder_ / name).string(); }
+  /// Another client. True if it worked.
   [[nodiscard]] bool etcdctl(std::vector<std::string> arguments) const;
 
  private:
@@ -60,6 +57,7 @@ class EtcdCluster {
   };
   void make_certificates() const;
 
+  std::vector<std::string> more_arguments_;
   std::filesystem::path folder_;
   std::array<Member, kMembers> members_;
 };

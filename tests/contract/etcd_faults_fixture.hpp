@@ -64,8 +64,7 @@ class EtcdFaults : public testing::Test {
   Result<kv::TxnReply> txn(KvStore& store, kv::Txn txn, std::chrono::milliseconds limit = 5s) {
     return run(io_, store.txn(std::move(txn), in(limit)));
   }
-  Result<kv::TxnReply> write(const std::string& name, const std::string& value,
-                             std::chrono::milliseconds limit = 5s) {
+  Result<kv::TxnReply> write(const std::string& name, const std::string& value, std::chrono::milliseconds limit = 5s) {
     return txn(*store_, put(key(name), value), limit);
   }
   kv::KeyValue read(const std::string& name) {
@@ -86,8 +85,7 @@ class EtcdFaults : public testing::Test {
     return options;
   }
   static std::string sentence(const Result<kv::TxnReply>& reply) {
-    return reply ? "it succeeded"
-                 : std::string(core::to_string(reply.error().code)) + ": " + reply.error().what;
+    return reply ? "it succeeded" : std::string(core::to_string(reply.error().code)) + ": " + reply.error().what;
   }
 
   boost::asio::io_context io_;

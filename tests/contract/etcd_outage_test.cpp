@@ -14,8 +14,7 @@ namespace {
 boost::asio::awaitable<int> keep_writing(KvStore& store, std::string base, const bool& stop) {
   int made = 0;
   while (!stop) {
-    runtime::GuardedWrite next =
-        guarded(base + std::to_string(made), 0, "v" + std::to_string(made));
+    runtime::GuardedWrite next = guarded(base + std::to_string(made), 0, "v" + std::to_string(made));
     const runtime::GuardTiming timing{in(10s), 500ms};
     const auto commit = co_await runtime::commit_guarded(store, std::move(next), timing);
     EXPECT_TRUE(commit) << commit.error().what;
@@ -51,8 +50,7 @@ boost::asio::awaitable<void> follow(runtime::KvWatch& watch, Followed& followed)
 /// seen once, in order.
 class EtcdOutage : public EtcdFaults {
  protected:
-  void outlive(const std::function<void(std::size_t)>& harm,
-               const std::function<void(std::size_t)>& undo) {
+  void outlive(const std::function<void(std::size_t)>& harm, const std::function<void(std::size_t)>& undo) {
     const auto start = write("start", "1");
     ASSERT_TRUE(start) << sentence(start);
     Followed followed;
@@ -67,15 +65,13 @@ class EtcdOutage : public EtcdFaults {
     harm(victim);
     const std::size_t before = followed.keys.size();
     const auto harmed = in(0ms);
-    EXPECT_TRUE(wait_for(io_, 10s, [&] { return followed.keys.size() >= before + 20; }))
-        << "writes did not go on";
+    EXPECT_TRUE(wait_for(io_, 10s, [&] { return followed.keys.size() >= before + 20; })) << "writes did not go on";
     RecordProperty("outage_ms", static_cast<int>((in(0ms) - harmed) / 1ms));
     undo(victim);
     EXPECT_TRUE(wait_for(io_, 5s, [&] { return followed.keys.size() >= before + 40; }));
     stop = true;
     ASSERT_TRUE(wait_for(io_, 10s, [&] { return made >= 0; }));
-    EXPECT_TRUE(
-        wait_for(io_, 5s, [&] { return followed.keys.size() >= static_cast<std::size_t>(made); }));
+    EXPECT_TRUE(wait_for(io_, 5s, [&] { return followed.keys.size() >= static_cast<std::size_t>(made); }));
     ASSERT_EQ(followed.keys.size(), static_cast<std::size_t>(made));
     for (std::size_t i = 0; i < followed.keys.size(); ++i) {
       EXPECT_EQ(followed.keys[i], key("w/") + std::to_string(i));
@@ -88,13 +84,11 @@ class EtcdOutage : public EtcdFaults {
 };
 
 TEST_F(EtcdOutage, WritesGoOnAndAWatchMissesNothingWhenTheLeaderIsKilled) {
-  outlive([](std::size_t m) { shared_cluster().kill(m); },
-          [](std::size_t m) { shared_cluster().start(m); });
+  outlive([](std::size_t m) { shared_cluster().kill(m); }, [](std::size_t m) { shared_cluster().start(m); });
 }
 
 TEST_F(EtcdOutage, WritesGoOnAndAWatchMissesNothingWhenTheLeaderHangs) {
-  outlive([](std::size_t m) { shared_cluster().freeze(m); },
-          [](std::size_t m) { shared_cluster().thaw(m); });
+  outlive([](std::size_t m) { shared_cluster().freeze(m); }, [](std::size_t m) { shared_cluster().thaw(m); });
 }
 
 TEST_F(EtcdFaults, AWatchLeavesAMemberThatHangsWithoutAWord) {

@@ -53,10 +53,8 @@ asio::awaitable<void> requests(std::shared_ptr<Shared> shared, std::shared_ptr<P
   while (true) {
     const auto [error, size] = co_await pair->client.async_read_some(asio::buffer(bytes), quiet());
     if (error) break;
-    while (shared->mode == Proxy::Mode::hold_requests)
-      co_await shared->released.async_wait(quiet());
-    const auto [unsent, sent] =
-        co_await asio::async_write(pair->server, asio::buffer(bytes, size), quiet());
+    while (shared->mode == Proxy::Mode::hold_requests) co_await shared->released.async_wait(quiet());
+    const auto [unsent, sent] = co_await asio::async_write(pair->server, asio::buffer(bytes, size), quiet());
     if (unsent) break;
   }
   // What was held back must be carried out by the server although its client has left: close a
@@ -72,8 +70,7 @@ asio::awaitable<void> answers(std::shared_ptr<Shared> shared, std::shared_ptr<Pa
   while (true) {
     const auto [error, size] = co_await pair->server.async_read_some(asio::buffer(bytes), quiet());
     if (error || shared->mode == Proxy::Mode::lose_answers) break;
-    const auto [unsent, sent] =
-        co_await asio::async_write(pair->client, asio::buffer(bytes, size), quiet());
+    const auto [unsent, sent] = co_await asio::async_write(pair->client, asio::buffer(bytes, size), quiet());
     if (unsent) break;
   }
   pair->close();
@@ -98,8 +95,7 @@ asio::awaitable<void> accept(std::shared_ptr<Shared> shared) {
 
 }  // namespace
 
-Proxy::Proxy(asio::io_context& io, std::uint16_t target)
-    : shared_(std::make_shared<Shared>(io, target)) {
+Proxy::Proxy(asio::io_context& io, std::uint16_t target) : shared_(std::make_shared<Shared>(io, target)) {
   asio::co_spawn(io, accept(shared_), asio::detached);
 }
 

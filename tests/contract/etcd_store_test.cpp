@@ -63,8 +63,7 @@ class KvContract : public testing::TestWithParam<Kind> {
     while (all.size() < count) {
       const auto item = run(io_, watch.next(in(5s)));
       if (!item) break;
-      EXPECT_TRUE(item->kind == WatchItem::Kind::events || item->kind == WatchItem::Kind::connected)
-          << item->detail;
+      EXPECT_TRUE(item->kind == WatchItem::Kind::events || item->kind == WatchItem::Kind::connected) << item->detail;
       all.insert(all.end(), item->events.begin(), item->events.end());
       if (item->kind == WatchItem::Kind::relist || item->kind == WatchItem::Kind::broken) break;
     }
@@ -77,9 +76,7 @@ class KvContract : public testing::TestWithParam<Kind> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Stores, KvContract, testing::Values(Kind::fake, Kind::etcd),
-                         [](const auto& param) {
-                           return param.param == Kind::fake ? "fake" : "etcd";
-                         });
+                         [](const auto& param) { return param.param == Kind::fake ? "fake" : "etcd"; });
 
 TEST_P(KvContract, KeepsWhatWasPutWithItsRevisions) {
   const kv::Revision first = write("a", "one");
@@ -123,9 +120,8 @@ TEST_P(KvContract, AFailingCompareOfEachKindKeepsTheWriteOut) {
 TEST_P(KvContract, AHoldingCompareOfEachKindLetsTheWriteIn) {
   const kv::Revision revision = write("k", "v");
   const std::vector<kv::Compare> holding{
-      kv::Compare::mod_revision(key("k"), revision),
-      kv::Compare::create_revision(key("k"), revision), kv::Compare::version_is(key("k"), 1),
-      kv::Compare::value_is(key("k"), "v"), kv::Compare::absent(key("none"))};
+      kv::Compare::mod_revision(key("k"), revision), kv::Compare::create_revision(key("k"), revision),
+      kv::Compare::version_is(key("k"), 1), kv::Compare::value_is(key("k"), "v"), kv::Compare::absent(key("none"))};
   for (std::size_t i = 0; i < holding.size(); ++i) {
     kv::Txn guarded = put(key("out" + std::to_string(i)), "in");
     guarded.compares = {holding[i]};
@@ -193,15 +189,14 @@ TEST_P(KvContract, ARangeHeedsItsEndLimitKeysOnlyAndRevision) {
 }
 
 TEST_P(KvContract, ALimitPassedIsRefusedHereAndChangesNothing) {
-  const std::vector<kv::Txn> over{
-      put(key("k"), std::string(kv::kMaxValueBytes + 1, 'x')),
-      put(key(std::string(kv::kMaxKeyBytes, 'x')), "v"), put("", "v"), [this] {
-        kv::Txn many;
-        for (std::size_t i = 0; i <= kv::kMaxOpsPerTxn; ++i) {
-          many.success.emplace_back(kv::Put{key(std::to_string(i)), "v"});
-        }
-        return many;
-      }()};
+  const std::vector<kv::Txn> over{put(key("k"), std::string(kv::kMaxValueBytes + 1, 'x')),
+                                  put(key(std::string(kv::kMaxKeyBytes, 'x')), "v"), put("", "v"), [this] {
+                                    kv::Txn many;
+                                    for (std::size_t i = 0; i <= kv::kMaxOpsPerTxn; ++i) {
+                                      many.success.emplace_back(kv::Put{key(std::to_string(i)), "v"});
+                                    }
+                                    return many;
+                                  }()};
   for (const kv::Txn& txn1 : over) {
     const auto reply = txn(txn1);
     ASSERT_FALSE(reply);
@@ -216,8 +211,7 @@ TEST_P(KvContract, TheLargestTransactionAllowedIsCarriedOut) {
   kv::Txn many;
   for (std::size_t i = 0; i < kv::kMaxOpsPerTxn; ++i) {
     many.compares.push_back(kv::Compare::absent(key(std::to_string(i))));
-    many.success.emplace_back(
-        kv::Put{key(std::to_string(i)), std::string(i < 3 ? kv::kMaxValueBytes : 8, 'x')});
+    many.success.emplace_back(kv::Put{key(std::to_string(i)), std::string(i < 3 ? kv::kMaxValueBytes : 8, 'x')});
   }
   const auto reply = txn(std::move(many));
   ASSERT_TRUE(reply) << reply.error().what;
@@ -239,10 +233,8 @@ TEST_P(KvContract, AKeyWrittenTwiceInOneTransactionIsRefused) {
 /// Makes one of its changes after each request of the code under test.
 class WritesBetween final : public runtime::KvStore {
  public:
-  WritesBetween(runtime::KvStore& inner, std::vector<kv::Txn> changes)
-      : inner_(inner), changes_(std::move(changes)) {}
-  boost::asio::awaitable<Result<kv::TxnReply>> txn(kv::Txn txn,
-                                                   runtime::Deadline deadline) override {
+  WritesBetween(runtime::KvStore& inner, std::vector<kv::Txn> changes) : inner_(inner), changes_(std::move(changes)) {}
+  boost::asio::awaitable<Result<kv::TxnReply>> txn(kv::Txn txn, runtime::Deadline deadline) override {
     ++requests;
     Result<kv::TxnReply> reply = co_await inner_.txn(std::move(txn), deadline);
     if (changes_.empty()) co_return reply;
@@ -340,14 +332,12 @@ TEST_P(KvContract, AReadOfACompactedRevisionIsStale) {
 
 TEST_P(KvContract, AGuardedWriteIsMadeOnceAndTellsItsRevision) {
   const kv::Revision revision = write("g", "0");
-  const auto commit =
-      run(io_, runtime::commit_guarded(*store_, guarded(key("g"), revision, "mine"), {in(5s)}));
+  const auto commit = run(io_, runtime::commit_guarded(*store_, guarded(key("g"), revision, "mine"), {in(5s)}));
   ASSERT_TRUE(commit) << commit.error().what;
   EXPECT_EQ(read("g").value_or(kv::KeyValue{}).mod_revision, commit->revision);
   EXPECT_FALSE(commit->recognised);
   // The same write again finds its own value: it is the same success, not a second write.
-  const auto again =
-      run(io_, runtime::commit_guarded(*store_, guarded(key("g"), revision, "mine"), {in(5s)}));
+  const auto again = run(io_, runtime::commit_guarded(*store_, guarded(key("g"), revision, "mine"), {in(5s)}));
   ASSERT_TRUE(again) << again.error().what;
   EXPECT_TRUE(again->recognised);
   EXPECT_EQ(again->revision, commit->revision);
@@ -358,8 +348,7 @@ TEST_P(KvContract, AGuardedWriteThatComesSecondIsStaleAndShowsWhatIsThere) {
   const kv::Revision revision = write("g", "0");
   write("g", "theirs");
   runtime::Found found;
-  const auto commit = run(
-      io_, runtime::commit_guarded(*store_, guarded(key("g"), revision, "mine"), {in(5s)}, &found));
+  const auto commit = run(io_, runtime::commit_guarded(*store_, guarded(key("g"), revision, "mine"), {in(5s)}, &found));
   ASSERT_FALSE(commit);
   EXPECT_EQ(commit.error().code, Errc::stale) << commit.error().what;
   ASSERT_EQ(found.size(), 1U);
@@ -370,8 +359,7 @@ TEST_P(KvContract, AGuardedWriteThatComesSecondIsStaleAndShowsWhatIsThere) {
 TEST_P(KvContract, AReadForADecisionGoesThroughTheLog) {
   const kv::Revision revision = write("d", "1");
   const auto reply =
-      run(io_, runtime::read_decision(*store_, key("probe"),
-                                      {kv::get(key("d")), kv::get(key("no"))}, {in(5s)}));
+      run(io_, runtime::read_decision(*store_, key("probe"), {kv::get(key("d")), kv::get(key("no"))}, {in(5s)}));
   ASSERT_TRUE(reply) << reply.error().what;
   EXPECT_GT(reply->revision, revision) << "it did not write its probe";
   ASSERT_EQ(reply->responses.size(), 2U);

@@ -19,9 +19,7 @@ namespace bascule::testkit {
 
 using namespace std::chrono_literals;
 
-inline runtime::Deadline in(std::chrono::milliseconds time) {
-  return runtime::Deadline::clock::now() + time;
-}
+inline runtime::Deadline in(std::chrono::milliseconds time) { return runtime::Deadline::clock::now() + time; }
 
 /// Runs the loop until the coroutine has ended; other work on the loop goes on beside it.
 template <class T>
@@ -42,8 +40,7 @@ T run(boost::asio::io_context& io, boost::asio::awaitable<T> work) {
 }
 
 /// Runs the loop until the condition holds; false when that took too long.
-inline bool wait_for(boost::asio::io_context& io, std::chrono::milliseconds limit,
-                     const std::function<bool()>& holds) {
+inline bool wait_for(boost::asio::io_context& io, std::chrono::milliseconds limit, const std::function<bool()>& holds) {
   const auto until = in(limit);
   io.restart();
   while (!holds()) {
@@ -61,15 +58,12 @@ inline core::kv::Txn put(std::string key, std::string value) {
 }
 
 /// A guarded write of `value` where `revision` is expected, that knows its own value again.
-inline runtime::GuardedWrite guarded(const std::string& key, core::kv::Revision revision,
-                                     const std::string& value) {
+inline runtime::GuardedWrite guarded(const std::string& key, core::kv::Revision revision, const std::string& value) {
   runtime::GuardedWrite write;
   write.txn = put(key, value);
   write.txn.compares.push_back(core::kv::Compare::mod_revision(key, revision));
   write.key = key;
-  write.ours = [value](const core::kv::KeyValue* there) {
-    return there != nullptr && there->value == value;
-  };
+  write.ours = [value](const core::kv::KeyValue* there) { return there != nullptr && there->value == value; };
   return write;
 }
 

@@ -83,6 +83,14 @@ class VmHost : public ::testing::TestWithParam<Kind& (*)()> {
              (!reason || e.info.reason == *reason);
     });
   }
+  static std::string seen(const std::vector<DomainEvent>& events) {
+    std::string out;
+    for (const auto& e : events) {
+      out += std::string(to_string(e.kind)) + " " + e.info.name + " " + std::string(to_string(e.info.state)) + " (" +
+             std::string(to_string(e.info.reason)) + "); ";
+    }
+    return out;
+  }
   core::MigrationParams params() const {
     core::MigrationParams out;
     out.target_address = rig().migration_address();
@@ -245,7 +253,8 @@ TEST_P(VmHost, ALostDaemonIsReportedAndTheVmIsFoundAgainUnharmed) {
   EXPECT_EQ(state_on_a("vm1"), DomainState::running);
   EXPECT_EQ(rig().process_of("vm1"), process);
   ASSERT_TRUE(rig().get(rig().a().force_off("vm1")));
-  EXPECT_TRUE(rig().until([&] { return saw(rig().events_a, "vm1", DomainState::absent); })) << "events registered again";
+  EXPECT_TRUE(rig().until([&] { return saw(rig().events_a, "vm1", DomainState::absent); }))
+      << "events were not registered again; seen: " << seen(rig().events_a);
 }
 
 TEST_P(VmHost, AChangeWhoseAnswerIsLostHasAnUnknownOutcomeAndAReadIsUnavailable) {

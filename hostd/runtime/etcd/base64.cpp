@@ -6,8 +6,7 @@
 namespace bascule::runtime::etcd {
 namespace {
 
-constexpr std::string_view kAlphabet =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::uint8_t kNone = 0xff;
 
 constexpr std::array<std::uint8_t, 256> make_values() {
@@ -29,8 +28,7 @@ std::uint32_t byte_at(std::string_view bytes, std::size_t i) {
 void append_base64(std::string& out, std::string_view bytes) {
   out.reserve(out.size() + (bytes.size() + 2) / 3 * 4);
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const std::uint32_t group =
-        byte_at(bytes, i) << 16 | byte_at(bytes, i + 1) << 8 | byte_at(bytes, i + 2);
+    const std::uint32_t group = byte_at(bytes, i) << 16 | byte_at(bytes, i + 1) << 8 | byte_at(bytes, i + 2);
     out += kAlphabet[group >> 18 & 63];
     out += kAlphabet[group >> 12 & 63];
     out += i + 1 < bytes.size() ? kAlphabet[group >> 6 & 63] : '=';

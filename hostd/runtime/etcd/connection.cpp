@@ -57,8 +57,7 @@ std::string reason(const error_code& error) {
 /// A member that does not accept our certificate may say so, or just close: with TLS 1.3 after the
 /// handshake.
 std::string reason(const error_code& error, bool fresh) {
-  const bool closed =
-      fresh && error != beast::error::timeout && error != asio::error::operation_aborted;
+  const bool closed = fresh && error != beast::error::timeout && error != asio::error::operation_aborted;
   return reason(error) + (closed ? " (does it accept this host's certificate?)" : "");
 }
 
@@ -77,16 +76,13 @@ void tune(tcp::socket& socket) {
 
 class TlsConnection final : public Connection {
  public:
-  TlsConnection(const asio::any_io_executor& executor, Endpoint endpoint,
-                std::shared_ptr<TlsContext> tls)
+  TlsConnection(const asio::any_io_executor& executor, Endpoint endpoint, std::shared_ptr<TlsContext> tls)
       : endpoint_(std::move(endpoint)), tls_(std::move(tls)), stream_(executor, tls_->context) {}
 
   asio::awaitable<Result<>> open(Deadline deadline);
-  asio::awaitable<Exchange> post(std::string_view path, std::string_view body,
-                                 Deadline deadline) override;
+  asio::awaitable<Exchange> post(std::string_view path, std::string_view body, Deadline deadline) override;
   bool reusable() override;
-  asio::awaitable<Result<>> begin_stream(std::string_view path, std::string_view body,
-                                         Deadline deadline) override;
+  asio::awaitable<Result<>> begin_stream(std::string_view path, std::string_view body, Deadline deadline) override;
   asio::awaitable<Result<std::string>> next_line() override;
   void close() override { lowest().close(); }
 
@@ -117,13 +113,10 @@ asio::awaitable<Result<tcp::resolver::results_type>> TlsConnection::resolve(Dead
   using asio::experimental::awaitable_operators::operator||;
   tcp::resolver resolver(lowest().get_executor());
   asio::steady_timer timer(lowest().get_executor(), deadline);
-  auto first =
-      co_await (resolver.async_resolve(endpoint_.host, port, quiet()) || timer.async_wait(quiet()));
-  if (first.index() == 1)
-    co_return fail(Errc::unavailable, "the name could not be resolved in time");
+  auto first = co_await (resolver.async_resolve(endpoint_.host, port, quiet()) || timer.async_wait(quiet()));
+  if (first.index() == 1) co_return fail(Errc::unavailable, "the name could not be resolved in time");
   auto& [error, results] = std::get<0>(first);
-  if (error)
-    co_return fail(Errc::unavailable, "the name could not be resolved: " + error.message());
+  if (error) co_return fail(Errc::unavailable, "the name could not be resolved: " + error.message());
   co_return results;
 }
 
@@ -156,14 +149,12 @@ std::string TlsConnection::request(std::string_view path, std::string_view body)
   out.append("POST ").append(path).append(" HTTP/1.1\r\nHost: ");
   const bool v6 = endpoint_.host.find(':') != std::string::npos;
   out.append(v6 ? "[" : "").append(endpoint_.host).append(v6 ? "]" : "");
-  out.append("\r\nContent-Type: application/json\r\nContent-Length: ")
-      .append(std::to_string(body.size()));
+  out.append("\r\nContent-Type: application/json\r\nContent-Length: ").append(std::to_string(body.size()));
   out.append("\r\n\r\n").append(body);
   return out;
 }
 
-asio::awaitable<Exchange> TlsConnection::post(std::string_view path, std::string_view body,
-                                              Deadline deadline) {
+asio::awaitable<Exchange> TlsConnection::post(std::string_view path, std::string_view body, Deadline deadline) {
   Exchange exchange;
   idle_ = false;
   const std::string out = request(path, body);
@@ -201,8 +192,7 @@ bool TlsConnection::reusable() {
   return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
-asio::awaitable<Result<>> TlsConnection::begin_stream(std::string_view path, std::string_view body,
-                                                      Deadline deadline) {
+asio::awaitable<Result<>> TlsConnection::begin_stream(std::string_view path, std::string_view body, Deadline deadline) {
   idle_ = false;
   const std::string out = request(path, body);
   lowest().expires_at(deadline);
@@ -221,8 +211,7 @@ asio::awaitable<Result<>> TlsConnection::begin_stream(std::string_view path, std
 }
 
 asio::awaitable<Result<std::string>> TlsConnection::next_line() {
-  std::array<char, kStreamBuffer>
-      chunk;  // NOLINT(cppcoreguidelines-init-variables): filled before it is read
+  std::array<char, kStreamBuffer> chunk;  // NOLINT(cppcoreguidelines-init-variables): filled before it is read
   while (true) {
     const auto end = line_.find('\n', scanned_);
     if (end != std::string::npos) {
@@ -232,10 +221,8 @@ asio::awaitable<Result<std::string>> TlsConnection::next_line() {
       co_return whole;
     }
     scanned_ = line_.size();
-    if (line_.size() > kMaxStreamLine)
-      co_return fail(Errc::exhausted, "a message of the stream is too large");
-    if (!parser_ || parser_->is_done())
-      co_return fail(Errc::unavailable, "the member ended the stream");
+    if (line_.size() > kMaxStreamLine) co_return fail(Errc::exhausted, "a message of the stream is too large");
+    if (!parser_ || parser_->is_done()) co_return fail(Errc::unavailable, "the member ended the stream");
     parser_->get().body().data = chunk.data();
     parser_->get().body().size = chunk.size();
     auto [error, read] = co_await http::async_read_some(stream_, buffer_, *parser_, quiet());
@@ -248,9 +235,9 @@ asio::awaitable<Result<std::string>> TlsConnection::next_line() {
 
 }  // namespace
 
-asio::awaitable<Result<std::shared_ptr<Connection>>> open_connection(
-    asio::any_io_executor executor, Endpoint endpoint, std::shared_ptr<TlsContext> tls,
-    Deadline deadline) {
+asio::awaitable<Result<std::shared_ptr<Connection>>> open_connection(asio::any_io_executor executor, Endpoint endpoint,
+                                                                     std::shared_ptr<TlsContext> tls,
+                                                                     Deadline deadline) {
   auto connection = std::make_shared<TlsConnection>(executor, std::move(endpoint), std::move(tls));
   const Result<> opened = co_await connection->open(deadline);
   if (!opened) co_return opened.error();

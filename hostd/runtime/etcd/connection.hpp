@@ -57,15 +57,13 @@ class Connection {
 
   /// One POST and its answer: one write, no further round trip. Not usable any more unless
   /// reusable() afterwards.
-  virtual boost::asio::awaitable<Exchange> post(std::string_view path, std::string_view body,
-                                                Deadline deadline) = 0;
+  virtual boost::asio::awaitable<Exchange> post(std::string_view path, std::string_view body, Deadline deadline) = 0;
   /// Open, idle, and nothing has come in since the last answer (a member that closes says so).
   virtual bool reusable() = 0;
 
   /// A POST whose answer does not end; `deadline` is for the answer's header. Error: as
   /// Exchange::why.
-  virtual boost::asio::awaitable<core::Result<>> begin_stream(std::string_view path,
-                                                              std::string_view body,
+  virtual boost::asio::awaitable<core::Result<>> begin_stream(std::string_view path, std::string_view body,
                                                               Deadline deadline) = 0;
   /// The next line of it, however long that takes. Errors: exhausted when a line is over
   /// kMaxStreamLine, unavailable when the stream ended.
@@ -79,8 +77,9 @@ inline constexpr std::size_t kMaxStreamLine = 8 * 1024 * 1024;
 
 /// Resolve, connect, TLS handshake with the member's name or address verified. Error: unavailable,
 /// or refused when TLS says no.
-boost::asio::awaitable<core::Result<std::shared_ptr<Connection>>> open_connection(
-    boost::asio::any_io_executor executor, Endpoint endpoint, std::shared_ptr<TlsContext> tls,
-    Deadline deadline);
+boost::asio::awaitable<core::Result<std::shared_ptr<Connection>>> open_connection(boost::asio::any_io_executor executor,
+                                                                                  Endpoint endpoint,
+                                                                                  std::shared_ptr<TlsContext> tls,
+                                                                                  Deadline deadline);
 
 }  // namespace bascule::runtime::etcd

@@ -94,8 +94,7 @@ class Reader {
   }
   [[nodiscard]] bool good() const { return bad_.empty(); }
   [[nodiscard]] core::Error error(std::string_view what) const {
-    return fail(Errc::internal, "etcd's answer to " + std::string(what) +
-                                    " is not understood at \"" + bad_ + "\".");
+    return fail(Errc::internal, "etcd's answer to " + std::string(what) + " is not understood at \"" + bad_ + "\".");
   }
 
  private:
@@ -197,17 +196,13 @@ Errc definite(unsigned status, std::int64_t code, std::string_view message, bool
   switch (static_cast<Grpc>(code)) {
     case Grpc::resource_exhausted:
       // grpc itself says so of an answer that is too large, when the request has been carried out.
-      return message.starts_with("etcdserver:") || !writes ? Errc::exhausted
-                                                           : Errc::outcome_unknown;
+      return message.starts_with("etcdserver:") || !writes ? Errc::exhausted : Errc::outcome_unknown;
     case Grpc::permission_denied:
-    case Grpc::unauthenticated:
-      return Errc::forbidden;
-    case Grpc::out_of_range:
-      return message.find("compacted") == message.npos ? Errc::refused : Errc::stale;
+    case Grpc::unauthenticated: return Errc::forbidden;
+    case Grpc::out_of_range: return message.find("compacted") == message.npos ? Errc::refused : Errc::stale;
     case Grpc::invalid_argument:
     case Grpc::not_found:
-    case Grpc::unimplemented:
-      return Errc::refused;
+    case Grpc::unimplemented: return Errc::refused;
   }
   if (code >= 0) return Errc::outcome_unknown;
   if (status == 401 || status == 403) return Errc::forbidden;
@@ -247,8 +242,7 @@ Result<StatusAnswer> decode_status(std::string_view body) {
   answer.leader = reader.number<std::uint64_t>(*document, "leader");
   if (const Json* list = reader.list(*document, "errors")) {
     for (const Json& item : *list) {
-      if (const auto* text = item.get_ptr<const Json::string_t*>())
-        answer.errors.push_back(readable(*text));
+      if (const auto* text = item.get_ptr<const Json::string_t*>()) answer.errors.push_back(readable(*text));
     }
   }
   if (!reader.good()) return reader.error("a status request");
@@ -307,8 +301,7 @@ core::Error decode_error(unsigned status, std::string_view body, bool writes) {
   }
   text = readable(text);
   const Errc errc = definite(status, code, text, writes);
-  return fail(errc,
-              "etcd answered " + std::to_string(status) + (text.empty() ? "." : ": " + text + "."));
+  return fail(errc, "etcd answered " + std::to_string(status) + (text.empty() ? "." : ": " + text + "."));
 }
 
 }  // namespace bascule::runtime::etcd

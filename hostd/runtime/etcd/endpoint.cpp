@@ -14,17 +14,15 @@ using core::Result;
 bool plain_host(std::string_view host) {
   constexpr std::size_t kMaxHost = 253;  // RFC 1035
   return !host.empty() && host.size() <= kMaxHost &&
-         host.find_first_not_of(
-             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:") == host.npos;
+         host.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:") == host.npos;
 }
 
 }  // namespace
 
 Result<Endpoint> parse_endpoint(std::string_view url) {
   const auto wrong = [url] {
-    return fail(Errc::invalid,
-                "The etcd endpoint \"" + std::string(url.substr(0, 300)) +
-                    "\" is not of the form https://host:port; correct the configuration.");
+    return fail(Errc::invalid, "The etcd endpoint \"" + std::string(url.substr(0, 300)) +
+                                   "\" is not of the form https://host:port; correct the configuration.");
   };
   constexpr std::string_view kScheme = "https://";
   if (!url.starts_with(kScheme)) return wrong();
@@ -41,8 +39,7 @@ Result<Endpoint> parse_endpoint(std::string_view url) {
   }
   Endpoint endpoint{std::string(url), std::string(host), 0};
   const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), endpoint.port);
-  if (error != std::errc{} || end != port.data() + port.size() || endpoint.port == 0)
-    return wrong();
+  if (error != std::errc{} || end != port.data() + port.size() || endpoint.port == 0) return wrong();
   if (!plain_host(host)) return wrong();
   return endpoint;
 }
@@ -53,19 +50,16 @@ Result<std::shared_ptr<TlsContext>> load_tls(const TlsFiles& files) {
   ssl::context& context = tls->context;
   boost::system::error_code error;
   const auto wrong = [&error](const std::string& file, const char* what) {
-    return fail(Errc::invalid, "The " + std::string(what) + " for etcd, " + file +
-                                   ", cannot be used (" + error.message() +
-                                   "); correct the file or the configuration.");
+    return fail(Errc::invalid, "The " + std::string(what) + " for etcd, " + file + ", cannot be used (" +
+                                   error.message() + "); correct the file or the configuration.");
   };
-  context.set_options(ssl::context::default_workarounds | ssl::context::no_tlsv1 |
-                          ssl::context::no_tlsv1_1 | ssl::context::no_compression,
+  context.set_options(ssl::context::default_workarounds | ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1 |
+                          ssl::context::no_compression,
                       error);
   if (error) return wrong("", "TLS settings");
   if (context.load_verify_file(files.ca, error); error) return wrong(files.ca, "CA certificate");
-  if (context.use_certificate_chain_file(files.cert, error); error)
-    return wrong(files.cert, "certificate");
-  if (context.use_private_key_file(files.key, ssl::context::pem, error); error)
-    return wrong(files.key, "key");
+  if (context.use_certificate_chain_file(files.cert, error); error) return wrong(files.cert, "certificate");
+  if (context.use_private_key_file(files.key, ssl::context::pem, error); error) return wrong(files.key, "key");
   if (SSL_CTX_check_private_key(context.native_handle()) != 1) {
     error = boost::system::errc::make_error_code(boost::system::errc::invalid_argument);
     return wrong(files.key, "key, which does not belong to the certificate");

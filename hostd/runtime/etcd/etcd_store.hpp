@@ -22,15 +22,13 @@ struct EtcdOptions {
   /// this, are not used.
   std::uint64_t cluster_id{0};
   core::kv::Revision revision{0};
-  std::chrono::milliseconds connect_timeout{
-      1000};  ///< connect, TLS and first check of one member, together
-  std::chrono::milliseconds probe_every{2000};  ///< each member; also keeps a connection to it open
+  std::chrono::milliseconds connect_timeout{1000};  ///< connect, TLS and first check of one member, together
+  std::chrono::milliseconds probe_every{2000};      ///< each member; also keeps a connection to it open
   std::chrono::milliseconds probe_timeout{1500};
 };
 
 /// Does not wait for etcd. Everything runs on `executor`, one thread. Error: invalid, what is wrong
 /// in the options.
-core::Result<std::unique_ptr<KvStore>> make_etcd_store(boost::asio::any_io_executor executor,
-                                                       EtcdOptions options);
+core::Result<std::unique_ptr<KvStore>> make_etcd_store(boost::asio::any_io_executor executor, EtcdOptions options);
 
 }  // namespace bascule::runtime::etcd

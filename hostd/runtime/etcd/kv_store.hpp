@@ -25,10 +25,10 @@ struct WatchItem {
     events,        ///< changes, in revision order, each exactly once
     connected,     ///< a member serves the watch (again); nothing was missed
     disconnected,  ///< no member serves it now; it goes on trying by itself
-    relist,  ///< final: changes were compacted away or are too many; list again and start a new
-             ///< watch
-    broken,  ///< final: the store went back in time, or the watch was closed; `detail` says what to
-             ///< do
+    relist,        ///< final: changes were compacted away or are too many; list again and start a new
+                   ///< watch
+    broken,        ///< final: the store went back in time, or the watch was closed; `detail` says what to
+                   ///< do
   };
   Kind kind{Kind::events};
   core::kv::Revision revision{0};  ///< events: every change up to and including it was delivered
@@ -46,8 +46,7 @@ class KvWatch {
   /// The next item, or nullopt at the deadline; after a final one, the same again. Give a deadline
   /// rather than racing it with a timer: an item that arrives as the race is lost would be gone. At
   /// most one call at a time.
-  virtual boost::asio::awaitable<std::optional<WatchItem>> next(
-      Deadline deadline = Deadline::max()) = 0;
+  virtual boost::asio::awaitable<std::optional<WatchItem>> next(Deadline deadline = Deadline::max()) = 0;
 };
 
 /// What is known of one member of the store.
@@ -60,18 +59,15 @@ struct MemberHealth {
   std::uint64_t cluster_id{0};
   std::uint64_t member_id{0};
   std::uint64_t raft_term{0};
-  core::kv::Revision revision{0};  ///< applied by this member
-  std::string
-      fault;  ///< why this member is not used at all: foreign cluster, version, back in time
-  std::vector<std::string>
-      alarms;              ///< of the whole store: NOSPACE (nothing can be written), CORRUPT
-  std::string last_error;  ///< of the last check that failed; empty after a good one
+  core::kv::Revision revision{0};   ///< applied by this member
+  std::string fault;                ///< why this member is not used at all: foreign cluster, version, back in time
+  std::vector<std::string> alarms;  ///< of the whole store: NOSPACE (nothing can be written), CORRUPT
+  std::string last_error;           ///< of the last check that failed; empty after a good one
 };
 struct StoreHealth {
   std::vector<MemberHealth> members;
-  std::uint64_t cluster_id{0};  ///< of the first member heard, or the expected one; 0 = none yet
-  core::kv::Revision highest_revision{
-      0};  ///< ever seen, the expected one included: to be kept on local disk (R6)
+  std::uint64_t cluster_id{0};             ///< of the first member heard, or the expected one; 0 = none yet
+  core::kv::Revision highest_revision{0};  ///< ever seen, the expected one included: to be kept on local disk (R6)
   /// Some member answers and sees a leader.
   [[nodiscard]] bool usable() const {
     for (const MemberHealth& member : members) {
@@ -99,8 +95,7 @@ class KvStore {
   ///    was compacted). A compare that did not hold is no error: `succeeded` is false.
   /// A read-only transaction is repeated on other members until the deadline, so it ends as
   /// unavailable.
-  virtual boost::asio::awaitable<core::Result<core::kv::TxnReply>> txn(core::kv::Txn txn,
-                                                                       Deadline deadline) = 0;
+  virtual boost::asio::awaitable<core::Result<core::kv::TxnReply>> txn(core::kv::Txn txn, Deadline deadline) = 0;
 
   /// Changes of keys that begin with `prefix`, from revision `from` on, `from` included. Reconnects
   /// by itself. etcd 3.4.23 may lose events after a compaction: list again from time to time,

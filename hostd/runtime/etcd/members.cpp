@@ -39,8 +39,8 @@ Lease::~Lease() {
   if (members_) members_->give_back(index_, std::move(connection_));
 }
 
-Members::Members(asio::any_io_executor executor, const EtcdOptions& options,
-                 std::vector<Endpoint> endpoints, std::shared_ptr<TlsContext> tls)
+Members::Members(asio::any_io_executor executor, const EtcdOptions& options, std::vector<Endpoint> endpoints,
+                 std::shared_ptr<TlsContext> tls)
     : executor_(std::move(executor)),
       options_(options),
       tls_(std::move(tls)),
@@ -87,8 +87,7 @@ asio::awaitable<Result<Lease>> Members::acquire(std::size_t index, Deadline dead
     co_await turn->async_wait(asio::as_tuple(asio::use_awaitable));
     std::erase(member.waiting, turn);
     if (stopped_ || now() >= deadline) {
-      if (member.in_use < kMaxConnections)
-        wake_one(member);  // the turn may have come just now: pass it on
+      if (member.in_use < kMaxConnections) wake_one(member);  // the turn may have come just now: pass it on
       co_return fail(Errc::exhausted, "every connection to " + member.endpoint.url + " was in use");
     }
   }
@@ -124,8 +123,7 @@ void Members::wake_one(Member& member) {
   member.waiting.pop_front();
 }
 
-asio::awaitable<Result<std::shared_ptr<Connection>>> Members::open_checked(std::size_t index,
-                                                                           Deadline deadline) {
+asio::awaitable<Result<std::shared_ptr<Connection>>> Members::open_checked(std::size_t index, Deadline deadline) {
   if (stopped_) co_return fail(Errc::unavailable, "the store was closed");
   Endpoint endpoint = members_[index].endpoint;
   auto opened = co_await open_connection(executor_, std::move(endpoint), tls_, deadline);
@@ -138,8 +136,7 @@ asio::awaitable<Result<std::shared_ptr<Connection>>> Members::open_checked(std::
   co_return *std::move(opened);
 }
 
-asio::awaitable<Result<std::shared_ptr<Connection>>> Members::open_for_watch(std::size_t index,
-                                                                             Deadline deadline) {
+asio::awaitable<Result<std::shared_ptr<Connection>>> Members::open_for_watch(std::size_t index, Deadline deadline) {
   auto opened = co_await open_checked(index, deadline);
   if (opened) {
     auto& watching = members_[index].watching;
@@ -149,11 +146,9 @@ asio::awaitable<Result<std::shared_ptr<Connection>>> Members::open_for_watch(std
   co_return opened;
 }
 
-asio::awaitable<Result<>> Members::check(std::size_t index, Connection& connection,
-                                         Deadline deadline) {
+asio::awaitable<Result<>> Members::check(std::size_t index, Connection& connection, Deadline deadline) {
   const Exchange exchange = co_await connection.post(kStatusPath, kEmptyRequest, deadline);
-  if (exchange.outcome != Exchange::Outcome::answered)
-    co_return fail(Errc::unavailable, exchange.why);
+  if (exchange.outcome != Exchange::Outcome::answered) co_return fail(Errc::unavailable, exchange.why);
   if (exchange.status != 200) co_return decode_error(exchange.status, exchange.body, false);
   const Result<StatusAnswer> status = decode_status(exchange.body);
   if (!status) co_return status.error();
@@ -164,8 +159,7 @@ Result<> Members::note_status(std::size_t index, const StatusAnswer& status) {
   Member& member = members_[index];
   member.health.version = status.version.substr(0, 32);
   if (!usable_version(status.version)) {
-    return fault(index, "it runs etcd " + member.health.version +
-                            ", and 3.4 or later of version 3 is needed.");
+    return fault(index, "it runs etcd " + member.health.version + ", and 3.4 or later of version 3 is needed.");
   }
   if (auto noted = note(index, status.header, Asked::status, 0); !noted) return noted;
   member.health.alarms = status.errors;
@@ -174,18 +168,15 @@ Result<> Members::note_status(std::size_t index, const StatusAnswer& status) {
   return {};
 }
 
-Result<> Members::note(std::size_t index, const Header& header, Asked asked,
-                       core::kv::Revision known) {
+Result<> Members::note(std::size_t index, const Header& header, Asked asked, core::kv::Revision known) {
   Member& member = members_[index];
-  if (header.cluster_id == 0)
-    return fail(Errc::stale, "the answer does not say from which cluster it is");
+  if (header.cluster_id == 0) return fail(Errc::stale, "the answer does not say from which cluster it is");
   if (cluster_id_ == 0) cluster_id_ = header.cluster_id;
   member.health.cluster_id = header.cluster_id;
   member.health.member_id = header.member_id;
   if (header.cluster_id != cluster_id_) {
     return fault(index, "it belongs to cluster " + std::to_string(header.cluster_id) + ", not to " +
-                            std::to_string(cluster_id_) +
-                            "; correct the endpoints, or, if etcd was set up " +
+                            std::to_string(cluster_id_) + "; correct the endpoints, or, if etcd was set up " +
                             "anew, decide by hand which data is right.");
   }
   if (asked == Asked::write && header.revision < known) {
@@ -193,13 +184,12 @@ Result<> Members::note(std::size_t index, const Header& header, Asked asked,
     // seen before it was sent. If it was, this member lost history that others acted upon: nothing
     // it says may support a decision (R6).
     return fault(index, "it went back in time, from revision " + std::to_string(known) + " to " +
-                            std::to_string(header.revision) +
-                            ": its data was restored from a copy. Remove " +
+                            std::to_string(header.revision) + ": its data was restored from a copy. Remove " +
                             "this member, add it again empty, and restart hostd.");
   }
   if (asked == Asked::read && header.revision < known) {
-    return fail(Errc::stale, "it is behind: revision " + std::to_string(header.revision) +
-                                 " where " + std::to_string(known) + " is known");
+    return fail(Errc::stale, "it is behind: revision " + std::to_string(header.revision) + " where " +
+                                 std::to_string(known) + " is known");
   }
   member.health.raft_term = std::max(member.health.raft_term, header.raft_term);
   member.health.revision = header.revision;
@@ -215,8 +205,7 @@ Result<> Members::note(std::size_t index, const Header& header, Asked asked,
 
 Error Members::fault(std::size_t index, std::string sentence) {
   Member& member = members_[index];
-  member.health.fault =
-      "The etcd member at " + member.endpoint.url + " is not used: " + std::move(sentence);
+  member.health.fault = "The etcd member at " + member.endpoint.url + " is not used: " + std::move(sentence);
   member.idle.clear();
   close_all(member.watching);
   return fail(Errc::refused, member.health.fault);
@@ -245,8 +234,7 @@ asio::awaitable<void> Members::probe(std::size_t index) {
   const Deadline deadline = now() + options_.probe_timeout;
   const Result<> checked = co_await probe_once(index, deadline);
   if (stopped_) co_return;
-  if (!checked && checked.error().code == Errc::exhausted)
-    co_return;  // busy says nothing about the member
+  if (!checked && checked.error().code == Errc::exhausted) co_return;  // busy says nothing about the member
   member.health.reachable = checked.has_value();
   if (!checked) {
     failed(index, checked.error().what);

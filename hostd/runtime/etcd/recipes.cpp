@@ -40,16 +40,14 @@ bool writes_key(const kv::Txn& txn, const std::string& key) {
 
 Result<std::size_t> guard_index(const GuardedWrite& write) {
   const auto& compares = write.txn.compares;
-  const bool by_revision = std::ranges::all_of(compares, [](const kv::Compare& compare) {
-    return compare.target == kv::Compare::Target::mod_revision;
-  });
+  const bool by_revision = std::ranges::all_of(
+      compares, [](const kv::Compare& compare) { return compare.target == kv::Compare::Target::mod_revision; });
   const auto guard = std::ranges::find(compares, write.key, &kv::Compare::key);
-  if (!by_revision || guard == compares.end() || compares.size() > kMaxGuards ||
-      !write.txn.failure.empty() || !writes_key(write.txn, write.key) || !write.ours) {
-    return fail(Errc::invalid,
-                "The write on " + write.key +
-                    " is not guarded by a compare of that key's mod revision that it moves; " +
-                    "nothing was sent.");
+  if (!by_revision || guard == compares.end() || compares.size() > kMaxGuards || !write.txn.failure.empty() ||
+      !writes_key(write.txn, write.key) || !write.ours) {
+    return fail(Errc::invalid, "The write on " + write.key +
+                                   " is not guarded by a compare of that key's mod revision that it moves; " +
+                                   "nothing was sent.");
   }
   return static_cast<std::size_t>(guard - compares.begin());
 }
@@ -66,8 +64,7 @@ Result<Found> found_by(const kv::TxnReply& reply, std::size_t guards) {
     }
   }
   if (found.size() == guards) return found;
-  return fail(Errc::internal,
-              "The store's answer does not fit the guarded write; its compare did not hold.");
+  return fail(Errc::internal, "The store's answer does not fit the guarded write; its compare did not hold.");
 }
 
 /// Is there a compare that failed and can never hold again? A mod revision other than 0 never comes
@@ -81,8 +78,7 @@ bool failed_for_good(const std::vector<kv::Compare>& compares, const Found& foun
 }
 
 /// The answer to a guarded write whose compares did not hold.
-Result<Commit> judge(const GuardedWrite& write, std::size_t guard, const Found& found,
-                     bool copies_about) {
+Result<Commit> judge(const GuardedWrite& write, std::size_t guard, const Found& found, bool copies_about) {
   const std::optional<kv::KeyValue>& there = found[guard];
   const kv::Revision revision = there ? there->mod_revision : 0;
   if (revision != write.txn.compares[guard].number && write.ours(there ? &*there : nullptr)) {
@@ -92,26 +88,22 @@ Result<Commit> judge(const GuardedWrite& write, std::size_t guard, const Found& 
   // still commit.
   if (!copies_about || failed_for_good(write.txn.compares, found)) {
     return fail(Errc::stale,
-                "The write on " + write.key +
-                    " was not made: another write came first. Read again and decide anew.");
+                "The write on " + write.key + " was not made: another write came first. Read again and decide anew.");
   }
-  return fail(Errc::outcome_unknown,
-              "The write on " + write.key +
-                  " did not hold now, but an earlier copy of it may still be on its way. " +
-                  "Nothing may be decided until it is settled; it is tried again.");
+  return fail(Errc::outcome_unknown, "The write on " + write.key +
+                                         " did not hold now, but an earlier copy of it may still be on its way. " +
+                                         "Nothing may be decided until it is settled; it is tried again.");
 }
 
 }  // namespace
 
-asio::awaitable<Result<Commit>> commit_guarded(KvStore& store, GuardedWrite write,
-                                               GuardTiming timing, Found* found_out) {
+asio::awaitable<Result<Commit>> commit_guarded(KvStore& store, GuardedWrite write, GuardTiming timing,
+                                               Found* found_out) {
   const auto guard = guard_index(write);
   if (!guard) co_return guard.error();
-  for (const kv::Compare& compare : write.txn.compares)
-    write.txn.failure.emplace_back(kv::get(compare.key));
+  for (const kv::Compare& compare : write.txn.compares) write.txn.failure.emplace_back(kv::get(compare.key));
   bool copies_about = write.sent_before;
-  core::Error last =
-      fail(Errc::unavailable, "There was no time to send the write on " + write.key + ".");
+  core::Error last = fail(Errc::unavailable, "There was no time to send the write on " + write.key + ".");
   milliseconds wait = kFirstPause;
   for (int attempt = 1; attempt <= kMaxAttempts && now() < timing.deadline; ++attempt) {
     kv::Txn copy = write.txn;
@@ -120,8 +112,7 @@ asio::awaitable<Result<Commit>> commit_guarded(KvStore& store, GuardedWrite writ
     if (reply && reply->succeeded) co_return Commit{reply->revision, attempt, false};
     if (reply) {
       Result<Found> found = found_by(*reply, write.txn.compares.size());
-      if (!found)
-        co_return copies_about ? fail(Errc::outcome_unknown, found.error().what) : found.error();
+      if (!found) co_return copies_about ? fail(Errc::outcome_unknown, found.error().what) : found.error();
       if (found_out != nullptr) *found_out = *found;
       Result<Commit> verdict = judge(write, *guard, *found, copies_about);
       if (verdict) verdict->attempts = attempt;
@@ -140,8 +131,7 @@ asio::awaitable<Result<Commit>> commit_guarded(KvStore& store, GuardedWrite writ
   co_return last;
 }
 
-asio::awaitable<Result<kv::TxnReply>> read_decision(KvStore& store, std::string probe_key,
-                                                    std::vector<kv::Op> ranges,
+asio::awaitable<Result<kv::TxnReply>> read_decision(KvStore& store, std::string probe_key, std::vector<kv::Op> ranges,
                                                     GuardTiming timing) {
   kv::Txn txn;
   txn.success = std::move(ranges);
@@ -171,8 +161,8 @@ asio::awaitable<Result<kv::TxnReply>> read_decision(KvStore& store, std::string 
 namespace {
 
 /// One pass over all pages. Error stale: its revision was compacted on the way.
-asio::awaitable<Result<Listing>> list_once(KvStore& store, const std::string& prefix,
-                                           Deadline deadline, std::int64_t page_size) {
+asio::awaitable<Result<Listing>> list_once(KvStore& store, const std::string& prefix, Deadline deadline,
+                                           std::int64_t page_size) {
   Listing all;
   kv::Range page = kv::all_under(prefix, page_size);
   while (true) {
@@ -184,20 +174,16 @@ asio::awaitable<Result<Listing>> list_once(KvStore& store, const std::string& pr
       continue;
     }
     if (!reply) co_return reply.error();
-    auto* range = reply->responses.size() == 1
-                      ? std::get_if<kv::RangeReply>(&reply->responses.front())
-                      : nullptr;
+    auto* range = reply->responses.size() == 1 ? std::get_if<kv::RangeReply>(&reply->responses.front()) : nullptr;
     if (range == nullptr || (range->more && range->kvs.empty())) {
-      co_return fail(Errc::internal, "The store's answer to a listing of " + prefix +
-                                         " is not a page; list again.");
+      co_return fail(Errc::internal, "The store's answer to a listing of " + prefix + " is not a page; list again.");
     }
     if (page.revision == 0) page.revision = all.revision = reply->revision;
     std::ranges::move(range->kvs, std::back_inserter(all.kvs));
     if (!range->more) co_return all;
     if (all.kvs.size() >= kv::kMaxListKeys) {
-      co_return fail(Errc::exhausted, "There are more than " + std::to_string(kv::kMaxListKeys) +
-                                          " keys under " + prefix +
-                                          ", the limit of a listing; remove old ones.");
+      co_return fail(Errc::exhausted, "There are more than " + std::to_string(kv::kMaxListKeys) + " keys under " +
+                                          prefix + ", the limit of a listing; remove old ones.");
     }
     page.key = all.kvs.back().key + '\0';
   }

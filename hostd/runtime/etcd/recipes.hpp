@@ -30,8 +30,7 @@ struct GuardedWrite {
 inline constexpr std::size_t kMaxGuards = 16;
 
 struct Commit {
-  core::kv::Revision revision{
-      0};  ///< of the write: the mod revision the key has now (0: recognised by its absence)
+  core::kv::Revision revision{0};  ///< of the write: the mod revision the key has now (0: recognised by its absence)
   int attempts{1};
   bool recognised{false};  ///< an earlier attempt had committed; its answer was lost
 };
@@ -59,16 +58,16 @@ struct GuardTiming {
 ///  changed.
 /// A key guarded by absence must never be used again after its deletion, or a delayed copy could
 /// bring it back.
-boost::asio::awaitable<core::Result<Commit>> commit_guarded(KvStore& store, GuardedWrite write,
-                                                            GuardTiming timing,
+boost::asio::awaitable<core::Result<Commit>> commit_guarded(KvStore& store, GuardedWrite write, GuardTiming timing,
                                                             Found* found = nullptr);
 
 /// Reads for a decision: the ranges are answered by a transaction that also writes `probe_key`, so
 /// that it goes through the raft log and cannot be answered by a member left behind (plain reads of
 /// etcd 3.4.23 can). Repeated until the deadline. Nobody else may use `probe_key`. Errors as for
 /// txn, never outcome_unknown.
-boost::asio::awaitable<core::Result<core::kv::TxnReply>> read_decision(
-    KvStore& store, std::string probe_key, std::vector<core::kv::Op> ranges, GuardTiming timing);
+boost::asio::awaitable<core::Result<core::kv::TxnReply>> read_decision(KvStore& store, std::string probe_key,
+                                                                       std::vector<core::kv::Op> ranges,
+                                                                       GuardTiming timing);
 
 struct Listing {
   std::vector<core::kv::KeyValue> kvs;
@@ -77,9 +76,8 @@ struct Listing {
 /// Every key that begins with `prefix`, as of one revision, in pages. Begins again (up to
 /// kMaxListRestarts times) when that revision is compacted on the way. Errors: exhausted above
 /// kMaxListKeys, else as for txn.
-boost::asio::awaitable<core::Result<Listing>> range_all(
-    KvStore& store, std::string prefix, Deadline deadline,
-    std::int64_t page_size = core::kv::kPageSize);
+boost::asio::awaitable<core::Result<Listing>> range_all(KvStore& store, std::string prefix, Deadline deadline,
+                                                        std::int64_t page_size = core::kv::kPageSize);
 inline constexpr int kMaxListRestarts = 3;
 
 }  // namespace bascule::runtime

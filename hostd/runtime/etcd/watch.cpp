@@ -75,10 +75,7 @@ asio::awaitable<bool> follow(std::shared_ptr<State> state, std::string& why) {
   while (!state->over()) {
     const Result<std::string> line = co_await state->connection->next_line();
     if (!line && line.error().code == Errc::exhausted) {
-      WatchItem item{WatchItem::Kind::relist,
-                     state->cursor.next() - 1,
-                     {},
-                     "Too many changes at once; list again."};
+      WatchItem item{WatchItem::Kind::relist, state->cursor.next() - 1, {}, "Too many changes at once; list again."};
       co_await put(state, std::move(item));
       co_return true;
     }
@@ -162,8 +159,7 @@ class EtcdWatch final : public KvWatch {
     if (final_) co_return final_;
     while (state->queue.empty()) {
       if (state->over() || state->done) {
-        co_return WatchItem{
-            WatchItem::Kind::broken, state->cursor.next() - 1, {}, "The watch was closed."};
+        co_return WatchItem{WatchItem::Kind::broken, state->cursor.next() - 1, {}, "The watch was closed."};
       }
       if (Deadline::clock::now() >= deadline) co_return std::nullopt;
       state->readable.expires_at(deadline);
@@ -183,8 +179,7 @@ class EtcdWatch final : public KvWatch {
 
 }  // namespace
 
-std::unique_ptr<KvWatch> start_watch(std::shared_ptr<Members> members, std::string prefix,
-                                     core::kv::Revision from) {
+std::unique_ptr<KvWatch> start_watch(std::shared_ptr<Members> members, std::string prefix, core::kv::Revision from) {
   auto state = std::make_shared<State>(std::move(members), std::move(prefix), from);
   asio::co_spawn(state->members->executor(), run(state), asio::detached);
   return std::make_unique<EtcdWatch>(std::move(state));

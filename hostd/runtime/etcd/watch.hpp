@@ -13,7 +13,6 @@ namespace bascule::runtime::etcd {
 
 inline constexpr std::size_t kWatchQueue = 64;  ///< items read ahead; then etcd's own buffers fill
 
-std::unique_ptr<KvWatch> start_watch(std::shared_ptr<Members> members, std::string prefix,
-                                     core::kv::Revision from);
+std::unique_ptr<KvWatch> start_watch(std::shared_ptr<Members> members, std::string prefix, core::kv::Revision from);
 
 }  // namespace bascule::runtime::etcd
