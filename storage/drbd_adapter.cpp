@@ -2,7 +2,10 @@
 // drbd_adapter_role.cpp.
 #include "storage/drbd_adapter.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +13,8 @@
 #include <array>
 #include <boost/asio/this_coro.hpp>
 
+#include "hostd/runtime/spawn.hpp"
+#include "storage/backing.hpp"
 #include "storage/config_file.hpp"
 #include "storage/deadlines.hpp"
 #include "storage/tool.hpp"
@@ -29,6 +34,14 @@ bool same_device(const std::string& a, const std::string& b) {
   return a == b ||
          (::stat(a.c_str(), &first) == 0 && ::stat(b.c_str(), &second) == 0 &&
           S_ISBLK(first.st_mode) && S_ISBLK(second.st_mode) && first.st_rdev == second.st_rdev);
+}
+
+/// Whole MiB of a block device; 0 when it cannot be read.
+std::uint64_t device_mib(const std::string& path) {
+  const runtime::Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::uint64_t bytes = 0;
+  if (fd.get() < 0 || ::ioctl(fd.get(), BLKGETSIZE64, &bytes) != 0) return 0;
+  return bytes >> 20;
 }
 
 core::Error no_volume(const Resource& resource, const std::string& volume) {
@@ -275,6 +288,13 @@ Task<> DrbdAdapter::resize(Resource resource, std::string volume, std::uint64_t 
         fmt::format("volume {} of VM {} can only grow while in sync and Primary on one host; "
                     "it keeps its {} MiB",
                     volume, resource.vm, now_kib / 1024));
+  }
+  // Asked for more than there is, 8.4 refuses and yet forgets the old limit: the device then takes all of its backing.
+  const std::string device = c->backing(wanted);
+  if (device_mib(device) < backing_mib(size_mib)) {
+    co_return fail(Errc::conflict,
+                   fmt::format("volume {} of VM {} needs {} MiB of backing for {} MiB and {} has {}; grow it first",
+                               volume, resource.vm, backing_mib(size_mib), size_mib, device, device_mib(device)));
   }
   auto argv = c->resize(wanted, size_mib, false);
   auto done =

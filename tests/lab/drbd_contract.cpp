@@ -1,6 +1,6 @@
 // Drives the storage adapters alone on a lab host, without hostd; t_storage.py tells two of them what to do.
 //   drbd_contract SELF POOL VERB [ARGUMENTS]      POOL: loop, lvm or lvm-thin
-//   make SIZE_MIB ID | up SIZE_MIB ID | unmake ID    legs with DRBD metadata, resource without connection
+//   make SIZE_MIB ID | up ID | unmake ID | drop ID   legs with DRBD metadata, resource without connection; drop: legs only
 //   connect | disconnect [force] | skip | promote | demote | two yes|no | allowed | query | down
 //   verify VOLUME | grow VOLUME MIB ID | resize VOLUME MIB | detach VOLUME [force] | space | events SECONDS
 // Prints one line: "ok ..." or "<code>: <sentence>", exit 0 or 1. The resource is vm-contract on a1 and b1.
@@ -41,6 +41,7 @@ struct Tool {
       if (bug) std::rethrow_exception(bug);
       result.emplace(std::move(r));
     });
+    io.restart();
     while (!result) io.run_one();
     return std::move(*result);
   }
@@ -71,7 +72,7 @@ struct Tool {
     for (std::size_t i = 0; i < r.volumes.size(); ++i) {
       auto path = fresh ? wait(pool->create(leg(i, id), mib)) : wait(pool->activate(leg(i, id)));
       if (!path) return path.error();
-      r.volumes[i].size_mib = mib;
+      if (fresh) r.volumes[i].size_mib = mib;
       r.volumes[i].backing[*side_of(r, self)] = *path;
     }
     remember(r, self);
@@ -86,10 +87,15 @@ struct Tool {
   Result<> unmake(const std::string& id) {
     if (auto ok = wait(drbd->down("vm-contract")); !ok) return ok;
     if (auto ok = wait(drbd->remove_config("vm-contract")); !ok) return ok;
+    if (auto ok = drop(id); !ok) return ok;
+    std::filesystem::remove(kMemory);
+    return {};
+  }
+
+  Result<> drop(const std::string& id) {
     for (std::size_t i = 0; i < kVolumes.size(); ++i) {
       if (auto ok = wait(pool->remove(leg(i, id))); !ok) return ok;
     }
-    std::filesystem::remove(kMemory);
     return {};
   }
 
@@ -142,7 +148,9 @@ struct Tool {
     const auto word = [&](std::size_t i) { return i < words.size() ? std::string(words[i]) : std::string(); };
     const auto number = [&](std::size_t i) { return std::strtoull(word(i).c_str(), nullptr, 10); };
     const std::string name = "vm-contract";
-    if (verb == "make" || verb == "up") return make(number(1), word(2), verb == "make");
+    if (verb == "make") return make(number(1), word(2), true);
+    if (verb == "up") return make(0, word(1), false);
+    if (verb == "drop") return drop(word(1));
     if (verb == "unmake") return unmake(word(1));
     if (verb == "connect") return wait(drbd->connect(resource()));
     if (verb == "disconnect") return wait(drbd->disconnect(name, word(1) == "force"));

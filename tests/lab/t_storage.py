@@ -1,0 +1,286 @@
+#!/usr/bin/python3
+"""The storage adapters alone, without hostd, between two real kernels: every promise of DrbdPort and PoolPort."""
+import os
+import re
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from lablib import cluster, net, remote  # noqa: E402
+from lablib.case import expect, main, sh  # noqa: E402
+
+TOOL = "/opt/bascule/bin/drbd_contract"
+FENCE = "/run/drbd_contract_fence"
+ROOT, DATA = "/dev/drbd900", "/dev/drbd901"
+PATIENCE = 120  # the machine may be busy
+
+
+class Host:
+    """One host with its pool; every call is one run of the tool, as after a restart of the daemon."""
+
+    def __init__(self, lab, name, pool):
+        self.lab, self.name, self.pool = lab, name, pool
+
+    def run(self, *words):
+        done = remote.execute(self.lab, self.lab.node(self.name), [TOOL, self.name, self.pool, *map(str, words)],
+                              check=False, timeout=PATIENCE)
+        return done.returncode, done.stdout.strip() + done.stderr.strip()
+
+    def ok(self, *words):
+        code, said = self.run(*words)
+        expect(code == 0, f"{self.name} {' '.join(map(str, words))}: {said}")
+        return said
+
+    def no(self, code, text, *words):
+        """Refused with this error code and these words in the sentence."""
+        got, said = self.run(*words)
+        expect(got == 1 and said.startswith(code + ": ") and text in said,
+               f"{self.name} {' '.join(map(str, words))}: wanted {code} ... {text}, got: {said}")
+
+    def state(self):
+        return dict(word.split("=", 1) for word in self.ok("query").split() if "=" in word)
+
+    def until(self, what, check):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            state = self.state()
+            if check(state):
+                return state
+            time.sleep(0.5)
+        expect(False, f"{self.name}: not {what} within {PATIENCE} s: {state}")
+        return None
+
+    def sh(self, *words, check=True):
+        return sh(self.lab, self.name, *words, check=check, timeout=PATIENCE)
+
+
+def synced(state):
+    return all(re.fullmatch(r"UpToDate/UpToDate/Established/\d+/0", state.get(v, "")) for v in ("v0", "v1"))
+
+
+def clean(hosts, ident):
+    for host in hosts:
+        host.sh("rm", "-f", FENCE)
+        host.run("demote")
+        host.run("unmake", ident)
+
+
+def in_sync_pair(lab, pools, size=64, ident="l1"):
+    a, b = Host(lab, "a1", pools[0]), Host(lab, "b1", pools[1])
+    clean((a, b), ident)
+    for host in (a, b):
+        host.ok("make", size, ident)
+        host.ok("connect")
+    a.until("connected", lambda s: s["link"] == "Connected")
+    a.ok("skip")
+    b.until("in sync", synced)
+    return a, b
+
+
+def digest(host, device, mib):
+    return host.sh("sh", "-c", f"dd if={device} bs=1M count={mib} iflag=direct status=none | md5sum").split()[0]
+
+
+def backing(host, volume, ident="l1"):
+    if host.pool == "loop":
+        file = f"/var/lib/bascule/volumes/bascule-contract-{volume}-{ident}.img"
+        return host.sh("losetup", "-n", "-O", "NAME", "-j", file).strip()
+    return f"/dev/vg0/bascule-contract-{volume}-{ident}"
+
+
+def _life(lab, pools):
+    a, b = Host(lab, "a1", pools[0]), Host(lab, "b1", pools[1])
+    clean((a, b), "l1")
+    free = [int(h.ok("space").split()[1]) for h in (a, b)]
+    for host in (a, b):
+        host.ok("make", 64, "l1")
+        host.ok("make", 64, "l1")  # as after a crash: nothing happens twice
+        state = host.state()
+        expect(state["link"] == "StandAlone" and state["v0"].startswith("Inconsistent/DUnknown/Off/65536/"), state)
+    for host, before in zip((a, b), free):
+        now = int(host.ok("space").split()[1])
+        expect(130 <= before - now <= 160, f"{host.name}: {before} MiB free before, {now} after two legs of 64")
+    a.no("conflict", "Inconsistent", "promote")
+    a.no("conflict", "cannot be skipped", "skip")  # the kernel itself would do it on one leg alone
+    for host in (a, b):
+        host.ok("connect")
+        host.ok("connect")
+    a.until("connected", lambda s: s["link"] == "Connected")
+    a.ok("skip")
+    a.ok("skip")
+    b.until("in sync", synced)
+    b.ok("skip")
+    a.ok("promote")
+    a.ok("promote")
+    b.no("refused", "Multiple primaries", "promote")
+    a.sh("dd", "if=/dev/urandom", f"of={ROOT}", "bs=1M", "count=8", "oflag=direct", "status=none")
+    # The window.
+    a.ok("two", "yes")
+    expect(b.ok("allowed") == "ok yes", "the peer's setting did not follow")
+    b.ok("promote")
+    a.no("refused", "", "two", "no")
+    a.sh("sh", "-c", f"(exec 7<>{DATA}; sleep 4) >/dev/null 2>&1 </dev/null & sleep 0.3")
+    a.ok("demote")  # waits for whoever still holds it open
+    a.ok("two", "no")
+    expect(b.ok("allowed") == "ok no", "the peer's setting did not follow")
+    expect((a.state()["role"], b.state()["role"]) == ("Secondary", "Primary"), "roles are not swapped")
+    # Equal, and found unequal where one leg is changed below DRBD.
+    b.ok("verify", "root")
+    b.until("verified", lambda s: "Verify" not in s["v0"])
+    expect(b.state()["v0"].endswith("/65536/0"), f"unequal: {b.state()}")
+    for host in (a, b):
+        host.sh("sync")
+    expect(digest(a, backing(a, "root"), 60) == digest(b, backing(b, "root"), 60), "legs differ")
+    a.sh("dd", "if=/dev/urandom", f"of={backing(a, 'data')}", "bs=4k", "count=3", "seek=100", "oflag=direct", "status=none")
+    b.ok("verify", "data")
+    b.until("verified", lambda s: "Verify" not in s["v1"])
+    expect(b.state()["v1"].endswith("/65536/12"), f"12 KiB were changed: {b.state()}")
+    # Going away.
+    b.ok("demote")
+    for host in (a, b):
+        host.ok("disconnect")
+        host.ok("disconnect")
+        host.ok("unmake", "l1")
+        host.ok("unmake", "l1")
+        expect(not host.sh("sh", "-c", "ls /etc/drbd.d/*contract* /var/lib/bascule/volumes/*contract* 2>/dev/null; "
+                           "lvs --noheadings -o lv_name vg0 | grep contract; losetup -a | grep contract", check=False).strip(),
+               f"{host.name}: something is left")
+
+
+def test_life_loop(lab):
+    """Loop files: legs are made, joined without a first sync, promoted, written, handed over in a window, compared and
+    removed, and every act may be repeated."""
+    _life(lab, ("loop", "loop"))
+
+
+def test_life_mixed_lvm(lab):
+    """Thick logical volumes on one host and thin ones on the other: the same life."""
+    _life(lab, ("lvm", "lvm-thin"))
+
+
+def test_grow(lab):
+    """A volume grows while Primary and in sync; not before its backing has grown, never smaller; the legs stay equal."""
+    a, b = in_sync_pair(lab, ("lvm", "loop"))
+    try:
+        a.ok("promote")
+        a.sh("dd", "if=/dev/urandom", f"of={ROOT}", "bs=1M", "count=64", "oflag=direct", "status=none")
+        before = digest(a, ROOT, 64)
+        a.no("conflict", "grow it first", "resize", "root", 128)
+        expect("/65536/0" in a.state()["v0"], "a refused resize changed the size")
+        for host in (a, b, a, b):
+            host.ok("grow", "root", 128, "l1")
+        a.ok("resize", "root", 128)
+        a.ok("resize", "root", 128)
+        a.no("conflict", "never made smaller", "resize", "root", 100)
+        a.until("in sync", synced)
+        expect(b.state()["v0"].startswith("UpToDate/UpToDate/Established/131072/"), b.state())
+        expect(digest(a, ROOT, 64) == before, "growing changed what was written")
+        zero = a.sh("sh", "-c", f"dd if={ROOT} bs=1M skip=65 status=none iflag=direct | tr -d '\\0' | wc -c").strip()
+        expect(zero == "0", f"the new space holds {zero} bytes that are not zero")
+        a.ok("verify", "root")
+        a.until("verified", lambda s: "Verify" not in s["v0"])
+        expect(a.state()["v0"].endswith("/131072/0"), f"unequal after growing: {a.state()}")
+        # Grown while down, as when a host dies between the two steps: the metadata is found where it was.
+        a.ok("demote")
+        for host in (a, b):
+            host.ok("down")
+            host.ok("grow", "data", 96, "l1")
+        for host in (a, b):
+            host.ok("up", "l1")
+            host.ok("connect")
+        a.until("in sync", synced)
+        expect(a.state()["v1"].startswith("UpToDate/UpToDate/Established/65536/"), a.state())
+    finally:
+        clean((a, b), "l1")
+
+
+def test_freeze(lab):
+    """A cut link freezes the Primary's writes; unanswered they go on when the link heals, answered 4 they go on alone."""
+    a, b = in_sync_pair(lab, ("loop", "loop"))
+    write = f"dd if=/dev/urandom of={ROOT} bs=4k count=1 oflag=direct,dsync status=none; echo over >/run/contract-write"
+
+    def start_write():
+        a.sh("sh", "-c", f"rm -f /run/contract-write; ({write}) >/dev/null 2>&1 </dev/null &")
+
+    def written():
+        return a.sh("cat", "/run/contract-write", check=False).strip() == "over"
+
+    try:
+        a.ok("promote")
+        with cluster.locked(lab):
+            net.cut(lab, lab.node("a1"), "repl")
+        start_write()
+        state = a.until("frozen", lambda s: s["suspended"] == "fencing")
+        expect(state["v0"].startswith("UpToDate/DUnknown/Off/"), state)
+        time.sleep(3)
+        expect(not written(), "a write was acknowledged without the peer")
+        with cluster.locked(lab):
+            net.heal(lab)
+        a.until("in sync", lambda s: synced(s) and s["suspended"] == "no")
+        expect(written(), "the write did not go on after the link healed")
+        a.sh("sh", "-c", f"printf '#!/bin/sh\\nexit 4\\n' >{FENCE}; chmod +x {FENCE}")
+        with cluster.locked(lab):
+            net.cut(lab, lab.node("a1"), "repl")
+        start_write()
+        state = a.until("going on alone", lambda s: s["suspended"] == "no" and s["link"] != "Connected")
+        expect("/Outdated/" in state["v0"], state)
+        a.until("written", lambda s: written())
+        b.until("told of the loss", lambda s: s["link"] != "Connected")
+        b.ok("disconnect", "force")
+        with cluster.locked(lab):
+            net.heal(lab)
+        b.ok("connect")
+        a.until("in sync again", synced)
+        expect(digest(a, backing(a, "root"), 60) == digest(b, backing(b, "root"), 60), "legs differ")
+    finally:
+        clean((a, b), "l1")
+
+
+def test_refusals(lab):
+    """A used leg is never given fresh metadata, a held one never removed, a full pool says how much is missing."""
+    a, b = in_sync_pair(lab, ("loop", "lvm"))
+    try:
+        a.no("conflict", "has been used", "make", 64, "l1")
+        a.no("conflict", "was left alone", "make", 80, "l1")
+        a.no("conflict", "attached instead", "make", 64, "l2")
+        for host in (a, b):
+            code, said = host.run("drop", "l1")
+            expect(code == 1 and said.startswith("conflict: "), f"{host.name} removed a leg in use: {said}")
+        free = int(a.ok("space").split()[1])
+        a.no("exhausted", f"has {free} MiB free", "make", 1000000, "l3")
+        a.ok("detach", "data", "force")
+        a.ok("detach", "data", "force")
+        b.until("alone", lambda s: "/Diskless/" in s["v1"])
+        a.no("conflict", "Diskless", "promote")
+        a.no("conflict", "stay forbidden", "two", "yes")
+        a.no("conflict", "nothing to compare", "verify", "data")
+    finally:
+        clean((a, b), "l1")
+        a.run("unmake", "l2")
+        a.run("unmake", "l3")
+
+
+def test_events(lab):
+    """The stream tells every change, survives the death of its reader process, and says when it was interrupted."""
+    a, b = in_sync_pair(lab, ("loop", "loop"))
+    try:
+        a.sh("sh", "-c", f"{TOOL} a1 loop events 25 >/run/contract-events 2>&1 </dev/null &")
+        time.sleep(6)
+        b.ok("promote")
+        a.until("told", lambda s: s["peer"] == "Primary")
+        a.sh("sh", "-c", "kill -9 $(pgrep -f 'drbdsetup.*events2.*all')")
+        b.ok("demote")
+        time.sleep(20)
+        lines = a.sh("cat", "/run/contract-events").splitlines()
+        text = "\n".join(lines)
+        expect(lines and "UpToDate/UpToDate" in lines[0], f"the first picture: {text}")
+        expect(any("peer=Primary" in line for line in lines), text)
+        expect(any(line.startswith("trouble: ") for line in lines), text)
+        expect("peer=Secondary" in [line for line in lines if line.startswith("ok")][-1], text)
+        expect(not a.sh("sh", "-c", "pgrep -f 'drbdsetup.*events2'", check=False).strip(), "a reader was left behind")
+    finally:
+        clean((a, b), "l1")
+
+
+main(globals())
