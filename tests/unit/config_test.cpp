@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <string>
 
 namespace bascule {
@@ -85,6 +86,21 @@ TEST(Configuration, IsReadKeyByKey) {
   EXPECT_EQ(c->state_path, "/s");
   EXPECT_EQ(c->memory_mib, 600U);
   EXPECT_EQ(c->cpus, 4U);
+}
+
+TEST(Configuration, AsDeliveredIsValidAndShowsEveryDefault) {
+  const auto delivered = load_config(BASCULE_SOURCE_DIR "/packaging/hostd.toml");
+  ASSERT_TRUE(delivered) << delivered.error().what;
+  EXPECT_EQ(delivered->replication.first_port, 7800);
+  // With every commented-out key in force it is still valid: the keys exist, and the values are of their kind.
+  std::ifstream file(BASCULE_SOURCE_DIR "/packaging/hostd.toml");
+  std::string all;
+  for (std::string line; std::getline(file, line);) {
+    const bool key = line.starts_with("# ") && line.find(" = ") != std::string::npos;
+    all += (key ? line.substr(2) : line) + '\n';
+  }
+  EXPECT_EQ(said(all), "ok");
+  EXPECT_THAT(all, testing::HasSubstr("\nfirst_port = 7800"));
 }
 
 TEST(Configuration, SaysLineKeyAndRule) {
