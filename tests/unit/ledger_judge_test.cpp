@@ -254,6 +254,40 @@ TEST(LedgerJudge, ARecordOfAnotherDiskIsForeign) {
   EXPECT_EQ(v.lost, (Seqs{4}));
 }
 
+TEST(LedgerJudge, AnotherDisksNewerRecordIsForeignAndNotTheNewest) {
+  const Disk mine;
+  Story story;
+  story.run(mine, 1, 10);
+  const Disk other;
+  auto journal = testkit::open(other, 2, 0xd2);
+  Story elsewhere;
+  elsewhere.append(*journal, 20);
+  mine.poke(Disk::at(20), other.peek(Disk::at(20)));
+  const Verdict v = verdict_on(story, mine);
+  EXPECT_EQ(v.foreign, (Seqs{20}));
+  EXPECT_TRUE(v.lost.empty());
+  EXPECT_EQ(v.legs[0].found.last, 10U);
+  EXPECT_FALSE(v.clean());
+}
+
+TEST(LedgerJudge, WhatNobodyWasToldOfIsStillLostWhenALaterRecordIsThere) {
+  const Disk disk;
+  Story story;
+  story.run(disk, 1, 20);
+  const std::string old = disk.peek(Disk::at(15));
+  story.run(disk, 2, 35, false);
+  story.run(disk, 3, 1);
+  disk.poke(Disk::at(15 + kSlots), old);
+  EXPECT_EQ(verdict_on(story, disk).lost, (Seqs{15 + kSlots}));
+
+  const Disk other;
+  auto journal = testkit::open(other, 2, 0xd2);
+  Story elsewhere;
+  elsewhere.append(*journal, 15);
+  disk.poke(Disk::at(15 + kSlots), other.peek(Disk::at(15)));
+  EXPECT_EQ(verdict_on(story, disk).lost, (Seqs{15 + kSlots}));
+}
+
 TEST(LedgerJudge, AnErrorReportedByTheGuestIsNotClean) {
   const Disk disk;
   Story story;
@@ -333,7 +367,9 @@ TEST(LedgerLog, NotesAndACutOffLastLineAreNoFaultButStrangeLinesAre) {
   std::istringstream resumed(text + to_text(story.log.reports[0]).substr(0, 40) + " # cut off\n");
   EXPECT_EQ(read_log(resumed)->malformed, 0U);
   std::istringstream strange(text + "recv_mono=1 what\n");
-  EXPECT_EQ(read_log(strange)->malformed, 1U);
+  story.log = *read_log(strange);
+  EXPECT_EQ(story.log.malformed, 1U);
+  EXPECT_FALSE(verdict_on(story, disk).clean());
 }
 
 TEST(LedgerVerdict, ItsJsonSaysTheSameAsItsText) {
