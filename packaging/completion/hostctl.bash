@@ -1,0 +1,2 @@
+# /usr/share/bash-completion/completions/hostctl
+eval "$(hostctl completion bash)"

@@ -1,0 +1,2 @@
+# /usr/share/fish/vendor_completions.d/hostctl.fish
+hostctl completion fish | source
