@@ -14,8 +14,24 @@ using nlohmann::json;
 
 constexpr std::size_t kMaxText = 8 * 1024 * 1024;
 
+constexpr int kMaxDepth = 8;  // the reports have five levels
+
+bool too_deep(std::string_view text) {
+  int depth = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted && c == '\\') ++i;
+    if (c == '"') quoted = !quoted;
+    if (quoted) continue;
+    if ((c == '[' || c == '{') && ++depth > kMaxDepth) return true;
+    if (c == ']' || c == '}') --depth;
+  }
+  return false;
+}
+
 json parse(std::string_view text) {
-  if (text.size() > kMaxText) return json(json::value_t::discarded);
+  if (text.size() > kMaxText || too_deep(text)) return json(json::value_t::discarded);
   return json::parse(text, nullptr, false);
 }
 

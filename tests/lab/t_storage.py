@@ -13,7 +13,7 @@ from lablib.case import expect, main, sh  # noqa: E402
 TOOL = "/opt/bascule/bin/drbd_contract"
 FENCE = "/run/drbd_contract_fence"
 ROOT, DATA = "/dev/drbd900", "/dev/drbd901"
-PATIENCE = 120  # the machine may be busy
+PATIENCE = 300  # seconds for one act; the machine may be busy
 
 
 class Host:
