@@ -26,7 +26,7 @@ struct Args {
   std::string reason;
   bool dry_run{}, watch{};
   // Arguments of single commands
-  std::string name;             ///< VM, image, host, operation id, or VM/VOLUME
+  std::string name;  ///< VM, image, host, operation id, or VM/VOLUME
   std::vector<std::string> files;
   std::string target, policy, project, state, object, type, since;
   std::int64_t cpus{}, memory_mib{}, size_mib{}, limit{}, from{};
@@ -44,7 +44,8 @@ std::shared_ptr<CLI::App> make_app(Args& args);
 /// Parses; -1 = go on with `args`, else the exit code after help or an error was printed.
 int parse(CLI::App& app, Args& args, int argc, const char* const* argv);
 
-/// Completion, from the same tree. `names` asks the cell for the names of a kind: VM, HOST, IMAGE, OPERATION, VM/VOLUME.
+/// Completion, from the same tree. `names` asks the cell for the names of a kind: VM, HOST, IMAGE, OPERATION,
+/// VM/VOLUME.
 using Names = std::function<std::vector<std::string>(const std::string& kind)>;
 /// One candidate a line, a tab and its description; the line ":files" asks the shell for file names.
 std::string complete(const CLI::App& app, const std::vector<std::string>& words, const Names& names);

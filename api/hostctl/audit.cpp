@@ -76,7 +76,8 @@ Exit audit_list(Session& session) {
   Table table({">#", "WHEN", "WHO", "WHAT", "OBJECT", "RESULT", "WHY"});
   for (const auto& j : records) {
     const auto a = record_of(j);
-    table.add({std::to_string(a.sequence), utc(a.when_ms), a.who.role + ":" + a.who.name, a.what, a.object, a.result, a.why});
+    table.add(
+        {std::to_string(a.sequence), utc(a.when_ms), a.who.role + ":" + a.who.name, a.what, a.object, a.result, a.why});
   }
   if (!table.empty()) session.print(table.render(session.colour, session.columns));
   return Exit::done;
@@ -97,7 +98,8 @@ Exit audit_verify(Session& session) {
   if (!r) return session.fail(r.error());
   if (problem) return broken(session, *problem, checker);
   if (checker.last_sequence() < *newest) {
-    return broken(session, fmt::format("records {} to {} are missing at the end", checker.last_sequence() + 1, *newest), checker);
+    return broken(session, fmt::format("records {} to {} are missing at the end", checker.last_sequence() + 1, *newest),
+                  checker);
   }
   if (session.args.json) {
     Json j = Json::object();

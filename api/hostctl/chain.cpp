@@ -1,8 +1,8 @@
 #include "api/hostctl/chain.hpp"
 
-#include <array>
 #include <fmt/format.h>
 #include <openssl/sha.h>
+#include <array>
 
 #include "hostd/core/audit_chain.hpp"
 
@@ -26,8 +26,9 @@ std::optional<std::string> ChainChecker::add(const core::AuditRecord& record) {
   }
   const std::string previous = count_ == 0 ? core::first_previous() : head_;
   if (record.previous != previous) {
-    return fmt::format("record {} does not follow the record before it: it names {} as previous hash, that record has {}",
-                       record.sequence, record.previous, previous);
+    return fmt::format(
+        "record {} does not follow the record before it: it names {} as previous hash, that record has {}",
+        record.sequence, record.previous, previous);
   }
   const std::string hash = chain_hash(record);
   if (record.hash != hash) {

@@ -11,7 +11,8 @@ namespace {
 
 std::vector<StepView> steps_of(const Json& plan) {
   std::vector<StepView> out;
-  for (const auto& s : plan.items()) out.push_back({s.text("kind"), s.text("host"), s.text("state"), s.text("note"), 0});
+  for (const auto& s : plan.items())
+    out.push_back({s.text("kind"), s.text("host"), s.text("state"), s.text("note"), 0});
   return out;
 }
 
@@ -55,14 +56,18 @@ Exit report(Session& session, const Change& change, const Submission& done) {
   const std::string what = safe(change.object);
   if (session.args.dry_run) {
     const auto steps = steps_of(done.plan);
-    if (steps.empty()) session.print(what + ": " + (done.unchanged ? "unchanged" : "nothing to do but to write it down") + "\n");
-    else session.print(what + ": would take these steps; nothing was changed\n" +
-                       render_steps(steps, session.colour, session.columns));
+    if (steps.empty())
+      session.print(what + ": " + (done.unchanged ? "unchanged" : "nothing to do but to write it down") + "\n");
+    else
+      session.print(what + ": would take these steps; nothing was changed\n" +
+                    render_steps(steps, session.colour, session.columns));
     return Exit::done;
   }
   if (done.unchanged || done.operation.empty()) {
-    if (session.args.json) session.json(done.raw);
-    else session.print(what + ": " + (done.unchanged ? "unchanged" : "done") + "\n");
+    if (session.args.json)
+      session.json(done.raw);
+    else
+      session.print(what + ": " + (done.unchanged ? "unchanged" : "done") + "\n");
     return Exit::done;
   }
   if (watch) return follow(session, done.operation);

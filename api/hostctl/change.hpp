@@ -12,10 +12,10 @@ namespace bascule::hostctl {
 struct Change {
   std::string method{"POST"};
   std::string path;
-  Json body;                ///< its own arguments; the reason is added
-  std::string object;       ///< for people: "VM web"
-  std::string key;          ///< empty: the session's own
-  bool upload{};            ///< the body is a file: the reason goes into a header
+  Json body;           ///< its own arguments; the reason is added
+  std::string object;  ///< for people: "VM web"
+  std::string key;     ///< empty: the session's own
+  bool upload{};       ///< the body is a file: the reason goes into a header
 };
 
 /// The request of a change: reason, idempotency key and dry run are added here and nowhere else.

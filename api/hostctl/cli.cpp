@@ -50,16 +50,20 @@ class Tree {
     return {[choices](std::string& s) {
               const bool known = ("|" + choices + "|").find("|" + s + "|") != std::string::npos && !s.empty();
               return known ? std::string() : "must be one of " + choices;
-            }, ""};
+            },
+            ""};
   }
 
   /// The API's pattern for keys.
   static CLI::Validator key_shape() {
     return {[](std::string& s) {
-              const bool good = !s.empty() && s.size() <= 100 && s.find_first_not_of(
-                  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-") == std::string::npos;
+              const bool good =
+                  !s.empty() && s.size() <= 100 &&
+                  s.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-") ==
+                      std::string::npos;
               return good ? std::string() : std::string("a key is 1 to 100 letters, digits and . _ : -");
-            }, ""};
+            },
+            ""};
   }
 
   enum class Kind : std::uint8_t { operation, upload, request };
@@ -67,30 +71,35 @@ class Tree {
     app->parse_complete_callback([this] { args_.changes = true; });
     app->add_option("--reason", args_.reason, "Why; goes into the audit chain (mandatory)")->type_name("TEXT");
     app->add_option("--idempotency-key", args_.idempotency_key,
-                    "Key of an earlier run whose outcome is unknown; nothing is done twice")->type_name("KEY")
+                    "Key of an earlier run whose outcome is unknown; nothing is done twice")
+        ->type_name("KEY")
         ->check(key_shape());
     if (kind == Kind::operation) app->add_flag("--dry-run", args_.dry_run, "Only show the steps it would take");
     app->add_flag("--watch", args_.watch, "Follow the operation to its end");
   }
 
   void mib_option(CLI::App* app, const char* name, std::int64_t& to, const char* what, bool required) {
-    auto* option = app->add_option_function<std::string>(
-        name, [&to](const std::string& text) { to = parse_mib(text); }, what);
+    auto* option =
+        app->add_option_function<std::string>(name, [&to](const std::string& text) { to = parse_mib(text); }, what);
     option->type_name("SIZE")->required(required);
-    option->check(CLI::Validator([](std::string& s) {
-      return parse_mib(s) > 0 ? std::string() : "'" + safe(s) + "' is no size: write MiB, or a unit as in 2G";
-    }, ""));
+    option->check(CLI::Validator(
+        [](std::string& s) {
+          return parse_mib(s) > 0 ? std::string() : "'" + safe(s) + "' is no size: write MiB, or a unit as in 2G";
+        },
+        ""));
   }
 
   void globals() {
     auto* g = &root_;
     g->add_option("--endpoint", args_.given.endpoints, "A host's API, tried in order (repeatable)")
-        ->type_name("URL")->allow_extra_args(false);
+        ->type_name("URL")
+        ->allow_extra_args(false);
     g->add_option("--ca", args_.given.ca, "Certificate of the cell's CA (PEM)")->type_name("FILE");
     g->add_option("--cert", args_.given.cert, "Your certificate (PEM)")->type_name("FILE");
     g->add_option("--key", args_.given.key, "Your private key (PEM)")->type_name("FILE");
     g->add_option("--timeout", args_.given.timeout_s, "Seconds an answer may take, fail-over included (30)")
-        ->type_name("SECONDS")->check(CLI::Range(1, kMaxTimeoutS));
+        ->type_name("SECONDS")
+        ->check(CLI::Range(1, kMaxTimeoutS));
     g->add_flag("--json", args_.json, "JSON for programs instead of tables");
     g->add_flag("--no-color", args_.no_color, "No colours (also: NO_COLOR in the environment)");
     g->set_version_flag("--version", "hostctl " BASCULE_VERSION, "Print hostctl's version");
@@ -109,10 +118,13 @@ class Tree {
   }
 
   void vms() {
-    auto* apply_app = leaf(&root_, "apply", "Bring VMs to the definition in a YAML file; a second time changes nothing",
-                           &apply);
+    auto* apply_app =
+        leaf(&root_, "apply", "Bring VMs to the definition in a YAML file; a second time changes nothing", &apply);
     apply_app->add_option("-f,--file", args_.files, "The file, - for standard input (repeatable)")
-        ->required()->type_name("FILE")->allow_extra_args(false)->check(not_empty());
+        ->required()
+        ->type_name("FILE")
+        ->allow_extra_args(false)
+        ->check(not_empty());
     change(apply_app);
     auto* vm = group("vm", "Virtual machines");
     auto* list = leaf(vm, "list", "All VMs", &vm_list);
@@ -126,10 +138,12 @@ class Tree {
     auto* migrate = named(vm, "migrate", "Move it live to its other host", "VM", &vm_migrate);
     migrate->add_option("--to", args_.target, "The host to move to")->type_name("HOST")->check(not_empty());
     migrate->add_option("--policy", args_.policy, "How hard to push; the VM's own policy if not given")
-        ->type_name(kPolicies)->check(one_of(kPolicies));
+        ->type_name(kPolicies)
+        ->check(one_of(kPolicies));
     change(migrate);
     auto* resize = named(vm, "resize", "Change CPUs or memory; takes effect at the next start", "VM", &vm_resize);
-    resize->add_option("--cpus", args_.cpus, "Number of virtual CPUs")->type_name("N")
+    resize->add_option("--cpus", args_.cpus, "Number of virtual CPUs")
+        ->type_name("N")
         ->check(CLI::Range(std::int64_t{1}, std::int64_t{core::Limits::cpus}));
     mib_option(resize, "--memory", args_.memory_mib, "Memory in MiB, or with a unit: 2G", false);
     change(resize);
@@ -163,9 +177,11 @@ class Tree {
     stream->add_option("--since", args_.since, "Only events after this id")->type_name("ID");
     auto* audit = group("audit", "Who did what, when and why");
     auto* list = leaf(audit, "list", "The newest records, oldest first", &audit_list);
-    list->add_option("--from", args_.from, "First sequence number")->type_name("N")
+    list->add_option("--from", args_.from, "First sequence number")
+        ->type_name("N")
         ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 53));
-    list->add_option("--limit", args_.limit, "How many (50)")->type_name("N")
+    list->add_option("--limit", args_.limit, "How many (50)")
+        ->type_name("N")
         ->check(CLI::Range(std::int64_t{1}, std::int64_t{100'000}));
     leaf(audit, "verify", "Fetch all records and check the hash chain here", &audit_verify);
   }

@@ -1,14 +1,14 @@
 #include "api/hostctl/client.hpp"
 
+#include <fmt/format.h>
+#include <openssl/rand.h>
+#include <time.h>
+#include <unistd.h>
 #include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <filesystem>
-#include <fmt/format.h>
 #include <fstream>
-#include <openssl/rand.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "api/hostctl/text.hpp"
 
@@ -29,13 +29,25 @@ std::int64_t monotonic_ms() {
 
 Errc code_of(unsigned status) {
   switch (status) {
-    case 400: case 405: case 406: case 411: case 413: case 415: case 422: case 428: case 431: return Errc::invalid;
-    case 401: case 403: return Errc::forbidden;
-    case 404: case 410: return Errc::not_found;
+    case 400:
+    case 405:
+    case 406:
+    case 411:
+    case 413:
+    case 415:
+    case 422:
+    case 428:
+    case 431: return Errc::invalid;
+    case 401:
+    case 403: return Errc::forbidden;
+    case 404:
+    case 410: return Errc::not_found;
     case 409: return Errc::conflict;
     case 412: return Errc::stale;
-    case 429: case 507: return Errc::exhausted;
-    case 502: case 503: return Errc::unavailable;
+    case 429:
+    case 507: return Errc::exhausted;
+    case 502:
+    case 503: return Errc::unavailable;
     case 504: return Errc::outcome_unknown;
     default: return status < 500 ? Errc::refused : Errc::internal;
   }
@@ -99,8 +111,10 @@ std::string new_key() {
 std::string encode_header(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (c > 0x20 && c < 0x7F && c != '%') out += c;
-    else out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    if (c > 0x20 && c < 0x7F && c != '%')
+      out += c;
+    else
+      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
   }
   return out;
 }
@@ -110,8 +124,10 @@ std::string encode_part(std::string_view text) {
   for (const char c : text) {
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
                        c == '.' || c == '_' || c == '~';
-    if (plain) out += c;
-    else out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    if (plain)
+      out += c;
+    else
+      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
   }
   // A dot segment would be a path of its own.
   return out == "." ? "%2E" : out == ".." ? "%2E%2E" : out;
@@ -176,7 +192,8 @@ core::Result<Answer> Client::round(const HttpRequest& request, Unwell unwell, st
                                  response->header("content-type").starts_with("application/json");
       const bool good = response->status < 400 || unwell_answer;
       if (!good) last = error_of(*response, to);
-      if (good || (last.code != Errc::unavailable && last.code != Errc::outcome_unknown && last.code != Errc::timeout)) {
+      if (good ||
+          (last.code != Errc::unavailable && last.code != Errc::outcome_unknown && last.code != Errc::timeout)) {
         remember(index);
         if (good) return accept(*response, to);
         return last;
@@ -212,7 +229,8 @@ core::Result<Answer> Client::change(const HttpRequest& request) {
   const std::string again = key == request.headers.end()
                                 ? std::string()
                                 : fmt::format(" Run the same command with --idempotency-key {}: it settles this and "
-                                              "does nothing twice.", key->second);
+                                              "does nothing twice.",
+                                              key->second);
   return fail(Errc::outcome_unknown,
               fmt::format("the change was sent, but no endpoint confirmed it: it may or may not be done ({}).{}",
                           joined(troubles_), again));

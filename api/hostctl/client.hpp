@@ -1,4 +1,5 @@
-// The cell as one thing: any endpoint will do, a down one is skipped, a lost answer is asked for again with the same key.
+// The cell as one thing: any endpoint will do, a down one is skipped, a lost answer is asked for again with the same
+// key.
 #pragma once
 
 #include <memory>

@@ -38,8 +38,10 @@ Position walk(const CLI::App& root, const std::vector<std::string>& words) {
       continue;
     }
     const auto subs = at.app->get_subcommands([&](const CLI::App* s) { return s->get_name() == word; });
-    if (subs.empty()) ++at.positionals;
-    else at.app = subs.front(), at.positionals = 0;
+    if (subs.empty())
+      ++at.positionals;
+    else
+      at.app = subs.front(), at.positionals = 0;
   }
   return at;
 }

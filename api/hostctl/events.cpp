@@ -25,7 +25,8 @@ class Events {
     for (int failures = 0;; ++failures) {
       auto answer = once();
       if (client_.transport().interrupted()) return Exit::done;
-      if (!readable_) return session_.fail(core::fail(core::Errc::internal, "the server sent an event stream we cannot read"));
+      if (!readable_)
+        return session_.fail(core::fail(core::Errc::internal, "the server sent an event stream we cannot read"));
       if (answer && answer->status != 200) {
         const core::Error error = error_of(*answer, client_.settings().endpoints.front());
         if (error.code != core::Errc::unavailable) return session_.fail(error);
@@ -33,7 +34,8 @@ class Events {
       if (heard_ && !session_.args.follow) return Exit::done;
       if (std::exchange(fresh_, false)) failures = 0;
       if (!heard_ && failures + 1 >= tries) {
-        return session_.fail(answer ? core::fail(core::Errc::unavailable, "no endpoint gives events now") : answer.error());
+        return session_.fail(answer ? core::fail(core::Errc::unavailable, "no endpoint gives events now")
+                                    : answer.error());
       }
       const int pause = parser_.retry_ms() >= 0 ? static_cast<int>(std::min<long>(parser_.retry_ms(), kMaxReconnectMs))
                                                 : std::min(kReconnectMs << std::min(failures, 4), kMaxReconnectMs);

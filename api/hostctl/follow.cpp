@@ -15,13 +15,16 @@ constexpr int kRetryMs = 1000;
 
 void how_to_go_on(Session& s, const std::string& id) {
   s.note(fmt::format("hostctl: operation {} goes on without us.\n  follow: hostctl op follow {}\n"
-                     "  cancel: hostctl op cancel {} --reason TEXT\n", safe(id), safe(id), safe(id)));
+                     "  cancel: hostctl op cancel {} --reason TEXT\n",
+                     safe(id), safe(id), safe(id)));
 }
 
 class Following {
  public:
   Following(Session& session, Client& client, std::string id)
-      : session_(session), client_(client), id_(std::move(id)),
+      : session_(session),
+        client_(client),
+        id_(std::move(id)),
         tty_(session.args.json ? session.error_tty : session.tty),
         view_(tty_, session.colour && tty_, session.columns) {}
 
@@ -52,8 +55,10 @@ class Following {
   /// Progress is for people: with --json it must not stand among the JSON.
   void show(const std::string& text) {
     if (text.empty()) return;
-    if (session_.args.json) session_.note(text);
-    else session_.print(text);
+    if (session_.args.json)
+      session_.note(text);
+    else
+      session_.print(text);
   }
   void say_lost(const core::Error& error) {
     if (lost_) return;

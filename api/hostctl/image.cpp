@@ -1,7 +1,7 @@
-#include <array>
 #include <fmt/format.h>
-#include <fstream>
 #include <sys/stat.h>
+#include <array>
+#include <fstream>
 
 #include "api/hostctl/change.hpp"
 #include "api/hostctl/paths.hpp"
@@ -16,14 +16,15 @@ constexpr std::int64_t kRedrawMs = 200;
 
 /// What can be known without the server: a regular file that is not empty and not larger than a volume may be.
 core::Result<std::uint64_t> check_file(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (::stat(path.c_str(), &info) != 0) return core::fail(core::Errc::io, path + ": cannot be read; nothing was sent");
-  if (!S_ISREG(info.st_mode)) return core::fail(core::Errc::invalid, path + ": is not a regular file; nothing was sent");
+  if (!S_ISREG(info.st_mode))
+    return core::fail(core::Errc::invalid, path + ": is not a regular file; nothing was sent");
   if (info.st_size == 0) return core::fail(core::Errc::invalid, path + ": is empty; nothing was sent");
   const auto size = static_cast<std::uint64_t>(info.st_size);
   if (size > core::Limits::volume_mib * 1024 * 1024) {
-    return core::fail(core::Errc::invalid, fmt::format("{}: {} is more than a volume can hold ({}); nothing was sent", path,
-                                                       bytes(size), mib(core::Limits::volume_mib)));
+    return core::fail(core::Errc::invalid, fmt::format("{}: {} is more than a volume can hold ({}); nothing was sent",
+                                                       path, bytes(size), mib(core::Limits::volume_mib)));
   }
   std::ifstream in(path, std::ios::binary);
   std::array<char, 4> magic{};

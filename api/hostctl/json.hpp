@@ -44,8 +44,8 @@ class Json {
   std::string text(std::string_view name) const { return (*this)[name].text(); }
   std::int64_t integer(std::string_view name, std::int64_t fallback = 0) const;
   bool flag(std::string_view name) const;
-  std::vector<Json> items() const;                             ///< empty unless an array
-  std::vector<std::pair<std::string, Json>> members() const;   ///< empty unless an object
+  std::vector<Json> items() const;                            ///< empty unless an array
+  std::vector<std::pair<std::string, Json>> members() const;  ///< empty unless an object
 
   Json& set(std::string_view name, const Json& value);  ///< makes an object of null
   Json& set(std::string_view name, std::string_view value) { return set(name, of(value)); }

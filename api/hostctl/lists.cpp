@@ -5,7 +5,8 @@
 namespace bascule::hostctl {
 
 core::Result<> each_item(Client& client, const std::string& path, const std::function<bool(const Json&)>& on_item) {
-  const std::string base = fmt::format("{}{}limit={}", path, path.find('?') == std::string::npos ? '?' : '&', kPageItems);
+  const std::string base =
+      fmt::format("{}{}limit={}", path, path.find('?') == std::string::npos ? '?' : '&', kPageItems);
   std::string target = base;
   std::string last;
   for (int page = 0; page < kMaxPages; ++page) {

@@ -13,7 +13,8 @@ namespace bascule::hostctl {
 
 /// A definition is some hundred bytes; these leave room for comments and for a whole project in one file.
 inline constexpr std::size_t kMaxManifestBytes = 1024 * 1024;
-inline constexpr std::size_t kMaxManifestNodes = 5000;  ///< per document, after aliases: a small file can expand without end
+inline constexpr std::size_t kMaxManifestNodes =
+    5000;  ///< per document, after aliases: a small file can expand without end
 inline constexpr int kMaxManifestDepth = 16;
 inline constexpr std::size_t kMaxScalarBytes = 4096;
 

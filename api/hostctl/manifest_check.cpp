@@ -1,6 +1,6 @@
 // valijson decides; the words for people come from the schema's own descriptions.
-#include <algorithm>
 #include <fmt/format.h>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -120,8 +120,9 @@ void unknown_fields(const Document& document, const Node& value, const Node* sch
       }
     }
     const bool likely = !best.empty() && distance < std::max(name.size(), std::size_t{2});
-    out.push_back({line_of(document, field), field,
-                   likely ? "is not a field here; did you mean '" + best + "'?" : "is not a field here; there are " + all});
+    out.push_back(
+        {line_of(document, field), field,
+         likely ? "is not a field here; did you mean '" + best + "'?" : "is not a field here; there are " + all});
   }
 }
 

@@ -1,7 +1,7 @@
-#include <charconv>
 #include <fmt/format.h>
-#include <set>
 #include <yaml-cpp/yaml.h>
+#include <charconv>
+#include <set>
 
 #include "api/hostctl/manifest.hpp"
 #include "api/hostctl/text.hpp"
@@ -75,7 +75,8 @@ class Reader {
       return {};
     }
     if (node.Tag() != "?") {
-      if (node.Tag() != "!" && node.Tag() != "tag:yaml.org,2002:str") problem(node, path, "has a tag; tags are not used here");
+      if (node.Tag() != "!" && node.Tag() != "tag:yaml.org,2002:str")
+        problem(node, path, "has a tag; tags are not used here");
       return Json::of(std::string_view(text));
     }
     if (text == "true" || text == "false") return Json::of(text == "true");

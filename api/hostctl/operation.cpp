@@ -1,7 +1,7 @@
 #include "api/hostctl/operation.hpp"
 
-#include <algorithm>
 #include <fmt/format.h>
+#include <algorithm>
 
 #include "api/hostctl/table.hpp"
 #include "api/hostctl/text.hpp"
@@ -109,8 +109,12 @@ std::string render_steps(const std::vector<StepView>& steps, bool colour, std::s
   Table table({">#", "STEP", "HOST", "STATE", ">TOOK", "NOTE"});
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const auto& s = steps[i];
-    table.add({std::to_string(i + 1), s.kind, s.host, {s.state, colour_of_state(s.state)},
-               s.took_ms > 0 ? duration_ms(s.took_ms) : "", s.note});
+    table.add({std::to_string(i + 1),
+               s.kind,
+               s.host,
+               {s.state, colour_of_state(s.state)},
+               s.took_ms > 0 ? duration_ms(s.took_ms) : "",
+               s.note});
   }
   return table.render(colour, columns);
 }

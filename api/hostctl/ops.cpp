@@ -21,7 +21,8 @@ std::string took(const OpView& op) {
 Exit op_list(Session& session) {
   auto client = session.client();
   if (!client) return session.fail(client.error());
-  auto items = all_items(**client, paths::query(paths::kOperations, {{"state", session.args.state}, {"vm", session.args.object}}));
+  auto items = all_items(
+      **client, paths::query(paths::kOperations, {{"state", session.args.state}, {"vm", session.args.object}}));
   if (!items) return session.fail(items.error());
   if (session.args.json) {
     session.json(Json::array(*items));
@@ -30,8 +31,13 @@ Exit op_list(Session& session) {
   Table table({"OPERATION", "WHAT", "STATE", ">STEPS", "STARTED", ">TOOK", "BY", "REASON"});
   for (const auto& item : *items) {
     const OpView op = op_view(item);
-    table.add({op.id, title(op), {op.state, colour_of_state(op.state)},
-               fmt::format("{}/{}", op.done_steps(), op.steps.size()), ago(op.created_ms, now_ms()), took(op), op.author,
+    table.add({op.id,
+               title(op),
+               {op.state, colour_of_state(op.state)},
+               fmt::format("{}/{}", op.done_steps(), op.steps.size()),
+               ago(op.created_ms, now_ms()),
+               took(op),
+               op.author,
                op.reason});
   }
   session.print(table.empty() ? "No operations.\n" : table.render(session.colour, session.columns));
@@ -51,8 +57,8 @@ Exit op_show(Session& session) {
   std::string out = fmt::format("{}  operation {}\n", title(op), safe(op.id));
   out += "  state:   " + paint(session.colour, colour_of_state(op.state), safe(op.state)) +
          (op.cancel_requested ? " (cancel requested)" : "") + "\n";
-  out += fmt::format("  by:      {}\n  reason:  {}\n  started: {} ({})\n  took:    {}\n", safe(op.author), safe(op.reason),
-                     utc(op.created_ms), ago(op.created_ms, now_ms()), took(op));
+  out += fmt::format("  by:      {}\n  reason:  {}\n  started: {} ({})\n  took:    {}\n", safe(op.author),
+                     safe(op.reason), utc(op.created_ms), ago(op.created_ms, now_ms()), took(op));
   if (!op.finished() && op.percent >= 0) out += "  now:     " + status_line(op, 0) + "\n";
   for (const auto& [name, value] : op.result) out += fmt::format("  {}: {}\n", safe(name), safe(value));
   if (!op.error.empty()) out += "  why:     " + safe(op.error) + "\n";

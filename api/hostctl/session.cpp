@@ -1,10 +1,10 @@
 #include "api/hostctl/session.hpp"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "api/hostctl/table.hpp"
 #include "api/hostctl/text.hpp"

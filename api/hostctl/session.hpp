@@ -17,17 +17,17 @@ class Session {
 
   const Args& args;
   CLI::App& app;
-  bool tty{}, error_tty{};   ///< stdout, stderr
+  bool tty{}, error_tty{};  ///< stdout, stderr
   bool colour{};
-  std::size_t columns{};     ///< of the terminal; 0 = unlimited
+  std::size_t columns{};  ///< of the terminal; 0 = unlimited
 
   /// Connects on first use. An error says which setting is missing.
   core::Result<Client*> client();
   /// For completion: a short time limit.
   void hurry(int seconds) { hurry_s_ = seconds; }
 
-  void print(const std::string& text);                    ///< stdout; already safe
-  void note(const std::string& text);                     ///< stderr; already safe
+  void print(const std::string& text);  ///< stdout; already safe
+  void note(const std::string& text);   ///< stderr; already safe
   void json(const Json& value) { print(value.dump(2) + "\n"); }
   /// Prints the error, returns its exit code.
   Exit fail(const core::Error& error);

@@ -1,13 +1,13 @@
 #include "api/hostctl/settings.hpp"
 
-#include <array>
-#include <charconv>
-#include <cerrno>
-#include <cstring>
 #include <fmt/format.h>
-#include <fstream>
 #include <sys/stat.h>
 #include <toml++/toml.h>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fstream>
 
 #include "api/hostctl/text.hpp"
 
@@ -70,12 +70,14 @@ core::Result<Endpoint> parse_endpoint(std::string_view text) {
     if (end == std::string_view::npos) return bad("the bracket is not closed");
     out.host = text.substr(1, end - 1);
     port = text.substr(end + 1);
-    for (const char c : out.host) if (!address_character(c)) return bad("this is no IPv6 address");
+    for (const char c : out.host)
+      if (!address_character(c)) return bad("this is no IPv6 address");
   } else {
     const std::size_t end = std::min(text.find(':'), text.size());
     out.host = text.substr(0, end);
     port = text.substr(end);
-    for (const char c : out.host) if (!host_character(c)) return bad("a host name has letters, digits, dots and hyphens");
+    for (const char c : out.host)
+      if (!host_character(c)) return bad("a host name has letters, digits, dots and hyphens");
   }
   if (out.host.empty() || out.host.size() > 253) return bad("the host is missing or too long");
   if (port.empty()) return out;
@@ -143,7 +145,7 @@ core::Result<Given> find_config(const Environment& environment) {
   }
   places.emplace_back("/etc/bascule/hostctl.toml");
   for (const auto& path : places) {
-    struct stat info {};
+    struct stat info{};
     if (::stat(path.c_str(), &info) != 0) continue;
     auto text = read_file(path, kMaxConfigBytes);
     if (!text) return text.error();

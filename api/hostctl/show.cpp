@@ -23,12 +23,14 @@ std::string host_words(const Json& h) {
   return "host " + safe(h.text("id")) + "\n" + field("site", h.text("site")) +
          field("state", h.flag("alive") ? "alive" : "silent") + field("API", h.text("api_address")) +
          field("replication", h.text("replication_address")) + field("migration", h.text("migration_address")) +
-         field("CPUs", h.text("cpus")) + field("memory", mib(h.integer("memory_mib")) + ", " + mib(h.integer("memory_free_mib")) + " free") +
+         field("CPUs", h.text("cpus")) +
+         field("memory", mib(h.integer("memory_mib")) + ", " + mib(h.integer("memory_free_mib")) + " free") +
          field("VMs", h.text("vms")) +
          field("pool", h.text("pool_kind") + ", " + mib(h.integer("pool_free_mib")) + " free") +
          field("networks", joined(h["networks"])) + field("accelerator", h.text("accel")) +
          field("hostd", h.text("hostd_version")) + field("libvirt", h.text("libvirt_version")) +
-         field("QEMU", h.text("qemu_version")) + field("DRBD", h.text("drbd_version")) + field("kernel", h.text("kernel"));
+         field("QEMU", h.text("qemu_version")) + field("DRBD", h.text("drbd_version")) +
+         field("kernel", h.text("kernel"));
 }
 
 }  // namespace
@@ -56,25 +58,26 @@ Exit show_one(Session& session, const std::string& path, const std::function<std
   if (!client) return session.fail(client.error());
   auto answer = (*client)->get(path);
   if (!answer) return session.fail(answer.error());
-  if (session.args.json) session.json(answer->body);
-  else session.print(words(answer->body));
+  if (session.args.json)
+    session.json(answer->body);
+  else
+    session.print(words(answer->body));
   return Exit::done;
 }
 
 Exit host_list(Session& session) {
   return show_list(session, paths::kHosts, "No hosts.",
-                   Table({"HOST", "SITE", "STATE", ">VMS", ">CPUS", ">MEMORY", ">FREE", ">POOL FREE", "POOL", "ACCEL", "HOSTD", "API"}),
+                   Table({"HOST", "SITE", "STATE", ">VMS", ">CPUS", ">MEMORY", ">FREE", ">POOL FREE", "POOL", "ACCEL",
+                          "HOSTD", "API"}),
                    [](Table& t, const Json& h) {
-                     t.add({h.text("id"), h.text("site"), state_cell(h.flag("alive") ? "alive" : "silent"), h.text("vms"),
-                            h.text("cpus"), mib(h.integer("memory_mib")), mib(h.integer("memory_free_mib")),
-                            mib(h.integer("pool_free_mib")), h.text("pool_kind"),
+                     t.add({h.text("id"), h.text("site"), state_cell(h.flag("alive") ? "alive" : "silent"),
+                            h.text("vms"), h.text("cpus"), mib(h.integer("memory_mib")),
+                            mib(h.integer("memory_free_mib")), mib(h.integer("pool_free_mib")), h.text("pool_kind"),
                             h.text("accel"), h.text("hostd_version"), h.text("api_address")});
                    });
 }
 
-Exit host_show(Session& session) {
-  return show_one(session, paths::one(paths::kHosts, session.args.name), host_words);
-}
+Exit host_show(Session& session) { return show_one(session, paths::one(paths::kHosts, session.args.name), host_words); }
 
 Exit image_list(Session& session) {
   return show_list(session, paths::kImages, "No images.", Table({"IMAGE", ">SIZE", "HOST", "SHA-256"}),
@@ -99,7 +102,8 @@ Exit health(Session& session) {
   if (session.args.json) {
     session.json(j);
   } else {
-    std::string out = j.flag("ok") ? paint(session.colour, Colour::green, "ok") : paint(session.colour, Colour::red, "not ok");
+    std::string out =
+        j.flag("ok") ? paint(session.colour, Colour::green, "ok") : paint(session.colour, Colour::red, "not ok");
     out += ": host " + safe(j.text("host")) + "\n";
     for (const char* part : {"etcd", "libvirt", "drbd"}) out += field(part, j.flag(part) ? "ok" : "down");
     session.print(out + field("means", j.text("sentence")));
@@ -117,7 +121,8 @@ Exit version(Session& session) {
     return Exit::done;
   }
   session.print("hostctl " BASCULE_VERSION "\nhostd   " + safe(answer->body.text("version")) + " on " +
-                safe(answer->body.text("host")) + " (API " + safe(answer->body.text("api")) + ", " + to_string(answer->from) + ")" + "\n");
+                safe(answer->body.text("host")) + " (API " + safe(answer->body.text("api")) + ", " +
+                to_string(answer->from) + ")" + "\n");
   return Exit::done;
 }
 

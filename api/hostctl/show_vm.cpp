@@ -54,9 +54,13 @@ Table volumes_of(const Json& vm) {
       bool listed = false;
       for (const auto& leg : insync.items()) listed = listed || leg.text("host") == host;
       const Json seen = status["volumes"][name];
-      table.add({first ? name : " ", first ? mib(v.integer("size_mib")) : " ", first ? v.text("image") : " ", host,
+      table.add({first ? name : " ",
+                 first ? mib(v.integer("size_mib")) : " ",
+                 first ? v.text("image") : " ",
+                 host,
                  listed ? Cell("in sync", Colour::green) : Cell("not in sync", Colour::red),
-                 {disk_words(seen), colour_of_state(seen.text("disk"))}, seen.text("replication")});
+                 {disk_words(seen), colour_of_state(seen.text("disk"))},
+                 seen.text("replication")});
       first = false;
     }
     if (first) table.add({name, mib(v.integer("size_mib")), v.text("image")});
@@ -85,9 +89,14 @@ Exit vm_list(Session& session) {
   return show_list(session, path, "No VMs. Define one with: hostctl apply -f FILE --reason TEXT",
                    Table({"VM", "PROJECT", "STATE", "HOST", "PROTECTED", ">CPUS", ">MEMORY", "OPERATION"}),
                    [](Table& t, const Json& v) {
-                     t.add({v.text("name"), v.text("project"), {v.text("state"), colour_of_state(v.text("state"))},
-                            v.text("host"), v.flag("protected") ? Cell("yes", Colour::green) : Cell("no", Colour::red),
-                            v.text("cpus"), mib(v.integer("memory_mib")), v.text("operation")});
+                     t.add({v.text("name"),
+                            v.text("project"),
+                            {v.text("state"), colour_of_state(v.text("state"))},
+                            v.text("host"),
+                            v.flag("protected") ? Cell("yes", Colour::green) : Cell("no", Colour::red),
+                            v.text("cpus"),
+                            mib(v.integer("memory_mib")),
+                            v.text("operation")});
                    });
 }
 
@@ -101,14 +110,20 @@ Exit volume_list(Session& session) {
   const auto row = [](Table& t, const Json& v) {
     bool first = true;
     for (const auto& leg : v["legs"].items()) {
-      t.add({first ? v.text("vm") + "/" + v.text("name") : " ", first ? mib(v.integer("size_mib")) : " ", leg.text("host"),
-             insync_cell(leg), leg.text("role"), {disk_words(leg), colour_of_state(leg.text("disk"))},
-             leg.text("connection"), leg.text("replication")});
+      t.add({first ? v.text("vm") + "/" + v.text("name") : " ",
+             first ? mib(v.integer("size_mib")) : " ",
+             leg.text("host"),
+             insync_cell(leg),
+             leg.text("role"),
+             {disk_words(leg), colour_of_state(leg.text("disk"))},
+             leg.text("connection"),
+             leg.text("replication")});
       first = false;
     }
     if (first) t.add({v.text("vm") + "/" + v.text("name"), mib(v.integer("size_mib"))});
   };
-  return show_list(session, paths::query(paths::kVolumes, {{"vm", only}}), only.empty() ? "No volumes." : "VM " + safe(only) + " has no volumes.",
+  return show_list(session, paths::query(paths::kVolumes, {{"vm", only}}),
+                   only.empty() ? "No volumes." : "VM " + safe(only) + " has no volumes.",
                    Table({"VOLUME", ">SIZE", "HOST", "RECORD", "ROLE", "DISK", "CONNECTION", "REPLICATION"}), row);
 }
 

@@ -34,8 +34,8 @@ class SseParser {
   std::string buffer_;  ///< the line being read
   std::string data_, type_, last_id_, id_;
   bool has_data_{};
-  bool after_cr_{};     ///< the next \n belongs to the \r before it
-  bool started_{};      ///< a byte order mark is skipped only at the start
+  bool after_cr_{};  ///< the next \n belongs to the \r before it
+  bool started_{};   ///< a byte order mark is skipped only at the start
   long retry_ms_{-1};
 };
 

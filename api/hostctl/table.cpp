@@ -71,10 +71,11 @@ std::string Table::render(bool colour, std::size_t columns) const {
 
 Colour colour_of_state(const std::string& word) {
   static const std::vector<std::string> good{"running", "done", "UpToDate", "Connected", "ok", "yes", "alive"};
-  static const std::vector<std::string> busy{"undoing", "paused", "creating", "updating", "starting", "stopping", "migrating", "removing", "working", "pending", "Inconsistent",
-                                             "SyncSource", "SyncTarget"};
-  static const std::vector<std::string> bad{"crashed", "undone", "failed", "needs-operator", "silent", "Failed",
-                                            "Outdated", "Diskless", "StandAlone", "frozen", "unknown", "down"};
+  static const std::vector<std::string> busy{"undoing",      "paused",     "creating",  "updating", "starting",
+                                             "stopping",     "migrating",  "removing",  "working",  "pending",
+                                             "Inconsistent", "SyncSource", "SyncTarget"};
+  static const std::vector<std::string> bad{"crashed",  "undone",   "failed",     "needs-operator", "silent",  "Failed",
+                                            "Outdated", "Diskless", "StandAlone", "frozen",         "unknown", "down"};
   if (std::ranges::find(good, word) != good.end()) return Colour::green;
   if (std::ranges::find(busy, word) != busy.end()) return Colour::yellow;
   if (std::ranges::find(bad, word) != bad.end()) return Colour::red;

@@ -15,8 +15,8 @@ std::string paint(bool on, Colour colour, const std::string& text);
 struct Cell {
   std::string text;
   Colour colour{Colour::none};
-  Cell(std::string t) : text(std::move(t)) {}                       // NOLINT(google-explicit-constructor)
-  Cell(const char* t) : text(t) {}                                  // NOLINT(google-explicit-constructor)
+  Cell(std::string t) : text(std::move(t)) {}  // NOLINT(google-explicit-constructor)
+  Cell(const char* t) : text(t) {}             // NOLINT(google-explicit-constructor)
   Cell(std::string t, Colour c) : text(std::move(t)), colour(c) {}
 };
 

@@ -1,14 +1,14 @@
 #include "api/hostctl/text.hpp"
 
+#include <fmt/format.h>
+#include <wchar.h>
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdlib>
 #include <ctime>
-#include <fmt/format.h>
 #include <span>
 #include <vector>
-#include <wchar.h>
 
 namespace bascule::hostctl {
 namespace {
@@ -37,8 +37,8 @@ Character decode(std::string_view s) {
 }
 
 bool turns_direction(char32_t c) {
-  return c == 0x061C || c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) ||
-         (c >= 0x2066 && c <= 0x2069) || c == 0xFEFF;
+  return c == 0x061C || c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069) ||
+         c == 0xFEFF;
 }
 bool control(char32_t c) { return c < 0x20 || (c >= 0x7F && c < 0xA0); }
 
@@ -88,8 +88,10 @@ std::string escape_json_controls(std::string json) {
     const Character c = decode(rest);
     const std::size_t n = std::max<std::size_t>(c.length, 1);
     const bool risky = c.length != 0 && c.code >= 0x7F && (control(c.code) || turns_direction(c.code));
-    if (risky) out += fmt::format("\\u{:04x}", static_cast<unsigned>(c.code));
-    else out += rest.substr(0, n);
+    if (risky)
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c.code));
+    else
+      out += rest.substr(0, n);
     rest.remove_prefix(n);
   }
   return out;

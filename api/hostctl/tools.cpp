@@ -13,15 +13,19 @@ std::vector<std::string> names_of(Session& session, const std::string& kind) {
   session.hurry(kCompletionSeconds);
   auto client = session.client();
   if (!client) return {};
-  const std::string path = kind == "HOST" ? paths::kHosts : kind == "IMAGE" ? paths::kImages
+  const std::string path = kind == "HOST"        ? paths::kHosts
+                           : kind == "IMAGE"     ? paths::kImages
                            : kind == "OPERATION" ? paths::kOperations
-                           : kind == "VM/VOLUME" ? paths::kVolumes : paths::kVms;
+                           : kind == "VM/VOLUME" ? paths::kVolumes
+                                                 : paths::kVms;
   const auto items = all_items(**client, path);
   if (!items) return {};
   std::vector<std::string> out;
   for (const auto& item : *items) {
-    if (kind == "VM/VOLUME") out.push_back(item.text("vm") + "/" + item.text("name"));
-    else out.push_back(item.text(kind == "HOST" || kind == "OPERATION" ? "id" : "name"));
+    if (kind == "VM/VOLUME")
+      out.push_back(item.text("vm") + "/" + item.text("name"));
+    else
+      out.push_back(item.text(kind == "HOST" || kind == "OPERATION" ? "id" : "name"));
   }
   return out;
 }
@@ -33,7 +37,8 @@ Exit completion(Session& session) {
 }
 
 Exit complete_words(Session& session) {
-  session.print(complete(session.app, session.args.words, [&](const std::string& kind) { return names_of(session, kind); }));
+  session.print(
+      complete(session.app, session.args.words, [&](const std::string& kind) { return names_of(session, kind); }));
   return Exit::done;
 }
 

@@ -1,5 +1,10 @@
 #include "api/hostctl/transport.hpp"
 
+#include <fmt/format.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509err.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/buffer.hpp>
@@ -26,12 +31,7 @@
 #include <boost/beast/version.hpp>
 #include <chrono>
 #include <csignal>
-#include <fmt/format.h>
 #include <fstream>
-#include <netinet/tcp.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509err.h>
 #include <optional>
 
 namespace bascule::hostctl {
@@ -91,7 +91,8 @@ bool refused_certificate(const error_code& e) {
 core::Error describe(const Call& call, const error_code& e) {
   const std::string who = to_string(call.connection->endpoint);
   if (refused_certificate(e)) {
-    return fail(Errc::forbidden, fmt::format("{} refused your certificate ({}); nothing was changed", who, e.message()));
+    return fail(Errc::forbidden,
+                fmt::format("{} refused your certificate ({}); nothing was changed", who, e.message()));
   }
   const bool late = e == beast::error::timeout;
   const std::string why = late ? "no answer in time" : e.message();
@@ -291,7 +292,8 @@ class BeastTransport final : public Transport {
   core::Result<HttpResponse> exchange(const Endpoint& to, const HttpRequest& request, int timeout_ms) override {
     const bool reuse = kept_ && kept_->endpoint == to;
     auto out = once(to, request, timeout_ms);
-    const bool closed_while_idle = !out && out.error().code == Errc::outcome_unknown && reuse && request.method == "GET";
+    const bool closed_while_idle =
+        !out && out.error().code == Errc::outcome_unknown && reuse && request.method == "GET";
     if (closed_while_idle && !interrupted_) out = once(to, request, timeout_ms);
     return out;
   }

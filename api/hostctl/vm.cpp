@@ -81,8 +81,10 @@ Exit op_cancel(Session& s) {
   auto done = submit(s, c);
   if (!done) return s.fail(done.error());
   if (s.args.watch) return follow(s, s.args.name);
-  if (s.args.json) s.json(done->raw);
-  else s.print(safe("operation " + s.args.name) + ": asked to stop and undo its steps\n");
+  if (s.args.json)
+    s.json(done->raw);
+  else
+    s.print(safe("operation " + s.args.name) + ": asked to stop and undo its steps\n");
   return Exit::done;
 }
 

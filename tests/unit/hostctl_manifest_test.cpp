@@ -77,8 +77,9 @@ TEST(HostctlManifest, AnUnknownFieldIsAnErrorThatSaysWhatWasMeant) {
 }
 
 TEST(HostctlManifest, AMissingFieldIsNamed) {
-  EXPECT_EQ(problems(with(kGood, "name: db\n", "")), "vm.yaml:2: name is missing: it must be a name: 1 to 40 lower-case "
-                                                     "letters, digits and inner hyphens\n");
+  EXPECT_EQ(problems(with(kGood, "name: db\n", "")),
+            "vm.yaml:2: name is missing: it must be a name: 1 to 40 lower-case "
+            "letters, digits and inner hyphens\n");
   EXPECT_THAT(problems(with(kGood, "  - name: data\n    size_mib: 1024", "  - size_mib: 1024")),
               HasSubstr("vm.yaml:14: volumes[1].name is missing"));
 }
@@ -90,15 +91,17 @@ TEST(HostctlManifest, AFieldThatIsThereTwiceIsAnError) {
 
 TEST(HostctlManifest, NamesThatCouldBePathsAreRefused) {
   for (const char* bad : {"../etc", "a/b", "A1", "-a", "a-", "a b", "''"}) {
-    EXPECT_THAT(problems(with(kGood, "name: db", std::string("name: ") + bad)), HasSubstr("vm.yaml:3: name must be")) << bad;
+    EXPECT_THAT(problems(with(kGood, "name: db", std::string("name: ") + bad)), HasSubstr("vm.yaml:3: name must be"))
+        << bad;
   }
   EXPECT_THAT(problems(with(kGood, "name: db", "name: " + std::string(41, 'a'))), HasSubstr("vm.yaml:3: name"));
   EXPECT_EQ(problems(with(kGood, "name: db", "name: " + std::string(40, 'a'))), "");
 }
 
 TEST(HostctlManifest, AListOfTheWrongSizeOrTypeIsRefused) {
-  EXPECT_THAT(problems(with(kGood, "networks:\n  - network: clients\n    mac: \"52:54:00:00:00:01\"", "networks: clients")),
-              HasSubstr("vm.yaml:16: networks must be a list of at most 8 networks"));
+  EXPECT_THAT(
+      problems(with(kGood, "networks:\n  - network: clients\n    mac: \"52:54:00:00:00:01\"", "networks: clients")),
+      HasSubstr("vm.yaml:16: networks must be a list of at most 8 networks"));
   std::string nine = "kind: vm\nname: x\nproject: p\nmemory_mib: 64\nvolumes:\n";
   for (int i = 0; i < 9; ++i) nine += "  - {name: v" + std::to_string(i) + ", size_mib: 8}\n";
   EXPECT_THAT(problems(nine), HasSubstr("vm.yaml:5: volumes must be a list of 1 to 8"));
@@ -128,8 +131,8 @@ TEST(HostctlManifest, AFileThatGrowsWithoutEndIsStopped) {
   std::string bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n";
   for (int i = 1; i < 10; ++i) {
     const std::string p = "*a" + std::to_string(i - 1);
-    bomb += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [" + p + "," + p + "," + p + "," + p + "," + p + "," + p +
-            "," + p + "," + p + "," + p + "," + p + "]\n";
+    bomb += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [" + p + "," + p + "," + p + "," + p + "," + p +
+            "," + p + "," + p + "," + p + "," + p + "," + p + "]\n";
   }
   EXPECT_THAT(problems(bomb), HasSubstr("too large"));
   EXPECT_THAT(problems("a: " + std::string(200, '[') + std::string(200, ']')), HasSubstr("nested too deeply"));
@@ -140,8 +143,12 @@ TEST(HostctlManifest, AFileThatGrowsWithoutEndIsStopped) {
 TEST(HostctlManifest, TheSchemasLimitsAreHostds) {
   using L = core::Limits;
   const auto with_cpus = [](std::uint64_t n) { return with(kGood, "cpus: 2", "cpus: " + std::to_string(n)); };
-  const auto with_memory = [](std::uint64_t n) { return with(kGood, "memory_mib: 256", "memory_mib: " + std::to_string(n)); };
-  const auto with_size = [](std::uint64_t n) { return with(kGood, "size_mib: 1024", "size_mib: " + std::to_string(n)); };
+  const auto with_memory = [](std::uint64_t n) {
+    return with(kGood, "memory_mib: 256", "memory_mib: " + std::to_string(n));
+  };
+  const auto with_size = [](std::uint64_t n) {
+    return with(kGood, "size_mib: 1024", "size_mib: " + std::to_string(n));
+  };
   EXPECT_EQ(problems(with_cpus(L::cpus)), "");
   EXPECT_NE(problems(with_cpus(L::cpus + 1)), "");
   EXPECT_EQ(problems(with_memory(L::memory_mib)), "");

@@ -90,11 +90,17 @@ TEST(HostctlChain, AnUntouchedChainPasses) { EXPECT_EQ(verify(chain(20)), "ok 20
 
 TEST(HostctlChain, EveryChangedFieldIsFound) {
   using R = core::AuditRecord;
-  const std::vector<void (*)(R&)> changes{
-      [](R& r) { r.when_ms += 1; },       [](R& r) { r.who.name = "mallory"; }, [](R& r) { r.who.role = "client"; },
-      [](R& r) { r.who.project = "x"; },  [](R& r) { r.why += "!"; },           [](R& r) { r.what = "nothing"; },
-      [](R& r) { r.object = "vm/other"; }, [](R& r) { r.project = ""; },        [](R& r) { r.operation = ""; },
-      [](R& r) { r.result = "done"; },    [](R& r) { r.hash[0] = r.hash[0] == '0' ? '1' : '0'; }};
+  const std::vector<void (*)(R&)> changes{[](R& r) { r.when_ms += 1; },
+                                          [](R& r) { r.who.name = "mallory"; },
+                                          [](R& r) { r.who.role = "client"; },
+                                          [](R& r) { r.who.project = "x"; },
+                                          [](R& r) { r.why += "!"; },
+                                          [](R& r) { r.what = "nothing"; },
+                                          [](R& r) { r.object = "vm/other"; },
+                                          [](R& r) { r.project = ""; },
+                                          [](R& r) { r.operation = ""; },
+                                          [](R& r) { r.result = "done"; },
+                                          [](R& r) { r.hash[0] = r.hash[0] == '0' ? '1' : '0'; }};
   for (std::size_t i = 0; i < changes.size(); ++i) {
     auto records = chain(5);
     changes[i](records[2]);
@@ -134,8 +140,10 @@ OpView migration() {
   op.kind = "vm-migrate";
   op.vm = "db";
   op.state = "running";
-  op.steps = {{"admit-migration", "a1", "done", "", 20}, {"open-window", "a1", "done", "", 300},
-              {"live-migrate", "a1", "pending", "", 0}, {"close-window", "a1", "pending", "", 0}};
+  op.steps = {{"admit-migration", "a1", "done", "", 20},
+              {"open-window", "a1", "done", "", 300},
+              {"live-migrate", "a1", "pending", "", 0},
+              {"close-window", "a1", "pending", "", 0}};
   op.percent = 50;
   op.progress_text = "64 of 128 MiB";
   return op;

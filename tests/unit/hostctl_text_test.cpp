@@ -17,12 +17,12 @@ TEST(HostctlText, NothingThatDrivesATerminalGetsThrough) {
   EXPECT_EQ(safe("\x1b[2J\x07\r\n\t\x7f"), "\\x1b[2J\\x07\\x0d\\n\\t\\x7f");
   EXPECT_EQ(safe("\xC2\x9B"
                  "31m"),
-            "\\x9b31m");                                        // C1 CSI
+            "\\x9b31m");  // C1 CSI
   EXPECT_EQ(safe("a\xE2\x80\xAE"
                  "b"),
-            "a\\u202eb");                                       // right-to-left override
-  EXPECT_EQ(safe("\xff\xc0\xaf"), "\\xff\\xc0\\xaf");           // not UTF-8, overlong slash
-  EXPECT_EQ(safe("\xED\xA0\x80"), "\\xed\\xa0\\x80");           // surrogate
+            "a\\u202eb");                              // right-to-left override
+  EXPECT_EQ(safe("\xff\xc0\xaf"), "\\xff\\xc0\\xaf");  // not UTF-8, overlong slash
+  EXPECT_EQ(safe("\xED\xA0\x80"), "\\xed\\xa0\\x80");  // surrogate
 }
 
 TEST(HostctlText, JsonOutputEscapesWhatJsonLeavesRaw) {
@@ -66,10 +66,9 @@ TEST(HostctlTable, ColumnsAlignAndNumbersStandRight) {
   Table t({"NAME", ">SIZE", "STATE"});
   t.add({"db", "1 GiB", "running"});
   t.add({"a-longer-name", "512 MiB", ""});
-  EXPECT_EQ(t.render(false, 0),
-            "NAME              SIZE  STATE\n"
-            "db               1 GiB  running\n"
-            "a-longer-name  512 MiB  -\n");
+  EXPECT_EQ(t.render(false, 0), "NAME              SIZE  STATE\n"
+                                "db               1 GiB  running\n"
+                                "a-longer-name  512 MiB  -\n");
 }
 
 TEST(HostctlTable, CellsAreMadeSafeAndTheLastOneIsCut) {
