@@ -75,8 +75,10 @@ class Reader {
         if (!asked_.contains(name)) say("unknown field '" + shown(name) + "'");
       }
     }
-    if (fault_.empty()) return {};
-    return fail(Errc::invalid, fault_ + "; nothing was changed");
+    // A misspelt name says more than that the right one is missing.
+    const std::string& fault = fault_.empty() ? missing_ : fault_;
+    if (fault.empty()) return {};
+    return fail(Errc::invalid, fault + "; nothing was changed");
   }
 
  private:
@@ -88,13 +90,13 @@ class Reader {
     if (!object_.is_object()) return nullptr;
     const auto it = object_.find(name);
     if (it != object_.end()) return &*it;
-    if (needed) say(std::string(name) + " is missing");
+    if (needed && missing_.empty()) missing_ = (path_.empty() ? "" : path_ + ": ") + name + " is missing";
     return nullptr;
   }
   const Json& object_;
   std::string path_;
   std::set<std::string, std::less<>> asked_;
-  std::string fault_;
+  std::string fault_, missing_;
 };
 
 /// Fills `out`; an empty body is an empty object.

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <array>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
@@ -22,7 +23,9 @@ using core::fail;
 namespace {
 
 constexpr std::size_t kReadAhead = 64 * 1024;  // beside the head: the body, or requests sent ahead
-constexpr std::chrono::seconds kShutdownTime{2};
+constexpr std::chrono::milliseconds kShutdownTime{2000};      // for the peer's own close_notify
+constexpr std::chrono::milliseconds kStopShutdownTime{200};  // the same when the server stops
+constexpr std::size_t kChatter = 4096;                       // bytes a subscriber may send without being cut
 
 /// IMF-fixdate, made once a second.
 const std::string& date() {
@@ -115,7 +118,7 @@ asio::awaitable<void> Session::requests() {
   }
   idle_ = false;
   if (wrote_too_slowly_) co_return;
-  within(kShutdownTime);
+  within(state_->stopping ? kStopShutdownTime : kShutdownTime);
   auto [ec] = co_await stream_.async_shutdown(kToken);
   static_cast<void>(ec);
 }
@@ -237,10 +240,24 @@ asio::awaitable<bool> Session::subscribe(const Call& call, Clock::time_point beg
       "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n", date());
   if (!co_await write(std::move(head))) co_return false;
   metrics.streams(1);
-  co_await follow_events(call, std::move(*subscription), *this, state_->stop, state_->stopping, limits().heartbeat);
+  using namespace asio::experimental::awaitable_operators;
+  auto following = follow_events(call, std::move(*subscription), *this, state_->stop, state_->stopping, limits().heartbeat);
+  auto leaving = until_peer_leaves();
+  auto either = std::move(following) || std::move(leaving);
+  co_await std::move(either);
   metrics.streams(-1);
   if (wrote_too_slowly_) metrics.stream_dropped();
   co_return false;
+}
+
+/// A subscriber has nothing to say: whatever it sends is thrown away until it hangs up.
+asio::awaitable<void> Session::until_peer_leaves() {
+  std::array<char, 256> sink{};
+  for (std::size_t heard = 0; heard < kChatter;) {
+    auto [ec, n] = co_await stream_.async_read_some(asio::buffer(sink), kToken);
+    if (ec) co_return;
+    heard += n;
+  }
 }
 
 asio::awaitable<bool> Session::write(std::string text) {

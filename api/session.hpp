@@ -38,6 +38,7 @@ class Session final : public Stoppable, public EventSink {
   boost::asio::awaitable<bool> bad_head(boost::system::error_code ec);
   boost::asio::awaitable<bool> dispatch(HeadParser& head, Call call, Clock::time_point began);
   boost::asio::awaitable<bool> change(HeadParser& head, Call& call, Clock::time_point began);
+  boost::asio::awaitable<void> until_peer_leaves();
   boost::asio::awaitable<bool> subscribe(const Call& call, Clock::time_point began);
 
   // upload.cpp

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 
+#include <toml++/toml.h>
 #include <boost/asio/ip/address.hpp>
 #include <charconv>
 #include <fstream>
 #include <functional>
 #include <sstream>
-#include <toml++/toml.h>
 
 #include "hostd/core/domain.hpp"
 #include "hostd/core/names.hpp"
@@ -26,13 +26,16 @@ constexpr std::size_t kMaxConfigBytes = 64 * 1024;
 /// Reads keys out of one table, remembers the first fault, and finds keys nobody asked for.
 class Table {
  public:
-  Table(const toml::table* table, std::string name, std::string& fault) : table_(table), name_(std::move(name)), fault_(fault) {}
+  Table(const toml::table* table, std::string name, std::string& fault)
+      : table_(table), name_(std::move(name)), fault_(fault) {}
 
   void text(const char* key, std::string& out, bool needed = false) {
     const auto* node = find(key, needed);
     if (node == nullptr) return;
-    if (const auto* value = node->as_string(); value != nullptr && value->get().size() < 4096) out = value->get();
-    else wrong(*node, key, "a string");
+    if (const auto* value = node->as_string(); value != nullptr && value->get().size() < 4096)
+      out = value->get();
+    else
+      wrong(*node, key, "a string");
   }
   template <class T>
   void number(const char* key, T& out, std::int64_t low, std::int64_t high) {
@@ -52,15 +55,18 @@ class Table {
       return wrong(*node, key, fmt::format("a list of 1 to {} strings", most));
     }
     for (const auto& item : *array) {
-      if (const auto* value = item.as_string()) out.push_back(value->get());
-      else return wrong(item, key, "a list of strings");
+      if (const auto* value = item.as_string())
+        out.push_back(value->get());
+      else
+        return wrong(item, key, "a list of strings");
     }
   }
   void words(std::map<std::string, std::string>& out) {
     if (table_ == nullptr) return;
     for (const auto& [key, node] : *table_) {
       const auto* value = node.as_string();
-      if (value == nullptr || !core::valid_name(key.str())) return wrong(node, std::string(key.str()).c_str(), "name = \"bridge\"");
+      if (value == nullptr || !core::valid_name(key.str()))
+        return wrong(node, std::string(key.str()).c_str(), "name = \"bridge\"");
       out[std::string(key.str())] = value->get();
       asked_.emplace_back(key.str());
     }
@@ -79,7 +85,8 @@ class Table {
   void no_more() {
     if (table_ == nullptr) return;
     for (const auto& [key, node] : *table_) {
-      if (std::ranges::find(asked_, key.str()) == asked_.end()) wrong(node, std::string(key.str()).c_str(), "a known key");
+      if (std::ranges::find(asked_, key.str()) == asked_.end())
+        wrong(node, std::string(key.str()).c_str(), "a known key");
     }
   }
 
@@ -169,13 +176,16 @@ void read(Table& top, Config& c, std::string& fault) {
   capacity.no_more();
   top.no_more();
   if (!fault.empty()) return;
-  if (const auto parsed = core::parse_site(site)) c.site = *parsed;
-  else fault = "site is not \"A\" or \"B\"";
+  if (const auto parsed = core::parse_site(site))
+    c.site = *parsed;
+  else
+    fault = "site is not \"A\" or \"B\"";
 }
 
 void check(const Config& c, std::string& fault) {
   for (const auto* name : {&c.cell, &c.host}) {
-    if (!core::valid_name(*name) && fault.empty()) fault = "cell and host: lower-case letters, digits and inner hyphens";
+    if (!core::valid_name(*name) && fault.empty())
+      fault = "cell and host: lower-case letters, digits and inner hyphens";
   }
   check_listen(c.api.listen, fault);
   for (const auto& endpoint : c.etcd.endpoints) {
@@ -188,7 +198,8 @@ void check(const Config& c, std::string& fault) {
   }
   check_address(c.replication.address, "[replication] address", fault);
   check_address(c.migration_address, "[migration] address", fault);
-  if (c.replication.first_port > c.replication.last_port && fault.empty()) fault = "[replication] first_port is above last_port";
+  if (c.replication.first_port > c.replication.last_port && fault.empty())
+    fault = "[replication] first_port is above last_port";
   const bool lvm = c.pool.kind == "lvm" || c.pool.kind == "lvm-thin";
   if (c.pool.kind != "loop" && !lvm && fault.empty()) fault = "[pool] kind is not loop, lvm or lvm-thin";
   if (lvm && c.pool.group.empty() && fault.empty()) fault = "[pool] group is missing";

@@ -44,8 +44,8 @@ struct Config {
     std::uint64_t limit_mib{10240};
   } images;
   std::string state_path{"/var/lib/bascule/state"};
-  std::uint32_t cpus{};           ///< 0 = all of the machine's
-  std::uint64_t memory_mib{};     ///< 0 = the machine's less 1 GiB
+  std::uint32_t cpus{};        ///< 0 = all of the machine's
+  std::uint64_t memory_mib{};  ///< 0 = the machine's less 1 GiB
 };
 
 /// Errors: io (cannot be read), invalid (line and key named; an unknown key is an error, so that a typo is not silent).

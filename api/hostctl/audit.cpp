@@ -29,6 +29,21 @@ core::AuditRecord record_of(const Json& j) {
 
 std::string since(std::int64_t from) { return fmt::format("{}?from={}", paths::kAudit, from); }
 
+/// A record somebody noted earlier: a chain that was written anew from some point on does not hold it any more.
+struct KnownRecord {
+  explicit KnownRecord(const std::string& text) {
+    if (text.empty()) return;
+    hash = text.substr(text.find(':') + 1);
+    wanted = std::stoll(text);  // its form was checked with the command line: at most 15 digits
+  }
+  std::optional<std::string> differs(const core::AuditRecord& r) const {
+    if (r.sequence != wanted || r.hash == hash) return std::nullopt;
+    return fmt::format("record {} is not the one you know: it has the hash {}", wanted, r.hash);
+  }
+  std::int64_t wanted{};
+  std::string hash;
+};
+
 /// The number of the newest record; 0 when there is none.
 core::Result<std::int64_t> head(Client& client) {
   auto answer = client.get(paths::kAudit + "?limit=1");
@@ -90,9 +105,12 @@ Exit audit_verify(Session& session) {
   auto newest = head(**client);
   if (!newest) return session.fail(newest.error());
   ChainChecker checker;
+  KnownRecord known(session.args.known);
   std::optional<std::string> problem;
   auto r = each_item(**client, since(1), [&](const Json& item) {
-    problem = checker.add(record_of(item));
+    const auto record = record_of(item);
+    problem = checker.add(record);
+    if (!problem) problem = known.differs(record);
     return !problem.has_value();
   });
   if (!r) return session.fail(r.error());
@@ -101,6 +119,9 @@ Exit audit_verify(Session& session) {
     return broken(session, fmt::format("records {} to {} are missing at the end", checker.last_sequence() + 1, *newest),
                   checker);
   }
+  if (known.wanted > checker.last_sequence()) {
+    return broken(session, fmt::format("record {}, which you know, is missing at the end", known.wanted), checker);
+  }
   if (session.args.json) {
     Json j = Json::object();
     j.set("ok", Json::of(true)).set("checked", checker.count()).set("head", std::string_view(checker.head()));
@@ -108,8 +129,9 @@ Exit audit_verify(Session& session) {
   } else if (checker.count() == 0) {
     session.print("ok: the audit chain has no records yet\n");
   } else {
-    session.print(fmt::format("{}: {} records, the chain is whole\n  newest: {}\n",
-                              paint(session.colour, Colour::green, "ok"), checker.count(), checker.head()));
+    session.print(fmt::format("{}: {} records, the chain is whole\n  newest: {}:{}\n",
+                              paint(session.colour, Colour::green, "ok"), checker.count(), checker.last_sequence(),
+                              checker.head()));
   }
   return Exit::done;
 }

@@ -66,6 +66,17 @@ class Tree {
             ""};
   }
 
+  static CLI::Validator known_record() {
+    return {[](std::string& s) {
+              const std::size_t colon = s.find(':');
+              const bool good = colon != std::string::npos && colon > 0 && colon <= 15 &&
+                                s.find_first_not_of("0123456789") == colon && s.size() == colon + 65 &&
+                                s.find_first_not_of("0123456789abcdef", colon + 1) == std::string::npos;
+              return good ? std::string() : std::string("write N:HASH as audit verify printed it");
+            },
+            ""};
+  }
+
   enum class Kind : std::uint8_t { operation, upload, request };
   void change(CLI::App* app, Kind kind = Kind::operation) {
     app->parse_complete_callback([this] { args_.changes = true; });
@@ -183,7 +194,10 @@ class Tree {
     list->add_option("--limit", args_.limit, "How many (50)")
         ->type_name("N")
         ->check(CLI::Range(std::int64_t{1}, std::int64_t{100'000}));
-    leaf(audit, "verify", "Fetch all records and check the hash chain here", &audit_verify);
+    auto* verify = leaf(audit, "verify", "Fetch all records and check the hash chain here", &audit_verify);
+    verify->add_option("--known", args_.known, "A record noted earlier: finds a chain rewritten up to its end")
+        ->type_name("N:HASH")
+        ->check(known_record());
   }
 
   void tools() {

@@ -124,7 +124,7 @@ _hostctl() {
   done
   _describe hostctl described
 }
-if [ "$funcstack[1]" = _hostctl ]; then _hostctl "$@"; else compdef _hostctl hostctl; fi
+if (( ${funcstack[(I)_hostctl]} )); then _hostctl "$@"; else compdef _hostctl hostctl; fi
 )";
 constexpr const char* kFish = R"(# hostctl completion for fish: install it as ~/.config/fish/completions/hostctl.fish
 function __hostctl_complete

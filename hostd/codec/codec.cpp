@@ -97,14 +97,14 @@ bool from_json(const json& j, T& v, Failure& f) {
   return true;
 }
 
-#define BASCULE_ENUM(type, parse)                                             \
-  bool from_json(const json& j, type& v, Failure& f) {                        \
-    f.wanted = "one of the known words";                                      \
-    if (!j.is_string()) return false;                                         \
-    const auto word = parse(j.get_ref<const std::string&>());                 \
-    if (!word) return false;                                                  \
-    v = *word;                                                                \
-    return true;                                                              \
+#define BASCULE_ENUM(type, parse)                             \
+  bool from_json(const json& j, type& v, Failure& f) {        \
+    f.wanted = "one of the known words";                      \
+    if (!j.is_string()) return false;                         \
+    const auto word = parse(j.get_ref<const std::string&>()); \
+    if (!word) return false;                                  \
+    v = *word;                                                \
+    return true;                                              \
   }
 BASCULE_ENUM(core::Site, core::parse_site)
 BASCULE_ENUM(core::Power, core::parse_power)
@@ -199,8 +199,8 @@ core::Result<T> decode(std::string_view text) {
   return value;
 }
 
-#define BASCULE_RECORD(T)                     \
-  template std::string encode<T>(const T&);   \
+#define BASCULE_RECORD(T)                   \
+  template std::string encode<T>(const T&); \
   template core::Result<T> decode<T>(std::string_view);
 BASCULE_RECORD(core::VmSpec)
 BASCULE_RECORD(core::Layout)

@@ -1,4 +1,5 @@
-// The audit chain: what is hashed, and how a break is found. The hash itself is the caller's (SHA-256 over `canonical`).
+// The audit chain: what is hashed, and how a break is found. The hash itself is the caller's (SHA-256 over
+// `canonical`).
 #pragma once
 
 #include <string>

@@ -14,12 +14,10 @@ namespace bascule::core {
 namespace {
 
 // Random, fixed for ever: changing it changes every VM's uuid.
-constexpr boost::uuids::uuid uuid_namespace{{0x6a, 0x1f, 0x0b, 0x52, 0x9c, 0x7d, 0x4e, 0x35, 0x8b, 0x60,
-                                             0x2d, 0xe4, 0x71, 0xc9, 0x38, 0xaf}};
+constexpr boost::uuids::uuid uuid_namespace{
+    {0x6a, 0x1f, 0x0b, 0x52, 0x9c, 0x7d, 0x4e, 0x35, 0x8b, 0x60, 0x2d, 0xe4, 0x71, 0xc9, 0x38, 0xaf}};
 
-bool alnum(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
+bool alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
 
 template <class T>
 std::optional<T> number(std::string_view text) {
@@ -127,8 +125,8 @@ bool valid_ip(std::string_view text) { return valid_ipv4(text) || valid_ipv6(tex
 Result<> check(const DomainSpec& spec) {
   if (auto ok = check_name("name", spec.name); !ok) return ok;
   const bool uuid_ok = spec.uuid.size() == 36 && std::ranges::all_of(spec.uuid, [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || c == '-';
-  });
+                         return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || c == '-';
+                       });
   if (!uuid_ok) return fail(Errc::invalid, "uuid: not in the form domain_uuid() gives");
   if (spec.cpus == 0 || spec.cpus > Limits::cpus) {
     return fail(Errc::invalid, "cpus: 1 to " + std::to_string(Limits::cpus));
@@ -146,9 +144,8 @@ Result<> check(const DomainSpec& spec) {
 Result<> check(const RightProof& proof, std::string_view vm, std::string_view host) {
   if (proof.vm == vm && proof.host == host && proof.epoch > 0 && proof.revision > 0) return {};
   return fail(Errc::internal, "'" + std::string(vm) + "' was not touched: the run-right shown is for '" + proof.vm +
-                                  "' on '" + proof.host + "', revision " + std::to_string(proof.revision) +
-                                  ", epoch " + std::to_string(proof.epoch) + "; this host is '" + std::string(host) +
-                                  "'");
+                                  "' on '" + proof.host + "', revision " + std::to_string(proof.revision) + ", epoch " +
+                                  std::to_string(proof.epoch) + "; this host is '" + std::string(host) + "'");
 }
 
 Result<> check(const MigrationParams& params) {

@@ -60,17 +60,17 @@ bool valid_drbd_device(std::string_view path);
 /// Why a domain is in its state, as far as a decision may need it.
 enum class DomainReason : std::uint8_t {
   other,
-  started,            ///< running: booted here
-  migrated,           ///< running/absent: came or left by a migration
-  migrating,          ///< paused: being handed over (source) or received (target): neither has it all yet
-  migration_cancelled,///< running: an outgoing migration was given up
-  user,               ///< paused by request; also: arrived by migration and waits for `resume`
-  io_error,           ///< paused: a disk write failed
-  starting,           ///< paused: QEMU is still being set up
-  unresumable,        ///< paused: post-copy failed, API error and the like: needs a person
-  guest_shutdown,     ///< absent: the guest powered off
-  destroyed,          ///< absent: forced off
-  failed,             ///< absent: QEMU died or never came up
+  started,              ///< running: booted here
+  migrated,             ///< running/absent: came or left by a migration
+  migrating,            ///< paused: being handed over (source) or received (target): neither has it all yet
+  migration_cancelled,  ///< running: an outgoing migration was given up
+  user,                 ///< paused by request; also: arrived by migration and waits for `resume`
+  io_error,             ///< paused: a disk write failed
+  starting,             ///< paused: QEMU is still being set up
+  unresumable,          ///< paused: post-copy failed, API error and the like: needs a person
+  guest_shutdown,       ///< absent: the guest powered off
+  destroyed,            ///< absent: forced off
+  failed,               ///< absent: QEMU died or never came up
 };
 
 struct DomainInfo {
@@ -95,7 +95,7 @@ struct ResumeProof : RightProof {};
 Result<> check(const RightProof& proof, std::string_view vm, std::string_view host);
 
 struct MigrationParams {
-  std::uint64_t bandwidth_mib{};  ///< MiB/s, 0 = no limit
+  std::uint64_t bandwidth_mib{};   ///< MiB/s, 0 = no limit
   std::uint64_t downtime_ms{300};  ///< the first rung; later ones by set_max_downtime
   bool auto_converge{};
   std::uint32_t parallel{};  ///< connections for the memory stream, 0 or 1 = one

@@ -60,9 +60,8 @@ Work next_work(const Operation& op, const std::string& self) {
 
 bool past_no_return(const Operation& op) {
   const auto kind = no_return_step(op.kind);
-  return kind && std::ranges::any_of(op.steps, [&](const Step& s) {
-           return s.kind == *kind && s.state == StepState::done;
-         });
+  return kind &&
+         std::ranges::any_of(op.steps, [&](const Step& s) { return s.kind == *kind && s.state == StepState::done; });
 }
 
 Operation after_run(Operation op, std::size_t step, const Outcome& outcome, WallMs now) {
@@ -102,9 +101,8 @@ Operation after_undo(Operation op, std::size_t step, const Outcome& outcome, Wal
   auto& s = op.steps[step];
   if (!outcome.ok) {
     op.error += "; undoing step '" + std::string(to_string(s.kind)) + "' on " + s.host + " failed: " + outcome.error;
-    op.todo = outcome.todo.empty()
-                  ? "mend what the error names on host " + s.host + "; nothing further was touched"
-                  : outcome.todo;
+    op.todo = outcome.todo.empty() ? "mend what the error names on host " + s.host + "; nothing further was touched"
+                                   : outcome.todo;
     finish(op, OpState::needs_operator, now);
     return op;
   }
@@ -115,7 +113,8 @@ Operation after_undo(Operation op, std::size_t step, const Outcome& outcome, Wal
 }
 
 Result<Operation> with_cancel(Operation op) {
-  if (finished(op.state)) return fail(Errc::conflict, "the operation has ended (" + std::string(to_string(op.state)) + ")");
+  if (finished(op.state))
+    return fail(Errc::conflict, "the operation has ended (" + std::string(to_string(op.state)) + ")");
   if (op.state == OpState::undoing || op.cancel_requested) return op;
   if (past_no_return(op)) {
     return fail(Errc::conflict, "the operation is past the point where it can be undone; it goes on to its end");

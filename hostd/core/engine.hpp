@@ -46,9 +46,9 @@ Result<Operation> with_cancel(Operation op);
 
 /// What else is written in the transaction that finishes the operation.
 struct Finish {
-  bool release_vm{};                ///< delete vms/<vm>/op
-  std::optional<VmSpec> put_spec;   ///< vms/<vm>/spec
-  bool delete_vm{};                 ///< every key of the VM
+  bool release_vm{};               ///< delete vms/<vm>/op
+  std::optional<VmSpec> put_spec;  ///< vms/<vm>/spec
+  bool delete_vm{};                ///< every key of the VM
   std::optional<std::string> delete_image;
 };
 Finish finish_effects(const Operation& op);

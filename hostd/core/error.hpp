@@ -49,5 +49,4 @@ inline Error fail(Errc code, std::string what) { return Error{code, std::move(wh
 }  // namespace bascule::core
 
 /// An invariant that holds unless there is a bug; stays on in release builds.
-#define BASCULE_CHECK(cond) \
-  ((cond) ? static_cast<void>(0) : ::bascule::core::check_failed(#cond, __FILE__, __LINE__))
+#define BASCULE_CHECK(cond) ((cond) ? static_cast<void>(0) : ::bascule::core::check_failed(#cond, __FILE__, __LINE__))

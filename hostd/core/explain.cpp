@@ -105,8 +105,10 @@ std::string standing(const CellView& view, const std::string& name, const VmView
   const std::string& host = vm.right.value.host;
   const auto status = vm.status.find(host);
   if (silent(view, host)) {
-    return fmt::format("its host {} does not renew its lease, so its state is not known; nothing takes it over by itself, "
-                       "look at {} first", host, host);
+    return fmt::format(
+        "its host {} does not renew its lease, so its state is not known; nothing takes it over by itself, "
+        "look at {} first",
+        host, host);
   }
   if (status == vm.status.end()) return fmt::format("host {} has not reported on it yet", host);
   const VmStatus& s = status->second;
@@ -126,7 +128,8 @@ std::string standing(const CellView& view, const std::string& name, const VmView
   }
   if (vm.spec.value.power == Power::on) {
     return fmt::format("it should run, but there is no guest on {}: it ended by itself or the host restarted; start it "
-                       "with `hostctl vm start {}`; {}", host, name, protection(view, vm));
+                       "with `hostctl vm start {}`; {}",
+                       host, name, protection(view, vm));
   }
   return fmt::format("off, as asked; it would start on {}, {}", host, protection(view, vm));
 }
@@ -134,9 +137,9 @@ std::string standing(const CellView& view, const std::string& name, const VmView
 }  // namespace
 
 std::string_view to_string(VmState v) {
-  static constexpr std::array<std::string_view, 13> kWords{
-      "creating", "starting", "stopping", "migrating", "removing", "updating", "running",
-      "off",      "down",     "paused",   "frozen",    "crashed",  "unknown"};
+  static constexpr std::array<std::string_view, 13> kWords{"creating", "starting", "stopping", "migrating", "removing",
+                                                           "updating", "running",  "off",      "down",      "paused",
+                                                           "frozen",   "crashed",  "unknown"};
   return kWords.at(static_cast<std::size_t>(v));
 }
 

@@ -10,12 +10,17 @@
 namespace bascule::core {
 
 enum class VmState : std::uint8_t {
-  creating, starting, stopping, migrating, removing, updating,  ///< an operation is at work
+  creating,
+  starting,
+  stopping,
+  migrating,
+  removing,
+  updating,  ///< an operation is at work
   running,
-  off,      ///< as asked
-  down,     ///< it should run and does not
+  off,   ///< as asked
+  down,  ///< it should run and does not
   paused,
-  frozen,   ///< its disk waits for a decision
+  frozen,  ///< its disk waits for a decision
   crashed,
   unknown,  ///< its host is silent, or cannot tell
 };

@@ -4,26 +4,22 @@ namespace bascule::core::kv {
 namespace {
 
 Result<> check_key(const std::string& key) {
-  if (key.empty())
-    return fail(Errc::invalid, "A key of the store must not be empty; nothing was sent.");
+  if (key.empty()) return fail(Errc::invalid, "A key of the store must not be empty; nothing was sent.");
   if (key.size() <= kMaxKeyBytes) return {};
-  return fail(Errc::invalid, "A key of " + std::to_string(key.size()) +
-                                 " bytes is over the limit of " + std::to_string(kMaxKeyBytes) +
-                                 "; nothing was sent.");
+  return fail(Errc::invalid, "A key of " + std::to_string(key.size()) + " bytes is over the limit of " +
+                                 std::to_string(kMaxKeyBytes) + "; nothing was sent.");
 }
 
 Result<> check_value(const std::string& key, const std::string& value) {
   if (value.size() <= kMaxValueBytes) return {};
   return fail(Errc::invalid, "The value for " + key + " has " + std::to_string(value.size()) +
-                                 " bytes, over the limit of " + std::to_string(kMaxValueBytes) +
-                                 "; nothing was sent.");
+                                 " bytes, over the limit of " + std::to_string(kMaxValueBytes) + "; nothing was sent.");
 }
 
 Result<> check_range(const Range& range) {
   if (range.limit < 0 || range.limit > kMaxRangeLimit || range.revision < 0) {
-    return fail(Errc::invalid, "The range at " + range.key +
-                                   " has a limit or revision outside its bounds; " +
-                                   "nothing was sent.");
+    return fail(Errc::invalid,
+                "The range at " + range.key + " has a limit or revision outside its bounds; " + "nothing was sent.");
   }
   if (range.key.empty()) return check_key(range.key);
   // One byte more than a key: the place just after the longest key, where the next page begins.
@@ -50,11 +46,9 @@ Result<> check_op(const Op& op, std::size_t& bytes) {
 }  // namespace
 
 Result<> check_limits(const Txn& txn) {
-  if (txn.compares.size() > kMaxOpsPerTxn || txn.success.size() > kMaxOpsPerTxn ||
-      txn.failure.size() > kMaxOpsPerTxn) {
-    return fail(Errc::invalid,
-                "A transaction may hold " + std::to_string(kMaxOpsPerTxn) +
-                    " compares and as many operations in each branch; nothing was sent.");
+  if (txn.compares.size() > kMaxOpsPerTxn || txn.success.size() > kMaxOpsPerTxn || txn.failure.size() > kMaxOpsPerTxn) {
+    return fail(Errc::invalid, "A transaction may hold " + std::to_string(kMaxOpsPerTxn) +
+                                   " compares and as many operations in each branch; nothing was sent.");
   }
   std::size_t bytes = 0;
   for (const Compare& compare : txn.compares) {
@@ -62,8 +56,7 @@ Result<> check_limits(const Txn& txn) {
     if (auto key = check_key(compare.key); !key) return key;
     if (auto value = check_value(compare.key, compare.value); !value) return value;
     if (compare.number < 0) {
-      return fail(Errc::invalid,
-                  "The compare on " + compare.key + " is negative; nothing was sent.");
+      return fail(Errc::invalid, "The compare on " + compare.key + " is negative; nothing was sent.");
     }
   }
   for (const auto* branch : {&txn.success, &txn.failure}) {
@@ -72,9 +65,8 @@ Result<> check_limits(const Txn& txn) {
     }
   }
   if (bytes <= kMaxTxnBytes) return {};
-  return fail(Errc::invalid, "A transaction of " + std::to_string(bytes) +
-                                 " bytes is over the limit of " + std::to_string(kMaxTxnBytes) +
-                                 "; nothing was sent.");
+  return fail(Errc::invalid, "A transaction of " + std::to_string(bytes) + " bytes is over the limit of " +
+                                 std::to_string(kMaxTxnBytes) + "; nothing was sent.");
 }
 
 }  // namespace bascule::core::kv

@@ -19,15 +19,13 @@ namespace bascule::core::kv {
 /// from a copy.
 using Revision = std::int64_t;
 
-inline constexpr std::size_t kMaxOpsPerTxn =
-    128;  ///< etcd's default --max-txn-ops, for each of its lists
+inline constexpr std::size_t kMaxOpsPerTxn = 128;          ///< etcd's default --max-txn-ops, for each of its lists
 inline constexpr std::size_t kMaxKeyBytes = 512;           ///< our longest key is about 150 bytes
 inline constexpr std::size_t kMaxValueBytes = 256 * 1024;  ///< the largest record the codec accepts
-inline constexpr std::size_t kMaxTxnBytes =
-    1024 * 1024;                                      ///< below etcd's --max-request-bytes, 1.5 MiB
-inline constexpr std::int64_t kMaxRangeLimit = 1000;  ///< keys in one range answer
-inline constexpr std::int64_t kPageSize = 200;        ///< keys asked for at once when listing
-inline constexpr std::size_t kMaxListKeys = 100'000;  ///< keys in one whole listing
+inline constexpr std::size_t kMaxTxnBytes = 1024 * 1024;   ///< below etcd's --max-request-bytes, 1.5 MiB
+inline constexpr std::int64_t kMaxRangeLimit = 1000;       ///< keys in one range answer
+inline constexpr std::int64_t kPageSize = 200;             ///< keys asked for at once when listing
+inline constexpr std::size_t kMaxListKeys = 100'000;       ///< keys in one whole listing
 
 struct KeyValue {
   std::string key;

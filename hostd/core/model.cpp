@@ -13,26 +13,17 @@ using Word = std::pair<E, std::string_view>;
 constexpr std::array kSite{Word<Site>{Site::a, "A"}, Word<Site>{Site::b, "B"}};
 constexpr std::array kPower{Word<Power>{Power::off, "off"}, Word<Power>{Power::on, "on"}};
 constexpr std::array kDomain{
-    Word<DomainState>{DomainState::absent, "absent"},
-    Word<DomainState>{DomainState::running, "running"},
-    Word<DomainState>{DomainState::paused, "paused"},
-    Word<DomainState>{DomainState::shutting_down, "shutting-down"},
-    Word<DomainState>{DomainState::crashed, "crashed"},
-    Word<DomainState>{DomainState::unknown, "unknown"},
+    Word<DomainState>{DomainState::absent, "absent"},   Word<DomainState>{DomainState::running, "running"},
+    Word<DomainState>{DomainState::paused, "paused"},   Word<DomainState>{DomainState::shutting_down, "shutting-down"},
+    Word<DomainState>{DomainState::crashed, "crashed"}, Word<DomainState>{DomainState::unknown, "unknown"},
 };
 constexpr std::array kOpKind{
-    Word<OpKind>{OpKind::vm_create, "vm-create"},
-    Word<OpKind>{OpKind::vm_update, "vm-update"},
-    Word<OpKind>{OpKind::vm_start, "vm-start"},
-    Word<OpKind>{OpKind::vm_shutdown, "vm-shutdown"},
-    Word<OpKind>{OpKind::vm_power_off, "vm-power-off"},
-    Word<OpKind>{OpKind::vm_reset, "vm-reset"},
-    Word<OpKind>{OpKind::vm_migrate, "vm-migrate"},
-    Word<OpKind>{OpKind::vm_remove, "vm-remove"},
-    Word<OpKind>{OpKind::volume_grow, "volume-grow"},
-    Word<OpKind>{OpKind::volume_verify, "volume-verify"},
-    Word<OpKind>{OpKind::image_import, "image-import"},
-    Word<OpKind>{OpKind::image_remove, "image-remove"},
+    Word<OpKind>{OpKind::vm_create, "vm-create"},       Word<OpKind>{OpKind::vm_update, "vm-update"},
+    Word<OpKind>{OpKind::vm_start, "vm-start"},         Word<OpKind>{OpKind::vm_shutdown, "vm-shutdown"},
+    Word<OpKind>{OpKind::vm_power_off, "vm-power-off"}, Word<OpKind>{OpKind::vm_reset, "vm-reset"},
+    Word<OpKind>{OpKind::vm_migrate, "vm-migrate"},     Word<OpKind>{OpKind::vm_remove, "vm-remove"},
+    Word<OpKind>{OpKind::volume_grow, "volume-grow"},   Word<OpKind>{OpKind::volume_verify, "volume-verify"},
+    Word<OpKind>{OpKind::image_import, "image-import"}, Word<OpKind>{OpKind::image_remove, "image-remove"},
 };
 constexpr std::array kOpState{
     Word<OpState>{OpState::running, "running"},
@@ -109,16 +100,10 @@ std::string_view to_string(StepKind v) { return word<StepKind>(kStepKind, v); }
 std::string_view to_string(StepState v) { return word<StepState>(kStepState, v); }
 std::optional<Site> parse_site(std::string_view s) { return value<Site>(kSite, s); }
 std::optional<Power> parse_power(std::string_view s) { return value<Power>(kPower, s); }
-std::optional<DomainState> parse_domain_state(std::string_view s) {
-  return value<DomainState>(kDomain, s);
-}
+std::optional<DomainState> parse_domain_state(std::string_view s) { return value<DomainState>(kDomain, s); }
 std::optional<OpKind> parse_op_kind(std::string_view s) { return value<OpKind>(kOpKind, s); }
 std::optional<OpState> parse_op_state(std::string_view s) { return value<OpState>(kOpState, s); }
-std::optional<StepKind> parse_step_kind(std::string_view s) {
-  return value<StepKind>(kStepKind, s);
-}
-std::optional<StepState> parse_step_state(std::string_view s) {
-  return value<StepState>(kStepState, s);
-}
+std::optional<StepKind> parse_step_kind(std::string_view s) { return value<StepKind>(kStepKind, s); }
+std::optional<StepState> parse_step_state(std::string_view s) { return value<StepState>(kStepState, s); }
 
 }  // namespace bascule::core

@@ -21,12 +21,12 @@ enum class Power : std::uint8_t { off, on };
 
 /// Limits on what a definition may ask for.
 struct Limits {
-  static constexpr std::size_t volumes_per_vm = 8;    // minors are reserved in blocks of this size
+  static constexpr std::size_t volumes_per_vm = 8;  // minors are reserved in blocks of this size
   static constexpr std::size_t nics_per_vm = 8;
-  static constexpr std::uint32_t cpus = 255;          // QEMU 7.2 q35 without IOMMU stops here
-  static constexpr std::uint64_t memory_mib = 1048576;  // 1 TiB
-  static constexpr std::uint64_t volume_mib = 16777216; // 16 TiB, DRBD 8.4's own ceiling is higher
-  static constexpr std::size_t vms = 4096;            // per cell: minors 8 * 4096 < 2^20
+  static constexpr std::uint32_t cpus = 255;             // QEMU 7.2 q35 without IOMMU stops here
+  static constexpr std::uint64_t memory_mib = 1048576;   // 1 TiB
+  static constexpr std::uint64_t volume_mib = 16777216;  // 16 TiB, DRBD 8.4's own ceiling is higher
+  static constexpr std::size_t vms = 4096;               // per cell: minors 8 * 4096 < 2^20
   static constexpr std::size_t reason_bytes = 500;
   static constexpr std::size_t name_bytes = 40;
 };
@@ -154,8 +154,18 @@ struct Image {
 };
 
 enum class OpKind : std::uint8_t {
-  vm_create, vm_update, vm_start, vm_shutdown, vm_power_off, vm_reset, vm_migrate, vm_remove,
-  volume_grow, volume_verify, image_import, image_remove,
+  vm_create,
+  vm_update,
+  vm_start,
+  vm_shutdown,
+  vm_power_off,
+  vm_reset,
+  vm_migrate,
+  vm_remove,
+  volume_grow,
+  volume_verify,
+  image_import,
+  image_remove,
 };
 
 /// running -> done | undoing -> undone | needs_operator. A cancelled operation ends undone.
@@ -163,14 +173,37 @@ enum class OpState : std::uint8_t { running, undoing, done, undone, needs_operat
 
 /// What a step does; hostd/runtime/steps_*.cpp has one function for each.
 enum class StepKind : std::uint8_t {
-  make_leg, connect, skip_first_sync, grant, join_peer, fill, hand_over,
-  admit_start, promote, start_domain,
-  shutdown, destroy, reset, demote,
-  admit_migration, mark_migration, prepare_target, open_window, promote_target, live_migrate,
-  resume_target, demote_source, close_window, confirm,
-  grow_leg, resize_drbd, resize_guest_disk, record_size,
+  make_leg,
+  connect,
+  skip_first_sync,
+  grant,
+  join_peer,
+  fill,
+  hand_over,
+  admit_start,
+  promote,
+  start_domain,
+  shutdown,
+  destroy,
+  reset,
+  demote,
+  admit_migration,
+  mark_migration,
+  prepare_target,
+  open_window,
+  promote_target,
+  live_migrate,
+  resume_target,
+  demote_source,
+  close_window,
+  confirm,
+  grow_leg,
+  resize_drbd,
+  resize_guest_disk,
+  record_size,
   verify,
-  drop_right, remove_leg,
+  drop_right,
+  remove_leg,
   remove_image,
 };
 
@@ -179,9 +212,9 @@ enum class StepState : std::uint8_t { pending, done, failed, undone };
 
 struct Step {
   StepKind kind{};
-  std::string host;    ///< which hostd carries it out
+  std::string host;  ///< which hostd carries it out
   StepState state{StepState::pending};
-  std::string note;    ///< one line of what was found or done, for people
+  std::string note;  ///< one line of what was found or done, for people
   std::int64_t took_ms{};
   bool operator==(const Step&) const = default;
 };
@@ -212,8 +245,8 @@ struct Operation {
   // Arguments, each used by the kinds that need it.
   std::string source_host, target_host;
   std::uint64_t size_mib{};
-  std::optional<VmSpec> spec;  ///< the definition to write in the transaction that ends it as done
-  std::optional<VmSpec> restore;  ///< the definition to write back if it ends undone
+  std::optional<VmSpec> spec;                 ///< the definition to write in the transaction that ends it as done
+  std::optional<VmSpec> restore;              ///< the definition to write back if it ends undone
   std::map<std::string, std::string> result;  ///< downtime_ms, total_ms, sha256 ...
   Writer writer;
   bool operator==(const Operation&) const = default;
@@ -265,8 +298,6 @@ std::optional<OpState> parse_op_state(std::string_view s);
 std::optional<StepKind> parse_step_kind(std::string_view s);
 std::optional<StepState> parse_step_state(std::string_view s);
 
-inline bool finished(OpState s) {
-  return s == OpState::done || s == OpState::undone || s == OpState::needs_operator;
-}
+inline bool finished(OpState s) { return s == OpState::done || s == OpState::undone || s == OpState::needs_operator; }
 
 }  // namespace bascule::core

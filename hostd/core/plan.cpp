@@ -1,7 +1,7 @@
 #include "hostd/core/plan.hpp"
 
-#include <algorithm>
 #include <fmt/format.h>
+#include <algorithm>
 
 #include "hostd/core/names.hpp"
 #include "hostd/core/plan_rules.hpp"
@@ -25,8 +25,10 @@ Result<const VmView*> Planner::vm_for(const std::string& name) const {
                                          vm.spec.revision, *request.if_match));
   }
   if (vm.operation.revision != 0) {
-    return fail(Errc::conflict, "operation " + vm.operation.value + " is at work on this VM; wait for it "
-                                "(hostctl op follow " + vm.operation.value + ") or cancel it");
+    return fail(Errc::conflict, "operation " + vm.operation.value +
+                                    " is at work on this VM; wait for it "
+                                    "(hostctl op follow " +
+                                    vm.operation.value + ") or cancel it");
   }
   return found;
 }
@@ -78,7 +80,8 @@ Result<Plan> Planner::create(VmSpec spec) const {
   for (const auto& h : {spec.nominal_host, spec.peer_host}) {
     const std::uint64_t free = view.host(h)->info.value.pool_free_mib;
     if (free < need) {
-      return fail(Errc::exhausted, fmt::format("the pool of host {} has {} MiB free, the volumes need {}", h, free, need));
+      return fail(Errc::exhausted,
+                  fmt::format("the pool of host {} has {} MiB free, the volumes need {}", h, free, need));
     }
   }
   const std::uint64_t memory = free_memory_mib(view, spec.nominal_host, spec.name);
@@ -314,8 +317,8 @@ Result<Plan> plan(const CellView& view, const Request& request, const std::strin
     return fail(Errc::unavailable, "this host has not heard from etcd yet, or lost it; nothing was changed. Ask "
                                    "another host or try again");
   }
-  const auto unfinished = std::ranges::count_if(
-      view.operations, [](const auto& o) { return !finished(o.second.value.state); });
+  const auto unfinished =
+      std::ranges::count_if(view.operations, [](const auto& o) { return !finished(o.second.value.state); });
   if (static_cast<std::size_t>(unfinished) >= kMaxUnfinishedOperations) {
     return fail(Errc::exhausted, "too many operations are at work; try again when some have ended");
   }

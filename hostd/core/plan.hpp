@@ -12,13 +12,13 @@ namespace bascule::core {
 
 /// What one transaction will write when the request is accepted.
 struct Plan {
-  bool unchanged{};             ///< nothing to do: the object is already so
-  Operation operation;          ///< without id, author, times, writer; no steps = done at once
-  std::optional<VmSpec> spec;   ///< written together with the operation
-  std::optional<Layout> layout; ///< vm_create only
-  std::optional<Image> image;   ///< image_import only
-  Revision compare_spec{};      ///< mod revision of the spec this was planned on; 0 = must not exist
-  std::string object;           ///< for the audit: vm/<name> or image/<name>
+  bool unchanged{};              ///< nothing to do: the object is already so
+  Operation operation;           ///< without id, author, times, writer; no steps = done at once
+  std::optional<VmSpec> spec;    ///< written together with the operation
+  std::optional<Layout> layout;  ///< vm_create only
+  std::optional<Image> image;    ///< image_import only
+  Revision compare_spec{};       ///< mod revision of the spec this was planned on; 0 = must not exist
+  std::string object;            ///< for the audit: vm/<name> or image/<name>
 };
 
 /// `self` is the host that serves the request; it only matters for placement ties and images.

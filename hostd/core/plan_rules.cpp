@@ -1,7 +1,7 @@
 #include "hostd/core/plan_rules.hpp"
 
-#include <algorithm>
 #include <fmt/format.h>
+#include <algorithm>
 #include <ranges>
 #include <set>
 
@@ -11,10 +11,10 @@
 namespace bascule::core {
 namespace {
 
-constexpr std::uint32_t kFirstMinor = 100;      // below are left to whatever else the machine uses
+constexpr std::uint32_t kFirstMinor = 100;  // below are left to whatever else the machine uses
 constexpr std::uint32_t kMinorBlocks = Limits::vms;
-constexpr std::uint64_t kMinMemoryMib = 64;     // SeaBIOS and a small kernel do not boot below
-constexpr std::uint64_t kMinVolumeMib = 8;      // DRBD's own metadata and alignment need some room
+constexpr std::uint64_t kMinMemoryMib = 64;  // SeaBIOS and a small kernel do not boot below
+constexpr std::uint64_t kMinVolumeMib = 8;   // DRBD's own metadata and alignment need some room
 
 // Source: oVirt's named policies (convergence ladder), cut to four steps; see docs/operations.md.
 constexpr std::array kPolicies{
@@ -31,16 +31,16 @@ std::uint32_t fnv1a(std::string_view text) {
 
 Result<> check_volumes(const VmSpec& spec) {
   if (spec.volumes.empty() || spec.volumes.size() > Limits::volumes_per_vm) {
-    return fail(Errc::invalid, fmt::format("volumes: 1 to {} are needed, {} given", Limits::volumes_per_vm,
-                                           spec.volumes.size()));
+    return fail(Errc::invalid,
+                fmt::format("volumes: 1 to {} are needed, {} given", Limits::volumes_per_vm, spec.volumes.size()));
   }
   std::set<std::string> names;
   for (const auto& v : spec.volumes) {
     if (auto r = check_name("volumes.name", v.name); !r) return r;
     if (!names.insert(v.name).second) return fail(Errc::invalid, "volumes.name: '" + v.name + "' is there twice");
     if (v.size_mib < kMinVolumeMib || v.size_mib > Limits::volume_mib) {
-      return fail(Errc::invalid, fmt::format("volumes.size_mib of '{}': {} to {} MiB", v.name, kMinVolumeMib,
-                                             Limits::volume_mib));
+      return fail(Errc::invalid,
+                  fmt::format("volumes.size_mib of '{}': {} to {} MiB", v.name, kMinVolumeMib, Limits::volume_mib));
     }
     if (!v.image.empty()) {
       if (auto r = check_name("volumes.image", v.image); !r) return r;
@@ -127,8 +127,9 @@ Result<> check_host_alive(const CellView& view, const std::string& host) {
   const HostView* h = view.host(host);
   if (h == nullptr) return fail(Errc::invalid, "there is no host '" + host + "' in this cell");
   if (h->silent) {
-    return fail(Errc::unavailable, "host " + host + " does not renew its lease: its hostd is down or cut off. "
-                                   "Nothing was changed; try again when `hostctl host list` shows it alive");
+    return fail(Errc::unavailable, "host " + host +
+                                       " does not renew its lease: its hostd is down or cut off. "
+                                       "Nothing was changed; try again when `hostctl host list` shows it alive");
   }
   return {};
 }
@@ -249,8 +250,8 @@ Result<> check_migration(const CellView& view, const VmView& vm, const std::stri
   if (vm.right.revision == 0) return fail(Errc::conflict, "the VM has no run-right yet: its creation is not done");
   if (target == source) return fail(Errc::invalid, "the VM already runs on " + target);
   if (domain_state(vm) != DomainState::running) {
-    return fail(Errc::conflict, "the VM is not running (" + std::string(to_string(domain_state(vm))) +
-                                    " on " + source + "); only a running VM is migrated live");
+    return fail(Errc::conflict, "the VM is not running (" + std::string(to_string(domain_state(vm))) + " on " + source +
+                                    "); only a running VM is migrated live");
   }
   if (auto r = check_host_alive(view, source); !r) return r;
   if (auto r = check_host_alive(view, target); !r) return r;

@@ -44,11 +44,11 @@ DomainState domain_state(const VmView& vm);
 /// Policies of a migration by name.
 struct MigrationPolicy {
   std::string_view name;
-  std::uint32_t bandwidth_mib;           ///< MiB/s; 0 = no limit
+  std::uint32_t bandwidth_mib;               ///< MiB/s; 0 = no limit
   std::array<std::uint32_t, 4> downtime_ms;  ///< tried in turn when it does not converge
-  std::uint32_t step_after_s;            ///< seconds without convergence before the next downtime
-  bool auto_converge;                    ///< slow the guest down when the ladder is used up
-  std::uint32_t give_up_after_s;         ///< then the migration is cancelled and undone; 0 = never
+  std::uint32_t step_after_s;                ///< seconds without convergence before the next downtime
+  bool auto_converge;                        ///< slow the guest down when the ladder is used up
+  std::uint32_t give_up_after_s;             ///< then the migration is cancelled and undone; 0 = never
 };
 /// gentle, standard, must-finish; nullptr on another name.
 const MigrationPolicy* migration_policy(std::string_view name);

@@ -26,14 +26,17 @@ Result<Plan> Planner::operator()(const GrowVolume& verb) const {
   if (verb.size_mib < volume->size_mib) {
     return fail(Errc::invalid, fmt::format("size_mib: the volume has {} MiB and cannot shrink", volume->size_mib));
   }
-  if (verb.size_mib > Limits::volume_mib) return fail(Errc::invalid, fmt::format("size_mib: at most {}", Limits::volume_mib));
+  if (verb.size_mib > Limits::volume_mib)
+    return fail(Errc::invalid, fmt::format("size_mib: at most {}", Limits::volume_mib));
   const std::string& holder = vm.right.value.host;
   const std::string peer = other_host(vm.layout.value, holder);
   const std::uint64_t more = verb.size_mib - volume->size_mib;
   for (const auto& h : {holder, peer}) {
     if (auto r = check_host_alive(view, h); !r) return r.error();
     const std::uint64_t free = view.host(h)->info.value.pool_free_mib;
-    if (free < more) return fail(Errc::exhausted, fmt::format("the pool of host {} has {} MiB free, {} more are needed", h, free, more));
+    if (free < more)
+      return fail(Errc::exhausted,
+                  fmt::format("the pool of host {} has {} MiB free, {} more are needed", h, free, more));
   }
   if (!insync_everywhere(vm.right.value, vm.layout.value, peer)) {
     return fail(Errc::conflict, "the volume is not in sync between the sites; wait for the resync to end");
@@ -85,8 +88,9 @@ Result<Plan> Planner::operator()(const ImportImage& verb) const {
       p.unchanged = true;
       return p;
     }
-    return fail(Errc::conflict, "an image '" + verb.image.name + "' with other content exists; images do not change. "
-                                "Choose another name or remove it first");
+    return fail(Errc::conflict, "an image '" + verb.image.name +
+                                    "' with other content exists; images do not change. "
+                                    "Choose another name or remove it first");
   }
   p.image = verb.image;
   return p;

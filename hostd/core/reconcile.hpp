@@ -11,9 +11,9 @@ namespace bascule::core {
 
 /// What this host sees of its own half of one VM, from DRBD's event stream and libvirt.
 struct LocalVm {
-  bool up{};                ///< the DRBD resource exists in the kernel
-  bool rejoin_pending{};    ///< attached by this hostd or boot, and R5's write is still owed
-  bool two_primaries{};     ///< allow-two-primaries is set
+  bool up{};              ///< the DRBD resource exists in the kernel
+  bool rejoin_pending{};  ///< attached by this hostd or boot, and R5's write is still owed
+  bool two_primaries{};   ///< allow-two-primaries is set
   std::string role;
   std::string connection;
   std::string suspended{"no"};
@@ -24,9 +24,9 @@ struct LocalVm {
 struct Remedy {
   enum class Kind : std::uint8_t {
     none,
-    bring_up,        ///< attach every volume, stay StandAlone
-    commit_right,    ///< `right`, comparing `revision`
-    add_back,        ///< R3 for `volume`: ask DRBD afresh, then commit comparing `revision`
+    bring_up,      ///< attach every volume, stay StandAlone
+    commit_right,  ///< `right`, comparing `revision`
+    add_back,      ///< R3 for `volume`: ask DRBD afresh, then commit comparing `revision`
     connect,
     demote,
     close_window,
@@ -35,8 +35,8 @@ struct Remedy {
   Right right;
   Revision revision{};
   std::string volume;
-  bool clears_rejoin{};   ///< commit_right: R5's write; on success rejoin_pending ends
-  std::string sentence;   ///< why, for the log
+  bool clears_rejoin{};  ///< commit_right: R5's write; on success rejoin_pending ends
+  std::string sentence;  ///< why, for the log
 };
 
 Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self);

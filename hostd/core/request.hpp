@@ -18,29 +18,58 @@ struct Caller {
 };
 
 // Each verb, with its own arguments. Hosts and sizes that are empty/0 are chosen by `plan`.
-struct PutVm { VmSpec spec; };              ///< create, or bring to this definition; equal = no change
-struct StartVm { std::string vm; };
-struct ShutdownVm { std::string vm; };      ///< ACPI power button
-struct PowerOffVm { std::string vm; };
-struct ResetVm { std::string vm; };
-struct MigrateVm { std::string vm; std::string target; std::string policy; };
-struct ResizeVm { std::string vm; std::uint32_t cpus{}; std::uint64_t memory_mib{}; };
-struct RemoveVm { std::string vm; };
-struct GrowVolume { std::string vm, volume; std::uint64_t size_mib{}; };
-struct VerifyVolume { std::string vm, volume; };
-struct ImportImage { Image image; };        ///< the content is already in this host's image folder
-struct RemoveImage { std::string image; };
+struct PutVm {
+  VmSpec spec;
+};  ///< create, or bring to this definition; equal = no change
+struct StartVm {
+  std::string vm;
+};
+struct ShutdownVm {
+  std::string vm;
+};  ///< ACPI power button
+struct PowerOffVm {
+  std::string vm;
+};
+struct ResetVm {
+  std::string vm;
+};
+struct MigrateVm {
+  std::string vm;
+  std::string target;
+  std::string policy;
+};
+struct ResizeVm {
+  std::string vm;
+  std::uint32_t cpus{};
+  std::uint64_t memory_mib{};
+};
+struct RemoveVm {
+  std::string vm;
+};
+struct GrowVolume {
+  std::string vm, volume;
+  std::uint64_t size_mib{};
+};
+struct VerifyVolume {
+  std::string vm, volume;
+};
+struct ImportImage {
+  Image image;
+};  ///< the content is already in this host's image folder
+struct RemoveImage {
+  std::string image;
+};
 
-using Verb = std::variant<PutVm, StartVm, ShutdownVm, PowerOffVm, ResetVm, MigrateVm, ResizeVm, RemoveVm,
-                          GrowVolume, VerifyVolume, ImportImage, RemoveImage>;
+using Verb = std::variant<PutVm, StartVm, ShutdownVm, PowerOffVm, ResetVm, MigrateVm, ResizeVm, RemoveVm, GrowVolume,
+                          VerifyVolume, ImportImage, RemoveImage>;
 
 struct Request {
   Verb verb;
   Caller caller;
-  std::string reason;                    ///< mandatory, 1..Limits::reason_bytes
-  std::string idempotency_key;           ///< empty = none
-  std::optional<Revision> if_match;      ///< spec revision the caller saw; nullopt = any
-  bool if_none_match{};                  ///< only create
+  std::string reason;                ///< mandatory, 1..Limits::reason_bytes
+  std::string idempotency_key;       ///< empty = none
+  std::optional<Revision> if_match;  ///< spec revision the caller saw; nullopt = any
+  bool if_none_match{};              ///< only create
   bool dry_run{};
 };
 

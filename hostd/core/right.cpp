@@ -9,9 +9,8 @@ bool listed(const Right& right, const std::string& volume, const Leg& leg) {
   return it != right.insync.end() && std::ranges::find(it->second, leg) != it->second.end();
 }
 Error not_holder(const Right& right, const std::string& host) {
-  return fail(Errc::conflict, "host " + host + " does not hold the run-right, " + right.host +
-                                  " does (epoch " + std::to_string(right.epoch) +
-                                  "); nothing was changed");
+  return fail(Errc::conflict, "host " + host + " does not hold the run-right, " + right.host + " does (epoch " +
+                                  std::to_string(right.epoch) + "); nothing was changed");
 }
 }  // namespace
 
@@ -62,8 +61,7 @@ Result<Right> claim(const Right& right, const Layout& layout, const std::string&
   return next;
 }
 
-Result<Right> mark(const Right& right, const Layout& layout, const std::string& host,
-                   const std::string& target) {
+Result<Right> mark(const Right& right, const Layout& layout, const std::string& host, const std::string& target) {
   if (right.host != host) return not_holder(right, host);
   if (right.migrating_to && *right.migrating_to != target) {
     return fail(Errc::conflict, "a migration to " + *right.migrating_to + " is already marked");
@@ -87,8 +85,7 @@ Result<Right> unmark(const Right& right, const std::string& host) {
   return next;
 }
 
-Result<Right> hand_over(const Right& right, const Layout& layout, const std::string& host,
-                        const std::string& peer) {
+Result<Right> hand_over(const Right& right, const Layout& layout, const std::string& host, const std::string& peer) {
   if (right.host != host) return not_holder(right, host);
   if (peer == host || !insync_everywhere(right, layout, peer)) {
     return fail(Errc::refused, "host " + peer + " is not in sync on every volume by the record; the right stays");
@@ -100,8 +97,8 @@ Result<Right> hand_over(const Right& right, const Layout& layout, const std::str
   return next;
 }
 
-Result<Right> add_leg(const Right& right, const Layout& layout, const std::string& host,
-                      const std::string& volume, const Leg& leg) {
+Result<Right> add_leg(const Right& right, const Layout& layout, const std::string& host, const std::string& volume,
+                      const Leg& leg) {
   if (right.host != host) return not_holder(right, host);
   const auto it = std::ranges::find(layout.volumes, volume, &VolumeLayout::name);
   if (it == layout.volumes.end() || std::ranges::find(it->legs, leg) == it->legs.end()) {
@@ -122,8 +119,8 @@ Result<Right> remove_leg(const Right& right, const std::string& volume, const Le
   const auto found = std::ranges::find(legs, leg);
   if (found == legs.end()) return next;
   if (legs.size() == 1) {
-    return fail(Errc::refused, "leg " + leg.id + " on " + leg.host + " is the last one in sync of volume " +
-                                   volume + "; it is never taken out");
+    return fail(Errc::refused, "leg " + leg.id + " on " + leg.host + " is the last one in sync of volume " + volume +
+                                   "; it is never taken out");
   }
   legs.erase(found);
   return next;

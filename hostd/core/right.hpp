@@ -26,18 +26,16 @@ Right first_right(const Layout& layout, const std::string& host);
 Result<Right> claim(const Right& right, const Layout& layout, const std::string& host);
 
 /// Migration, step 2. Errors: conflict unless `host` holds it, nobody migrates, both legs are in sync everywhere.
-Result<Right> mark(const Right& right, const Layout& layout, const std::string& host,
-                   const std::string& target);
+Result<Right> mark(const Right& right, const Layout& layout, const std::string& host, const std::string& target);
 /// Undo of `mark`. Equal to the input when it is not marked.
 Result<Right> unmark(const Right& right, const std::string& host);
 
 /// H: the holder, having seen its own domain gone, gives the right away; in-sync legs are kept.
-Result<Right> hand_over(const Right& right, const Layout& layout, const std::string& host,
-                        const std::string& peer);
+Result<Right> hand_over(const Right& right, const Layout& layout, const std::string& host, const std::string& peer);
 
 /// R3: the holder adds a leg that DRBD, asked afresh, reports in sync.
-Result<Right> add_leg(const Right& right, const Layout& layout, const std::string& host,
-                      const std::string& volume, const Leg& leg);
+Result<Right> add_leg(const Right& right, const Layout& layout, const std::string& host, const std::string& volume,
+                      const Leg& leg);
 /// R4/R5: take a leg out. Never the last one of a volume. Writes (returns a record) even if it is already out,
 /// so that a delayed add loses its compare.
 Result<Right> remove_leg(const Right& right, const std::string& volume, const Leg& leg);

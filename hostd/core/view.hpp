@@ -27,15 +27,15 @@ struct HostView {
 struct VmView {
   Versioned<VmSpec> spec;
   Versioned<Layout> layout;
-  Versioned<Right> right;                 ///< revision 0: no record
-  Versioned<std::string> operation;       ///< id of the operation that holds the VM; revision 0: none
-  std::map<std::string, VmStatus> status; ///< by host
+  Versioned<Right> right;                  ///< revision 0: no record
+  Versioned<std::string> operation;        ///< id of the operation that holds the VM; revision 0: none
+  std::map<std::string, VmStatus> status;  ///< by host
 };
 
 struct CellView {
-  Revision revision{};  ///< etcd's revision of the newest change applied
+  Revision revision{};     ///< etcd's revision of the newest change applied
   Revision vms_changed{};  ///< of the newest change of any VM or operation: what a cached list was made at
-  bool synced{};        ///< the first full listing is complete and the watch is live
+  bool synced{};           ///< the first full listing is complete and the watch is live
   std::map<std::string, HostView> hosts;
   std::map<std::string, VmView> vms;
   std::map<std::string, Versioned<Image>> images;

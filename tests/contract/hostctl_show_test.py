@@ -140,6 +140,19 @@ class Audit(rig.HostctlTest):
         self.cell.audit[4], self.cell.audit[5] = self.cell.audit[5], self.cell.audit[4]
         self.ctl("audit", "verify", exit_code=2)
 
+    def test_a_chain_written_anew_does_not_hold_a_record_noted_earlier(self):
+        noted = re.search(r"newest: (30:[0-9a-f]{64})", self.ctl("audit", "verify").stdout).group(1)
+        self.cell.record("later", "vm-stop requested", "vm/db")
+        self.ctl("audit", "verify", "--known", noted)
+        kept, self.cell.audit = self.cell.audit, []
+        for old in kept:
+            self.cell.record("another reason" if old["sequence"] == 20 else old["why"], old["what"], old["object"])
+        self.ctl("audit", "verify")
+        self.assertIn("record 30 is not the one you know", self.ctl("audit", "verify", "--known", noted, exit_code=2).stdout)
+        del self.cell.audit[20:]
+        self.assertIn("record 30, which you know, is missing", self.ctl("audit", "verify", "--known", noted, exit_code=2).stdout)
+        self.ctl("audit", "verify", "--known", "30:abc", exit_code=1)
+
     def test_the_newest_records_are_listed(self):
         done = self.ctl("--json", "audit", "list", "--limit", "10")
         self.assertEqual([r["sequence"] for r in json.loads(done.stdout)], list(range(21, 31)))

@@ -153,11 +153,11 @@ TEST_P(VmHost, AnswersAbsentForAVmThatIsNotHere) {
   const auto info = rig().get(rig().a().observe("vm1"));
   ASSERT_TRUE(info) << info.error().what;
   EXPECT_EQ(info->state, DomainState::absent);
-  for (auto* call : {+[](Rig& r) { return r.get(r.a().reset("vm1")); },
-                     +[](Rig& r) { return r.get(r.a().request_shutdown("vm1")); },
-                     +[](Rig& r) { return r.get(r.a().abort_migration("vm1")); },
-                     +[](Rig& r) { return r.get(r.a().block_resize("vm1", 0, 8 << 20)); },
-                     +[](Rig& r) { return r.get(r.a().set_max_downtime("vm1", 300)); }}) {
+  for (auto* call :
+       {+[](Rig& r) { return r.get(r.a().reset("vm1")); }, +[](Rig& r) { return r.get(r.a().request_shutdown("vm1")); },
+        +[](Rig& r) { return r.get(r.a().abort_migration("vm1")); },
+        +[](Rig& r) { return r.get(r.a().block_resize("vm1", 0, 8 << 20)); },
+        +[](Rig& r) { return r.get(r.a().set_max_downtime("vm1", 300)); }}) {
     const auto done = call(rig());
     ASSERT_FALSE(done);
     EXPECT_EQ(done.error().code, Errc::not_found) << done.error().what;
@@ -176,8 +176,8 @@ TEST_P(VmHost, AGuestThatObeysThePowerButtonEndsAndSaysSo) {
   start("vm1", Guest::obedient);
   ASSERT_TRUE(rig().advances("vm1"));
   ASSERT_TRUE(rig().get(rig().a().request_shutdown("vm1")));
-  EXPECT_TRUE(rig().until(
-      [&] { return saw(rig().events_a, "vm1", DomainState::absent, DomainReason::guest_shutdown); }));
+  EXPECT_TRUE(
+      rig().until([&] { return saw(rig().events_a, "vm1", DomainState::absent, DomainReason::guest_shutdown); }));
   EXPECT_EQ(state_on_a("vm1"), DomainState::absent);
 }
 
@@ -358,10 +358,10 @@ TEST_P(VmHost, AMigrationToAHostWhoseCertificateNamesAnotherIsRefused) {
 
 TEST_P(VmHost, RefusesMigrationParametersThatAreNotAddressesOrInLimits) {
   start("vm1");
-  for (auto change : {+[](core::MigrationParams& p) { p.target_address = "b1"; },
-                      +[](core::MigrationParams& p) { p.target_address = "127.0.0.1:1/x"; },
-                      +[](core::MigrationParams& p) { p.parallel = 1000; },
-                      +[](core::MigrationParams& p) { p.downtime_ms = 0; }}) {
+  for (auto change :
+       {+[](core::MigrationParams& p) { p.target_address = "b1"; },
+        +[](core::MigrationParams& p) { p.target_address = "127.0.0.1:1/x"; },
+        +[](core::MigrationParams& p) { p.parallel = 1000; }, +[](core::MigrationParams& p) { p.downtime_ms = 0; }}) {
     auto bad = params();
     change(bad);
     EXPECT_EQ(rig().get(rig().a().migrate("vm1", "b1", bad)).error().code, Errc::invalid);
@@ -369,8 +369,9 @@ TEST_P(VmHost, RefusesMigrationParametersThatAreNotAddressesOrInLimits) {
   EXPECT_EQ(rig().get(rig().a().migrate("vm1", "b1/../x", params())).error().code, Errc::invalid);
 }
 
-INSTANTIATE_TEST_SUITE_P(, VmHost, ::testing::Values(&fake_kind, &real_kind),
-                         [](const auto& info) { return std::string(info.param == fake_kind ? "OnTheFake" : "OnLibvirt"); });
+INSTANTIATE_TEST_SUITE_P(, VmHost, ::testing::Values(&fake_kind, &real_kind), [](const auto& info) {
+  return std::string(info.param == fake_kind ? "OnTheFake" : "OnLibvirt");
+});
 
 }  // namespace
 }  // namespace bascule::test

@@ -102,9 +102,7 @@ class RealRig final : public Rig {
     io.run_for(seconds(2));
   }
   bool good() const { return good_; }
-  std::string log() const {
-    return read_text(daemons_.dir / "out") + read_text(daemons_.dir / "a1/libvirtd.log");
-  }
+  std::string log() const { return read_text(daemons_.dir / "out") + read_text(daemons_.dir / "a1/libvirtd.log"); }
 
   runtime::VmHost& a() override { return *a_; }
   runtime::VmHost& b() override { return *b_; }
@@ -196,7 +194,8 @@ std::unique_ptr<Rig> make_real_rig(std::string& why_not) {
     why_not = "needs root for private namespaces";
     return nullptr;
   }
-  for (const char* tool : {"/usr/sbin/libvirtd", "/usr/bin/qemu-system-x86_64", "/usr/bin/unshare", "/usr/bin/openssl"}) {
+  for (const char* tool :
+       {"/usr/sbin/libvirtd", "/usr/bin/qemu-system-x86_64", "/usr/bin/unshare", "/usr/bin/openssl"}) {
     if (!fs::exists(tool)) {
       why_not = std::string(tool) + " is not installed";
       return nullptr;

@@ -72,7 +72,8 @@ class Rig {
   }
   template <class T>
   core::Result<T> finish(const Pending<T>& pending, std::chrono::milliseconds limit = std::chrono::seconds(60)) {
-    if (!until([&] { return pending->has_value(); }, limit)) return core::fail(core::Errc::internal, "no answer in time");
+    if (!until([&] { return pending->has_value(); }, limit))
+      return core::fail(core::Errc::internal, "no answer in time");
     return std::move(**pending);
   }
   template <class T>

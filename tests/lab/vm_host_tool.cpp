@@ -41,7 +41,8 @@ std::ostream& say() {
 template <class T>
 core::Result<T> wait(boost::asio::io_context& io, boost::asio::awaitable<core::Result<T>> call) {
   auto out = std::make_shared<std::optional<core::Result<T>>>();
-  boost::asio::co_spawn(io, std::move(call), [out](const std::exception_ptr&, core::Result<T> r) { out->emplace(std::move(r)); });
+  boost::asio::co_spawn(io, std::move(call),
+                        [out](const std::exception_ptr&, core::Result<T> r) { out->emplace(std::move(r)); });
   while (!out->has_value()) io.run_one();
   return std::move(**out);
 }
@@ -152,9 +153,8 @@ int main(int argc, char** argv) {
   if (args[1] == "format" || args[1] == "count") return device(args[1], args.at(2).c_str());
   boost::asio::io_context io;
   if (args[1] == "probe") {
-    boost::asio::co_spawn(io, runtime::libvirt::probe_accel(), [](const std::exception_ptr&, const auto& probe) {
-      say() << probe.sentence << "\n";
-    });
+    boost::asio::co_spawn(io, runtime::libvirt::probe_accel(),
+                          [](const std::exception_ptr&, const auto& probe) { say() << probe.sentence << "\n"; });
     io.run();
     return 0;
   }

@@ -36,8 +36,7 @@ FakeVmHost::FakeVmHost(FakeHypervisors& world, std::string cell, std::string hos
     : world_(world),
       cell_(std::move(cell)),
       host_(std::move(host)),
-      thaw_(std::make_shared<boost::asio::steady_timer>(world.executor,
-                                                        std::chrono::steady_clock::time_point::max())) {
+      thaw_(std::make_shared<boost::asio::steady_timer>(world.executor, std::chrono::steady_clock::time_point::max())) {
   world_.hosts[host_] = this;
 }
 FakeVmHost::~FakeVmHost() { world_.hosts.erase(host_); }
@@ -248,8 +247,8 @@ FakeVmHost::Answer<> FakeVmHost::migrate(std::string name, std::string host, cor
     if (!connected_ || breaks != FakeHypervisors::Break::none) {
       co_return fail(Errc::outcome_unknown, "the connection to libvirt was lost while '" + name + "' migrated");
     }
-    co_return fail(aborted ? Errc::cancelled : Errc::refused, "the migration of '" + name +
-                                                                  "' was given up; it still runs on this host");
+    co_return fail(aborted ? Errc::cancelled : Errc::refused,
+                   "the migration of '" + name + "' was given up; it still runs on this host");
   }
   copy->last_migration = ended.stats;
   copy->last_migration.downtime_ms = std::min<std::uint64_t>(downtime, 1);

@@ -1,5 +1,5 @@
-// Hypervisors in memory: one world, a FakeVmHost per host, live migration between them. Keeps the same contract tests as
-// LibvirtHost. Knobs for what goes wrong are on the world. One thread.
+// Hypervisors in memory: one world, a FakeVmHost per host, live migration between them. Keeps the same contract tests
+// as LibvirtHost. Knobs for what goes wrong are on the world. One thread.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -34,11 +34,11 @@ class FakeHypervisors {
   std::map<std::string, FakeVmHost*> hosts;
 
   // Knobs.
-  std::set<std::string> deaf;           ///< VMs that ignore the power button
-  std::set<std::string> missing_disks;  ///< device paths that cannot be opened
-  std::set<std::string> unreachable;    ///< hosts that no daemon reaches
-  std::set<std::string> unkillable;     ///< VMs whose process waits in the kernel
-  std::set<std::string> never_converge; ///< VMs whose migration only ends by abort
+  std::set<std::string> deaf;            ///< VMs that ignore the power button
+  std::set<std::string> missing_disks;   ///< device paths that cannot be opened
+  std::set<std::string> unreachable;     ///< hosts that no daemon reaches
+  std::set<std::string> unkillable;      ///< VMs whose process waits in the kernel
+  std::set<std::string> never_converge;  ///< VMs whose migration only ends by abort
   std::chrono::milliseconds migration_time{20};
   /// Where a migration that is asked for next breaks: the source is told nothing (outcome_unknown).
   enum class Break : std::uint8_t { none, before_arrival, after_arrival };
@@ -55,11 +55,11 @@ class FakeVmHost final : public runtime::VmHost {
   FakeVmHost& operator=(const FakeVmHost&) = delete;
   ~FakeVmHost() override;
 
-  void connect();              ///< emits `connected` with the list
-  void lose();                 ///< the daemon died: emits `disconnected`; frozen calls end as outcome_unknown
+  void connect();                    ///< emits `connected` with the list
+  void lose();                       ///< the daemon died: emits `disconnected`; frozen calls end as outcome_unknown
   void freeze() { frozen_ = true; }  ///< the daemon takes calls and answers none until lose()
   void guest_powers_off(const std::string& name);
-  void host_dies();            ///< all guests gone, no events, not connected
+  void host_dies();                ///< all guests gone, no events, not connected
   std::vector<std::string> calls;  ///< "start vm1", in order
 
   void on_event(Sink sink) override { sinks_.push_back(std::move(sink)); }

@@ -17,9 +17,27 @@ std::string said(const std::string& text) {
 }
 
 TEST(Decoding, RefusesWhatIsNotJson) {
-  for (const auto* text : {"", " ", "{", "}", "{\"a\":}", "{'a':1}", "{\"a\":1,}", "nul", "\"a", "{\"a\":1}x", "{}{}",
-                           "\xff", "{\"host\":\"\xff\"}", "{\"host\":\"\xed\xa0\x80\"}", "{\"host\":\"\\ud800\"}",
-                           "{\"host\":\"a\nb\"}", "[1,2", "01", "-", "1e", "\xef\xbb\xbf"}) {
+  for (const auto* text : {"",
+                           " ",
+                           "{",
+                           "}",
+                           "{\"a\":}",
+                           "{'a':1}",
+                           "{\"a\":1,}",
+                           "nul",
+                           "\"a",
+                           "{\"a\":1}x",
+                           "{}{}",
+                           "\xff",
+                           "{\"host\":\"\xff\"}",
+                           "{\"host\":\"\xed\xa0\x80\"}",
+                           "{\"host\":\"\\ud800\"}",
+                           "{\"host\":\"a\nb\"}",
+                           "[1,2",
+                           "01",
+                           "-",
+                           "1e",
+                           "\xef\xbb\xbf"}) {
     EXPECT_EQ(said<core::Right>(text), "record is not JSON") << testing::PrintToString(text);
   }
 }

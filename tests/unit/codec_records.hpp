@@ -80,10 +80,10 @@ std::vector<const void*> addresses(const T&... fields) {
 
 // The fields of a struct by structured binding, which compiles only with exactly as many names as there are fields.
 // When a line here stops compiling, a field was added: give it a name here and a place in describe().
-#define BASCULE_FIELDS(type, ...)                                 \
+#define BASCULE_FIELDS(type, ...)                                  \
   inline std::vector<const void*> fields_of(const core::type& v) { \
-    const auto& [__VA_ARGS__] = v;                                \
-    return addresses(__VA_ARGS__);                                \
+    const auto& [__VA_ARGS__] = v;                                 \
+    return addresses(__VA_ARGS__);                                 \
   }
 BASCULE_FIELDS(VolumeSpec, a, b, c)
 BASCULE_FIELDS(NicSpec, a, b)

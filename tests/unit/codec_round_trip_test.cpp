@@ -12,11 +12,10 @@ using test::full;
 
 template <class T>
 class EveryStruct : public testing::Test {};
-using Structs =
-    testing::Types<core::VolumeSpec, core::NicSpec, core::VmSpec, core::Leg, core::VolumeLayout, core::Layout,
-                   core::Writer, core::Right, core::VmStatus::Volume, core::VmStatus, core::HostInfo, core::HostLease,
-                   core::Image, core::Step, core::Who, core::Operation, core::Progress, core::AuditRecord,
-                   core::AuditHead>;
+using Structs = testing::Types<core::VolumeSpec, core::NicSpec, core::VmSpec, core::Leg, core::VolumeLayout,
+                               core::Layout, core::Writer, core::Right, core::VmStatus::Volume, core::VmStatus,
+                               core::HostInfo, core::HostLease, core::Image, core::Step, core::Who, core::Operation,
+                               core::Progress, core::AuditRecord, core::AuditHead>;
 TYPED_TEST_SUITE(EveryStruct, Structs);
 
 TYPED_TEST(EveryStruct, IsDescribedFieldByField) {
@@ -73,7 +72,9 @@ TYPED_TEST(EveryRecord, SkipsFieldsItDoesNotKnow) {
   EXPECT_TRUE(*after == full<TypeParam>());
 }
 
-TYPED_TEST(EveryRecord, StaysFarBelowTheLimitOnSize) { EXPECT_LT(encode(full<TypeParam>()).size(), kMaxRecordBytes / 64); }
+TYPED_TEST(EveryRecord, StaysFarBelowTheLimitOnSize) {
+  EXPECT_LT(encode(full<TypeParam>()).size(), kMaxRecordBytes / 64);
+}
 
 TEST(Encoding, IsOneLineWithSortedKeysSoThatEqualRecordsAreEqualTexts) {
   EXPECT_EQ(encode(core::HostLease{"i", 7}), R"({"instance":"i","number":7})");
@@ -116,7 +117,8 @@ TEST(AuditHash, IsSha256OfTheCanonicalText) {
   record.project = "blue";
   record.operation = "op-1";
   record.previous = std::string(64, '0');
-  // printf '1:1,1:2,5:alice,8:operator,0:,4:test,18:vm-start requested,6:vm/vm1,4:blue,4:op-1,0:,64:%064d,' 0 | sha256sum
+  // printf '1:1,1:2,5:alice,8:operator,0:,4:test,18:vm-start requested,6:vm/vm1,4:blue,4:op-1,0:,64:%064d,' 0 |
+  // sha256sum
   EXPECT_EQ(audit_hash(record), "e0dea2b8e9987d1da21a8801ac3c916eeee934b7e18d2864e5043b9662ab5175");
 }
 

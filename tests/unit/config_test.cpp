@@ -128,9 +128,12 @@ TEST(Configuration, SaysLineKeyAndRule) {
       {"10.77.1.11:8443", "::1:8443", "is not address:port"},
       {"10.77.1.11:8443", "[10.77.1.11]:8443", "is not address:port"},
       {"key = \"/etc/bascule/pki/host.key\"\n", "", "[api] key is missing"},
-      {"[\"https://10.77.1.11:2379\", \"https://10.77.1.12:2379\"]", "[]", "[etcd] endpoints is not a list of 1 to 7 strings"},
-      {"[\"https://10.77.1.11:2379\", \"https://10.77.1.12:2379\"]", "\"x\"", "[etcd] endpoints is not a list of 1 to 7 strings"},
-      {"[\"https://10.77.1.11:2379\", \"https://10.77.1.12:2379\"]", "[1]", "[etcd] endpoints is not a list of strings"},
+      {"[\"https://10.77.1.11:2379\", \"https://10.77.1.12:2379\"]", "[]",
+       "[etcd] endpoints is not a list of 1 to 7 strings"},
+      {"[\"https://10.77.1.11:2379\", \"https://10.77.1.12:2379\"]", "\"x\"",
+       "[etcd] endpoints is not a list of 1 to 7 strings"},
+      {"[\"https://10.77.1.11:2379\", \"https://10.77.1.12:2379\"]", "[1]",
+       "[etcd] endpoints is not a list of strings"},
       {"https://10.77.1.11:2379", "http://10.77.1.11:2379",
        "[etcd] endpoint 'http://10.77.1.11:2379' does not begin with https://"},
       {"address = \"10.77.2.11\"", "address = \"a1\"", "[replication] address 'a1' is not an IP address"},
@@ -172,7 +175,9 @@ TEST(Configuration, ThatCannotBeReadIsAnErrorOfItsOwn) {
   EXPECT_EQ(missing.error().what, "cannot read the configuration /nonexistent/hostd.toml");
 }
 
-TEST(Configuration, AcceptsAnIpv6ListenAddressInBrackets) { EXPECT_EQ(said(with("10.77.1.11:8443", "[fd00::1]:8443")), "ok"); }
+TEST(Configuration, AcceptsAnIpv6ListenAddressInBrackets) {
+  EXPECT_EQ(said(with("10.77.1.11:8443", "[fd00::1]:8443")), "ok");
+}
 
 }  // namespace
 }  // namespace bascule

@@ -95,11 +95,13 @@ TEST(AfterRun, StateByInput) {
       {"last ok", OpKind::vm_start, last, 1, false, good(), "done done done", "", ""},
       {"first fails", OpKind::vm_start, first, 0, false, bad(), "undoing failed pending", "it broke", ""},
       {"last fails", OpKind::vm_start, last, 1, false, bad(), "undoing done failed", "it broke", ""},
-      {"cancel, first ok", OpKind::vm_start, first, 0, true, good(), "undoing done pending", "cancelled on request", ""},
+      {"cancel, first ok", OpKind::vm_start, first, 0, true, good(), "undoing done pending", "cancelled on request",
+       ""},
       {"cancel, last ok", OpKind::vm_start, last, 1, true, good(), "undoing done done", "cancelled on request", ""},
       {"cancel, fails", OpKind::vm_start, first, 0, true, bad(), "undoing failed pending", "it broke", ""},
       {"at no return, ok", OpKind::vm_shutdown, at_shutdown, 0, false, good(), "running done pending", "", ""},
-      {"at no return, fails", OpKind::vm_shutdown, at_shutdown, 0, false, bad(), "undoing failed pending", "it broke", ""},
+      {"at no return, fails", OpKind::vm_shutdown, at_shutdown, 0, false, bad(), "undoing failed pending", "it broke",
+       ""},
       {"at no return, cancel, ok", OpKind::vm_shutdown, at_shutdown, 0, true, good(), "running done pending", "", ""},
       {"past, ok", OpKind::vm_shutdown, after_shutdown, 1, false, good(), "done done done", "", ""},
       {"past, fails", OpKind::vm_shutdown, after_shutdown, 1, false, bad(), "needs-operator done pending", "it broke",
@@ -128,8 +130,7 @@ TEST(AfterRun, AddsTheStepsResultsToTheOperations) {
   op.result = {{"a", "1"}, {"b", "2"}};
   Outcome o = good();
   o.result = {{"b", "3"}, {"c", "4"}};
-  EXPECT_EQ(after_run(op, 0, o, kNow).result,
-            (std::map<std::string, std::string>{{"a", "1"}, {"b", "3"}, {"c", "4"}}));
+  EXPECT_EQ(after_run(op, 0, o, kNow).result, (std::map<std::string, std::string>{{"a", "1"}, {"b", "3"}, {"c", "4"}}));
 }
 
 TEST(AfterUndo, StateByInput) {
@@ -185,8 +186,7 @@ TEST(AfterRunAndUndo, OutOfTurnAreBugs) {
 }
 
 TEST(Cancel, StateByInput) {
-  const std::string past =
-      "conflict: the operation is past the point where it can be undone; it goes on to its end";
+  const std::string past = "conflict: the operation is past the point where it can be undone; it goes on to its end";
   const struct {
     OpKind kind;
     OpState state;
@@ -265,7 +265,9 @@ TEST(Finish, EffectsByKindAndEnd) {
     EXPECT_TRUE(f.release_vm) << name << ": whatever the end, the VM is free for the next operation";
     EXPECT_EQ(f.delete_vm, row.delete_vm) << name;
     EXPECT_EQ(f.delete_image, row.delete_image ? std::optional<std::string>("guest") : std::nullopt) << name;
-    EXPECT_EQ(f.put_spec, row.put_wanted ? std::optional(wanted) : row.put_before ? std::optional(before) : std::nullopt)
+    EXPECT_EQ(f.put_spec, row.put_wanted   ? std::optional(wanted)
+                          : row.put_before ? std::optional(before)
+                                           : std::nullopt)
         << name;
     op.vm.clear();
     EXPECT_FALSE(finish_effects(op).release_vm) << name;

@@ -35,7 +35,8 @@ TEST(Explain, OneWordAndOneSentenceForEveryState) {
       {"off", [](CellView& v) { v.vms["vm1"] = test::stopped_vm(); }, "off",
        "vm1: off, as asked; it would start on a1, both legs are in sync."},
       {"down", [](CellView& v) { status(v).domain = DomainState::absent; }, "down",
-       "vm1: it should run, but there is no guest on a1: it ended by itself or the host restarted; start it with `hostctl "
+       "vm1: it should run, but there is no guest on a1: it ended by itself or the host restarted; start it with "
+       "`hostctl "
        "vm start vm1`; both legs are in sync."},
       {"crashed", [](CellView& v) { status(v).domain = DomainState::crashed; }, "crashed",
        "vm1: its guest crashed on a1; reset it, or stop and start it."},
@@ -48,7 +49,8 @@ TEST(Explain, OneWordAndOneSentenceForEveryState) {
       {"frozen", [](CellView& v) { status(v).suspended = "fencing", status(v).connection = "Connecting"; }, "frozen",
        "vm1: frozen on a1 (fencing): its disk writes wait and none is lost, the replication link is Connecting."},
       {"holder silent", [](CellView& v) { v.hosts["a1"].silent = true; }, "unknown",
-       "vm1: its host a1 does not renew its lease, so its state is not known; nothing takes it over by itself, look at a1 "
+       "vm1: its host a1 does not renew its lease, so its state is not known; nothing takes it over by itself, look at "
+       "a1 "
        "first."},
       {"peer silent", [](CellView& v) { v.hosts["b1"].silent = true; }, "running",
        "vm1: running on a1, both legs are in sync, but host b1 is silent."},
@@ -56,8 +58,7 @@ TEST(Explain, OneWordAndOneSentenceForEveryState) {
        "vm1: it has no run-right: its creation did not end."},
       {"no report", [](CellView& v) { v.vms["vm1"].status.clear(); }, "unknown",
        "vm1: host a1 has not reported on it yet."},
-      {"resync",
-       [](CellView& v) { only_a(v), status(v).volumes["root"].out_of_sync_kib = 2049; }, "running",
+      {"resync", [](CellView& v) { only_a(v), status(v).volumes["root"].out_of_sync_kib = 2049; }, "running",
        "vm1: running on a1, the copy on b1 is NOT in sync, so a loss of a1 would stop the VM: 3 MiB are left to copy."},
       {"link down", [](CellView& v) { only_a(v), status(v).connection = "Connecting"; }, "running",
        "vm1: running on a1, the copy on b1 is NOT in sync, so a loss of a1 would stop the VM: the replication link is "
@@ -75,7 +76,8 @@ TEST(Explain, OneWordAndOneSentenceForEveryState) {
       {"cancelled", [](CellView& v) { at_work(v).cancel_requested = true; }, "migrating",
        "vm1: vm-migrate is at work (asked by olga: \"test\"), now at step live-migrate on a1; it was asked to stop."},
       {"step of a silent host", [](CellView& v) { at_work(v), v.hosts["a1"].silent = true; }, "migrating",
-       "vm1: vm-migrate is at work (asked by olga: \"test\"), now at step live-migrate on a1, which is silent: it goes on "
+       "vm1: vm-migrate is at work (asked by olga: \"test\"), now at step live-migrate on a1, which is silent: it goes "
+       "on "
        "when that host is back."},
       {"undoing",
        [](CellView& v) {
@@ -91,7 +93,8 @@ TEST(Explain, OneWordAndOneSentenceForEveryState) {
          v.vms["vm1"].operation = {};
        },
        "running",
-       "vm1: running on a1, both legs are in sync; its last operation (op-1) needs an operator: it broke; to do: mend it."},
+       "vm1: running on a1, both legs are in sync; its last operation (op-1) needs an operator: it broke; to do: mend "
+       "it."},
       {"reset is no state of its own", [](CellView& v) { at_work(v, OpKind::vm_reset); }, "running",
        "vm1: vm-reset is at work (asked by olga: \"test\"), now at step live-migrate on a1."},
       {"creating", [](CellView& v) { at_work(v, OpKind::vm_create); }, "creating",

@@ -58,7 +58,8 @@ AuditRecord record() {
 TEST(AuditText, IsEveryFieldAsANetstring) {
   EXPECT_EQ(canonical(record()),
             "1:7,13:1700000000000,5:alice,6:client,4:blue,11:r\u00e9paration,18:vm-start requested,6:vm/vm1,4:blue,"
-            "4:op-1,0:,64:" + std::string(64, '0') + ",");
+            "4:op-1,0:,64:" +
+                std::string(64, '0') + ",");
 }
 
 TEST(AuditText, ChangesWithEveryFieldButTheHash) {

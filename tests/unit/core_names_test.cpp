@@ -21,9 +21,11 @@ TEST(Names, AcceptLowerCaseLettersDigitsAndInnerHyphens) {
 }
 
 TEST(Names, RefuseWhateverCouldBeAPathAnOptionOrAKey) {
-  for (const auto& name :
-       {""s, "-"s, "-a"s, "a-"s, "."s, ".."s, "a.b"s, "a/b"s, "/"s, "../etc"s, "a b"s, " a"s, "a\n"s, "a\0"s, "A"s,
-        "\u00e4"s, "a_b"s, "a:b"s, "a,b"s, "a%2fb"s, "$(x)"s, "`x`"s, "a;b"s, "a*"s, std::string(41, 'x')}) {
+  for (const auto& name : {""s,       "-"s,   "-a"s,  "a-"s,  "."s,
+                           ".."s,     "a.b"s, "a/b"s, "/"s,   "../etc"s,
+                           "a b"s,    " a"s,  "a\n"s, "a\0"s, "A"s,
+                           "\u00e4"s, "a_b"s, "a:b"s, "a,b"s, "a%2fb"s,
+                           "$(x)"s,   "`x`"s, "a;b"s, "a*"s,  std::string(41, 'x')}) {
     EXPECT_FALSE(valid_name(name)) << name;
   }
 }
@@ -53,23 +55,24 @@ TEST(Reasons, RefuseWhatSaysNothingOrDrivesATerminal) {
       {"a\0b"s, control},
       {"\x1b[31m", control},
       {"\x7f", control},
-      {"\xc2\x9b", control},      // CSI as C1
+      {"\xc2\x9b", control},  // CSI as C1
       {"\xc2\x80", control},
-      {"\x80", utf8},             // continuation without a start
-      {"a\xc3", utf8},            // cut short
-      {"\xc3(", utf8},            // no continuation
-      {"\xc0\xaf", utf8},         // overlong slash
+      {"\x80", utf8},      // continuation without a start
+      {"a\xc3", utf8},     // cut short
+      {"\xc3(", utf8},     // no continuation
+      {"\xc0\xaf", utf8},  // overlong slash
       {"\xc1\xbf", utf8},
-      {"\xe0\x80\xaf", utf8},     // overlong, three bytes
-      {"\xf0\x80\x80\xaf", utf8}, // overlong, four bytes
-      {"\xed\xa0\x80", utf8},     // surrogate
-      {"\xf4\x90\x80\x80", utf8}, // beyond U+10FFFF
+      {"\xe0\x80\xaf", utf8},      // overlong, three bytes
+      {"\xf0\x80\x80\xaf", utf8},  // overlong, four bytes
+      {"\xed\xa0\x80", utf8},      // surrogate
+      {"\xf4\x90\x80\x80", utf8},  // beyond U+10FFFF
       {"\xf5\x80\x80\x80", utf8},
       {"\xff", utf8},
       {"\xe2\x82", utf8},
       {"\xf0\x9f\x98", utf8},
   };
-  for (const auto& [reason, wanted] : cases) EXPECT_EQ(text(check_reason(reason)), wanted) << testing::PrintToString(reason);
+  for (const auto& [reason, wanted] : cases)
+    EXPECT_EQ(text(check_reason(reason)), wanted) << testing::PrintToString(reason);
 }
 
 TEST(Reasons, AcceptTheEdgesOfUtf8) {

@@ -130,7 +130,9 @@ TEST(Place, RefusesWithTheReason) {
   } table[] = {
       {[](CellView&, VmSpec& s) { s.nominal_host = s.peer_host = "", s.memory_mib = 700; },
        "exhausted: no live host has 700 MiB of memory free"},
-      {[](CellView& v, VmSpec& s) { s.peer_host = "", s.memory_mib = 300, v.hosts["b1"].silent = v.hosts["b2"].silent = true; },
+      {[](CellView& v, VmSpec& s) {
+         s.peer_host = "", s.memory_mib = 300, v.hosts["b1"].silent = v.hosts["b2"].silent = true;
+       },
        "exhausted: no live host on the other site has enough memory for the second copy"},
       {[](CellView&, VmSpec& s) { s.peer_host = "", s.memory_mib = 601; },
        "exhausted: no live host on the other site has enough memory for the second copy"},
@@ -234,8 +236,7 @@ TEST(CheckStart, NeedsARecordALiveHolderGoodLegsAndMemory) {
     std::string wanted;
   } table[] = {
       {[](CellView&, VmView&) {}, "ok"},
-      {[](CellView&, VmView& vm) { vm.right = {}; },
-       "conflict: the VM has no run-right yet: its creation did not end"},
+      {[](CellView&, VmView& vm) { vm.right = {}; }, "conflict: the VM has no run-right yet: its creation did not end"},
       {[](CellView& v, VmView&) { v.hosts["a1"].silent = true; },
        "unavailable: host a1 does not renew its lease: its hostd is down or cut off. Nothing was changed; try again "
        "when `hostctl host list` shows it alive"},

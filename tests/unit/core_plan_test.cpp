@@ -35,8 +35,7 @@ TEST(AnyRequest, NeedsAReasonASyncedHostAndRoomInTheJournal) {
   for (std::size_t i = 0; i < kMaxUnfinishedOperations; ++i) {
     view.operations["op" + std::to_string(i)].value.state = OpState::running;
   }
-  EXPECT_EQ(text(plan(view, r, "a1")),
-            "exhausted: too many operations are at work; try again when some have ended");
+  EXPECT_EQ(text(plan(view, r, "a1")), "exhausted: too many operations are at work; try again when some have ended");
   view.operations["op7"].value.state = OpState::needs_operator;
   EXPECT_EQ(text(plan(view, r, "a1")), "ok") << "ended ones do not count";
 }
@@ -75,9 +74,8 @@ TEST(CreateVm, FillsFromTheHostThatKeepsTheImageAndHandsOver) {
             "admit-start@a1 promote@a1 start-domain@a1");
   view.images["guest"].value.host = "b1";
   const auto p = plan(view, ask(PutVm{s}), "a1");
-  EXPECT_EQ(steps(*p),
-            "make-leg@b1 make-leg@a1 connect@b1 connect@a1 skip-first-sync@b1 grant@b1 join-peer@b1 fill@b1 "
-            "hand-over@b1 admit-start@a1 promote@a1 start-domain@a1");
+  EXPECT_EQ(steps(*p), "make-leg@b1 make-leg@a1 connect@b1 connect@a1 skip-first-sync@b1 grant@b1 join-peer@b1 fill@b1 "
+                       "hand-over@b1 admit-start@a1 promote@a1 start-domain@a1");
   EXPECT_EQ(p->operation.source_host, "b1");
 }
 
@@ -242,8 +240,10 @@ TEST(UpdateVm, IsRefusedWithTheReason) {
       {[](VmSpec& s, Request&, CellView&) { s.cpus = 1; }, off_first},
       {[](VmSpec& s, Request&, CellView&) { s.memory_mib = 128; }, off_first},
       {[](VmSpec& s, Request&, CellView&) { s.nics.clear(); }, off_first},
-      {[](VmSpec& s, Request&, CellView& v) { s.nics[0].mac = "52:54:00:00:00:07", v.vms["vm1"] = test::stopped_vm(),
-           v.vms["x"].spec.value.nics = {{"clients", "52:54:00:00:00:07"}}; },
+      {[](VmSpec& s, Request&, CellView& v) {
+         s.nics[0].mac = "52:54:00:00:00:07", v.vms["vm1"] = test::stopped_vm(),
+         v.vms["x"].spec.value.nics = {{"clients", "52:54:00:00:00:07"}};
+       },
        "conflict: networks.mac: 52:54:00:00:00:07 is in use"},
       {[](VmSpec& s, Request&, CellView&) { s.volumes[0].name = "boot"; },
        "invalid: volumes: name and image of 'root' cannot be changed"},

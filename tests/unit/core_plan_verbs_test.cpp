@@ -74,8 +74,9 @@ TEST(EveryVerbOnAVm, ChecksTheCallerTheVmTheRevisionAndTheOperationAtWork) {
     EXPECT_EQ(said([](CellView& v, Request&) { v.vms["vm1"].operation = {"op-1", 1, 1}; }),
               "conflict: operation op-1 is at work on this VM; wait for it (hostctl op follow op-1) or cancel it")
         << c.name;
-    EXPECT_THAT(said([](CellView& v, Request&) { v.hosts["a1"].silent = true; }),
-                testing::AnyOf("unavailable: host a1" + kSilent, c.verb.index() == Verb(ResizeVm{}).index() ? "ok" : "-"))
+    EXPECT_THAT(
+        said([](CellView& v, Request&) { v.hosts["a1"].silent = true; }),
+        testing::AnyOf("unavailable: host a1" + kSilent, c.verb.index() == Verb(ResizeVm{}).index() ? "ok" : "-"))
         << c.name << ": the holder is needed";
     const auto p = plan(view, ask(c.verb), "b2");
     EXPECT_EQ(p->operation.vm, "vm1") << c.name;
@@ -116,10 +117,12 @@ TEST(StartVmPlan, IsRefusedWithoutRecordLegsOrMemory) {
             "conflict: the VM has no run-right yet: its creation did not end");
   view = stopped_cell();
   view.vms["vm1"].right.value.migrating_to = "b1";
-  EXPECT_THAT(text(plan(view, ask(StartVm{"vm1"}), "a1")), testing::StartsWith("conflict: a migration to b1 is marked"));
+  EXPECT_THAT(text(plan(view, ask(StartVm{"vm1"}), "a1")),
+              testing::StartsWith("conflict: a migration to b1 is marked"));
   view = stopped_cell();
   view.vms["vm1"].right.value.insync["root"] = {test::kLegB};
-  EXPECT_THAT(text(plan(view, ask(StartVm{"vm1"}), "a1")), testing::StartsWith("refused: the record does not list a leg"));
+  EXPECT_THAT(text(plan(view, ask(StartVm{"vm1"}), "a1")),
+              testing::StartsWith("refused: the record does not list a leg"));
   view = stopped_cell();
   view.hosts["a1"].info.value.memory_mib = 100;
   EXPECT_EQ(text(plan(view, ask(StartVm{"vm1"}), "a1")),
@@ -156,8 +159,7 @@ TEST(StopVmPlan, StillActsWhenOnlyOneOfWishAndGuestIsOff) {
 
 TEST(ResetVmPlan, NeedsARunningVm) {
   EXPECT_EQ(steps(*plan(cell(), ask(ResetVm{"vm1"}), "a1")), "reset@a1");
-  EXPECT_EQ(text(plan(stopped_cell(), ask(ResetVm{"vm1"}), "a1")),
-            "conflict: the VM is not running; start it instead");
+  EXPECT_EQ(text(plan(stopped_cell(), ask(ResetVm{"vm1"}), "a1")), "conflict: the VM is not running; start it instead");
 }
 
 // ---- migration, resize, removal --------------------------------------------------------------
@@ -240,11 +242,15 @@ TEST(GrowVolumePlan, IsRefusedWithTheReason) {
       {[](CellView&) {}, {"vm1", "root", 63}, "invalid: size_mib: the volume has 64 MiB and cannot shrink"},
       {[](CellView&) {}, {"vm1", "root", 16777217}, "invalid: size_mib: at most 16777216"},
       {[](CellView&) {}, {"vm1", "root", 1064}, "ok"},
-      {[](CellView&) {}, {"vm1", "root", 1065}, "exhausted: the pool of host a1 has 1000 MiB free, 1001 more are needed"},
-      {[](CellView& v) { v.hosts["b1"].info.value.pool_free_mib = 10; }, {"vm1", "root", 75},
+      {[](CellView&) {},
+       {"vm1", "root", 1065},
+       "exhausted: the pool of host a1 has 1000 MiB free, 1001 more are needed"},
+      {[](CellView& v) { v.hosts["b1"].info.value.pool_free_mib = 10; },
+       {"vm1", "root", 75},
        "exhausted: the pool of host b1 has 10 MiB free, 11 more are needed"},
       {[](CellView& v) { v.hosts["b1"].silent = true; }, {"vm1", "root", 128}, "unavailable: host b1" + kSilent},
-      {[](CellView& v) { v.vms["vm1"].right.value.insync["root"] = {test::kLegA}; }, {"vm1", "root", 128},
+      {[](CellView& v) { v.vms["vm1"].right.value.insync["root"] = {test::kLegA}; },
+       {"vm1", "root", 128},
        "conflict: the volume is not in sync between the sites; wait for the resync to end"},
   };
   for (const auto& row : table) {

@@ -1,5 +1,5 @@
-// Every kind of operation, replayed: a failure, a cancel or a failed undo at every step. The only state carried from one
-// write to the next is the journal itself, as for a hostd that restarts after each of them.
+// Every kind of operation, replayed: a failure, a cancel or a failed undo at every step. The only state carried from
+// one write to the next is the journal itself, as for a hostd that restarts after each of them.
 #include <functional>
 
 #include "core_fixture.hpp"

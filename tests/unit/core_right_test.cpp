@@ -78,12 +78,9 @@ TEST(InSync, MeansTheLayoutsLegIsListedOnEveryVolume) {
     Right right;
     bool a1, b1;
   } table[] = {
-      {"both", both(), true, true},
-      {"only_a", only_a(), true, false},
-      {"only_b", only_b(), false, true},
-      {"data_resyncs", data_resyncs(), true, false},
-      {"new_leg", new_leg(), true, false},
-      {"forgotten_volume", forgotten_volume(), false, false},
+      {"both", both(), true, true},        {"only_a", only_a(), true, false},
+      {"only_b", only_b(), false, true},   {"data_resyncs", data_resyncs(), true, false},
+      {"new_leg", new_leg(), true, false}, {"forgotten_volume", forgotten_volume(), false, false},
       {"empty", Right{}, false, false},
   };
   for (const auto& row : table) {
@@ -254,8 +251,12 @@ TEST(RemoveLeg, NeverTakesTheLastOne) {
       {"both", both(), "data", kDataA, "ok", {kDataB}},
       {"both", both(), "data", {"b1", "old"}, "ok", {kDataA, kDataB}},
       {"only_a", only_a(), "data", kDataB, "ok", {kDataA}},  // already out: still a record to write
-      {"only_a", only_a(), "data", kDataA,
-       "refused: leg da on a1 is the last one in sync of volume data; it is never taken out", {}},
+      {"only_a",
+       only_a(),
+       "data",
+       kDataA,
+       "refused: leg da on a1 is the last one in sync of volume data; it is never taken out",
+       {}},
       {"marked", marked(), "data", kDataB, "ok", {kDataA}},
   };
   for (const auto& row : table) {
@@ -270,9 +271,7 @@ TEST(RemoveLeg, NeverTakesTheLastOne) {
   }
 }
 
-TEST(RemoveLeg, AddsNoEntryForAVolumeTheRecordDoesNotKnow) {
-  EXPECT_EQ(*remove_leg(both(), "none", kDataB), both());
-}
+TEST(RemoveLeg, AddsNoEntryForAVolumeTheRecordDoesNotKnow) { EXPECT_EQ(*remove_leg(both(), "none", kDataB), both()); }
 
 }  // namespace
 }  // namespace bascule::core

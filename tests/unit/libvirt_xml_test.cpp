@@ -30,7 +30,8 @@ core::DomainSpec full_spec() {
 
 struct Document {
   explicit Document(const std::string& text)
-      : doc(xmlReadMemory(text.data(), static_cast<int>(text.size()), "x", nullptr, XML_PARSE_NONET | XML_PARSE_NOERROR)) {}
+      : doc(xmlReadMemory(text.data(), static_cast<int>(text.size()), "x", nullptr,
+                          XML_PARSE_NONET | XML_PARSE_NOERROR)) {}
   Document(const Document&) = delete;
   Document& operator=(const Document&) = delete;
   ~Document() { xmlFreeDoc(doc); }
@@ -53,7 +54,8 @@ void walk(const xmlNode* node, const std::string& path, std::multimap<std::strin
     const std::unique_ptr<xmlChar, decltype(xmlFree)> content(xmlNodeGetContent(node), xmlFree);
     out.emplace(here, node->children != nullptr && node->children->next == nullptr ? text_of(content.get()) : "");
     for (const auto* a = node->properties; a != nullptr; a = a->next) {
-      const std::unique_ptr<xmlChar, decltype(xmlFree)> value(xmlNodeGetContent(reinterpret_cast<const xmlNode*>(a)), xmlFree);
+      const std::unique_ptr<xmlChar, decltype(xmlFree)> value(xmlNodeGetContent(reinterpret_cast<const xmlNode*>(a)),
+                                                              xmlFree);
       out.emplace(here + "@" + text_of(a->name), text_of(value.get()));
     }
     walk(node->children, here, out);
@@ -74,33 +76,81 @@ std::string one(const std::multimap<std::string, std::string>& parsed, const std
   return it == parsed.end() ? "" : it->second;
 }
 
-const std::set<std::string> allowed{
-    "/domain", "/domain@type", "/domain/name", "/domain/uuid", "/domain/memory", "/domain/memory@unit", "/domain/vcpu",
-    "/domain/iothreads", "/domain/os", "/domain/os/type", "/domain/os/type@arch", "/domain/os/type@machine",
-    "/domain/features", "/domain/features/acpi", "/domain/features/apic",
-    "/domain/cpu", "/domain/cpu@mode", "/domain/cpu@match", "/domain/cpu@check", "/domain/cpu/model",
-    "/domain/cpu/model@fallback",
-    "/domain/clock", "/domain/clock@offset", "/domain/clock/timer", "/domain/clock/timer@name",
-    "/domain/clock/timer@tickpolicy", "/domain/clock/timer@present",
-    "/domain/on_poweroff", "/domain/on_reboot", "/domain/on_crash",
-    "/domain/pm", "/domain/pm/suspend-to-mem", "/domain/pm/suspend-to-mem@enabled", "/domain/pm/suspend-to-disk",
-    "/domain/pm/suspend-to-disk@enabled",
-    "/domain/devices", "/domain/devices/disk", "/domain/devices/disk@type", "/domain/devices/disk@device",
-    "/domain/devices/disk/driver", "/domain/devices/disk/driver@name", "/domain/devices/disk/driver@type",
-    "/domain/devices/disk/driver@cache", "/domain/devices/disk/driver@io", "/domain/devices/disk/driver@discard",
-    "/domain/devices/disk/driver@error_policy", "/domain/devices/disk/driver@rerror_policy",
-    "/domain/devices/disk/driver@iothread",
-    "/domain/devices/disk/source", "/domain/devices/disk/source@dev", "/domain/devices/disk/target",
-    "/domain/devices/disk/target@dev", "/domain/devices/disk/target@bus", "/domain/devices/disk/boot",
-    "/domain/devices/disk/boot@order", "/domain/devices/disk/serial",
-    "/domain/devices/interface", "/domain/devices/interface@type", "/domain/devices/interface/mac",
-    "/domain/devices/interface/mac@address", "/domain/devices/interface/source",
-    "/domain/devices/interface/source@bridge", "/domain/devices/interface/model",
-    "/domain/devices/interface/model@type", "/domain/devices/interface/rom", "/domain/devices/interface/rom@enabled",
-    "/domain/devices/controller", "/domain/devices/controller@type", "/domain/devices/controller@model",
-    "/domain/devices/memballoon", "/domain/devices/memballoon@model",
-    "/domain/devices/rng", "/domain/devices/rng@model", "/domain/devices/rng/backend",
-    "/domain/devices/rng/backend@model"};
+const std::set<std::string> allowed{"/domain",
+                                    "/domain@type",
+                                    "/domain/name",
+                                    "/domain/uuid",
+                                    "/domain/memory",
+                                    "/domain/memory@unit",
+                                    "/domain/vcpu",
+                                    "/domain/iothreads",
+                                    "/domain/os",
+                                    "/domain/os/type",
+                                    "/domain/os/type@arch",
+                                    "/domain/os/type@machine",
+                                    "/domain/features",
+                                    "/domain/features/acpi",
+                                    "/domain/features/apic",
+                                    "/domain/cpu",
+                                    "/domain/cpu@mode",
+                                    "/domain/cpu@match",
+                                    "/domain/cpu@check",
+                                    "/domain/cpu/model",
+                                    "/domain/cpu/model@fallback",
+                                    "/domain/clock",
+                                    "/domain/clock@offset",
+                                    "/domain/clock/timer",
+                                    "/domain/clock/timer@name",
+                                    "/domain/clock/timer@tickpolicy",
+                                    "/domain/clock/timer@present",
+                                    "/domain/on_poweroff",
+                                    "/domain/on_reboot",
+                                    "/domain/on_crash",
+                                    "/domain/pm",
+                                    "/domain/pm/suspend-to-mem",
+                                    "/domain/pm/suspend-to-mem@enabled",
+                                    "/domain/pm/suspend-to-disk",
+                                    "/domain/pm/suspend-to-disk@enabled",
+                                    "/domain/devices",
+                                    "/domain/devices/disk",
+                                    "/domain/devices/disk@type",
+                                    "/domain/devices/disk@device",
+                                    "/domain/devices/disk/driver",
+                                    "/domain/devices/disk/driver@name",
+                                    "/domain/devices/disk/driver@type",
+                                    "/domain/devices/disk/driver@cache",
+                                    "/domain/devices/disk/driver@io",
+                                    "/domain/devices/disk/driver@discard",
+                                    "/domain/devices/disk/driver@error_policy",
+                                    "/domain/devices/disk/driver@rerror_policy",
+                                    "/domain/devices/disk/driver@iothread",
+                                    "/domain/devices/disk/source",
+                                    "/domain/devices/disk/source@dev",
+                                    "/domain/devices/disk/target",
+                                    "/domain/devices/disk/target@dev",
+                                    "/domain/devices/disk/target@bus",
+                                    "/domain/devices/disk/boot",
+                                    "/domain/devices/disk/boot@order",
+                                    "/domain/devices/disk/serial",
+                                    "/domain/devices/interface",
+                                    "/domain/devices/interface@type",
+                                    "/domain/devices/interface/mac",
+                                    "/domain/devices/interface/mac@address",
+                                    "/domain/devices/interface/source",
+                                    "/domain/devices/interface/source@bridge",
+                                    "/domain/devices/interface/model",
+                                    "/domain/devices/interface/model@type",
+                                    "/domain/devices/interface/rom",
+                                    "/domain/devices/interface/rom@enabled",
+                                    "/domain/devices/controller",
+                                    "/domain/devices/controller@type",
+                                    "/domain/devices/controller@model",
+                                    "/domain/devices/memballoon",
+                                    "/domain/devices/memballoon@model",
+                                    "/domain/devices/rng",
+                                    "/domain/devices/rng@model",
+                                    "/domain/devices/rng/backend",
+                                    "/domain/devices/rng/backend@model"};
 
 TEST(DomainXml, HoldsNothingThatIsNotOnTheAllowList) {
   const auto xml = domain_xml(full_spec());
@@ -113,9 +163,9 @@ TEST(DomainXml, HoldsNothingThatIsNotOnTheAllowList) {
 TEST(DomainXml, HasNoWayIntoTheGuest) {
   // By name, as the design lists them, in case the allow-list above is ever widened without thought.
   const auto parsed = parse(*domain_xml(full_spec()));
-  for (const char* device : {"graphics", "video", "console", "serial", "channel", "parallel", "input", "hostdev",
-                             "redirdev", "smartcard", "filesystem", "sound", "tpm", "shmem", "watchdog", "panic",
-                             "vsock", "emulator", "hub", "memory"}) {
+  for (const char* device : {"graphics", "video",    "console",   "serial",     "channel", "parallel", "input",
+                             "hostdev",  "redirdev", "smartcard", "filesystem", "sound",   "tpm",      "shmem",
+                             "watchdog", "panic",    "vsock",     "emulator",   "hub",     "memory"}) {
     EXPECT_EQ(parsed.count(std::string("/domain/devices/") + device), 0U) << device;
   }
   for (const char* top : {"metadata", "commandline", "sysinfo", "seclabel", "launchSecurity", "keywrap", "genid"}) {
@@ -144,7 +194,10 @@ TEST(DomainXml, SaysWhatWasAskedFor) {
   EXPECT_EQ(one(parsed, "/domain/cpu@mode"), "custom");
   EXPECT_EQ(parsed.count("/domain/devices/disk"), 8U);
   EXPECT_EQ(parsed.count("/domain/devices/interface"), 2U);
-  for (const auto& [path, value] : {std::pair{"cache", "none"}, {"io", "native"}, {"discard", "unmap"}, {"type", "raw"},
+  for (const auto& [path, value] : {std::pair{"cache", "none"},
+                                    {"io", "native"},
+                                    {"discard", "unmap"},
+                                    {"type", "raw"},
                                     {"error_policy", "stop"}}) {
     const auto [from, to] = parsed.equal_range(std::string("/domain/devices/disk/driver@") + path);
     for (auto it = from; it != to; ++it) EXPECT_EQ(it->second, value) << path;
@@ -167,7 +220,8 @@ TEST(DomainXml, IsValidByLibvirtsOwnSchema) {
     const std::string command = std::string("/usr/bin/virt-xml-validate ") + name + " domain >/dev/null 2>&1";
     EXPECT_EQ(std::system(command.c_str()), 0);  // NOLINT(cert-env33-c): a test, with a name of its own making
     std::ofstream(name) << "<domain type='qemu'><name>x</name><bad/></domain>";
-    EXPECT_NE(std::system(command.c_str()), 0) << "the validator finds nothing wrong with anything";  // NOLINT(cert-env33-c)
+    EXPECT_NE(std::system(command.c_str()), 0)
+        << "the validator finds nothing wrong with anything";  // NOLINT(cert-env33-c)
     unlink(name);
   }
 }

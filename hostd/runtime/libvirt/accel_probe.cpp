@@ -46,10 +46,30 @@ class MemoryDisk {
 };
 
 Argv probe_argv(const std::string& qemu, core::Accel accel, const std::string& disk) {
-  return {qemu, "-accel", std::string(core::to_string(accel)), "-machine", "q35", "-m", "64", "-nodefaults",
-          "-no-user-config", "-display", "none", "-monitor", "none", "-serial", "none", "-parallel", "none",
-          "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
-          "-drive", "if=none,id=d,format=raw,readonly=on,file=" + disk, "-device", "virtio-blk-pci,drive=d"};
+  return {qemu,
+          "-accel",
+          std::string(core::to_string(accel)),
+          "-machine",
+          "q35",
+          "-m",
+          "64",
+          "-nodefaults",
+          "-no-user-config",
+          "-display",
+          "none",
+          "-monitor",
+          "none",
+          "-serial",
+          "none",
+          "-parallel",
+          "none",
+          "-no-reboot",
+          "-device",
+          "isa-debug-exit,iobase=0xf4,iosize=4",
+          "-drive",
+          "if=none,id=d,format=raw,readonly=on,file=" + disk,
+          "-device",
+          "virtio-blk-pci,drive=d"};
 }
 
 std::string reason_of(const Outcome& outcome, std::chrono::milliseconds limit) {

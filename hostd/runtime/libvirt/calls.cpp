@@ -45,7 +45,8 @@ Result<> call_start(const Connection& c, const core::DomainSpec& spec, const std
   if (error.code == Errc::outcome_unknown) return error;
   const Domain other_name(virDomainLookupByName(c.get(), spec.name.c_str()));
   if (other_name || c.lookup(spec.uuid)) {
-    return fail(Errc::conflict, error.what + "; a domain of this name or uuid exists on this host and was left as it is");
+    return fail(Errc::conflict,
+                error.what + "; a domain of this name or uuid exists on this host and was left as it is");
   }
   error.what += "; nothing of it is left on this host";
   return error;
@@ -103,9 +104,8 @@ Result<DomainInfo> call_observe(const Connection& c, const Target& vm) {
 }
 
 Result<> call_shutdown(const Connection& c, const Target& vm) {
-  return on_domain(c, vm, quoted(vm) + " was not asked to shut down", [](virDomainPtr d) {
-    return virDomainShutdownFlags(d, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN);
-  });
+  return on_domain(c, vm, quoted(vm) + " was not asked to shut down",
+                   [](virDomainPtr d) { return virDomainShutdownFlags(d, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN); });
 }
 
 Result<> call_force_off(const Connection& c, const Target& vm) {

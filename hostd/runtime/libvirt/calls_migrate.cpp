@@ -28,9 +28,7 @@ struct Params {
   void add(const char* name, unsigned long long value) {  // NOLINT(google-runtime-int): libvirt's type
     ok = ok && virTypedParamsAddULLong(&list, &count, &room, name, value) == 0;
   }
-  void add(const char* name, int value) {
-    ok = ok && virTypedParamsAddInt(&list, &count, &room, name, value) == 0;
-  }
+  void add(const char* name, int value) { ok = ok && virTypedParamsAddInt(&list, &count, &room, name, value) == 0; }
 };
 
 // PAUSED: the guest does not run on the target before the source's hostd has written the hand-over (design, step 6).
@@ -131,8 +129,7 @@ Result<MigrationStats> call_stats(const Connection& c, const Target& vm, bool co
   int type = VIR_DOMAIN_JOB_NONE;
   virTypedParameterPtr params = nullptr;
   int count = 0;
-  const unsigned flags =
-      completed ? VIR_DOMAIN_JOB_STATS_COMPLETED | VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED : 0U;
+  const unsigned flags = completed ? VIR_DOMAIN_JOB_STATS_COMPLETED | VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED : 0U;
   if (virDomainGetJobStats(domain.get(), &type, &params, &count, flags) < 0) {
     return last_error(c.get(), Call::read, what);
   }

@@ -42,8 +42,7 @@ void add_nic(std::string& xml, const DomainNic& nic) {
 
 void add_machine(std::string& xml, const DomainSpec& spec) {
   xml += " <vcpu>" + std::to_string(spec.cpus) + "</vcpu>\n <iothreads>1</iothreads>\n";
-  xml += std::string(" <os>\n  <type arch='x86_64' machine='") + machine_type +
-         "'>hvm</type>\n </os>\n";
+  xml += std::string(" <os>\n  <type arch='x86_64' machine='") + machine_type + "'>hvm</type>\n </os>\n";
   xml += " <features>\n  <acpi/>\n  <apic/>\n </features>\n";
   xml += " <cpu mode='custom' match='exact' check='partial'>\n  <model fallback='forbid'>" +
          xml_escape(spec.cpu_model) + "</model>\n </cpu>\n";

@@ -44,6 +44,9 @@ inline constexpr milliseconds pool_bound{200};   // idle threads; busy ones are 
 inline constexpr milliseconds first_pause{200};
 inline constexpr milliseconds longest_pause{5000};
 inline constexpr std::size_t early_event_limit = 65536;
+/// After a connection, when everything is compared once more with what was told. A daemon that has just started and is
+/// still taking its guests back ends one without an event if its process dies then (seen with libvirt 9.0).
+inline constexpr seconds settle_after[] = {seconds(2), seconds(10), seconds(40)};
 
 /// A pool and the connection its jobs use.
 struct Lane {
@@ -74,7 +77,10 @@ struct LibvirtHost::Impl : std::enable_shared_from_this<LibvirtHost::Impl> {
   std::uint64_t generation{0};  // of the connections; news of an older one is dropped
   bool lost{false};             // the present generation's connection closed
   boost::asio::steady_timer closed_signal;
-  std::vector<core::DomainEvent> early;  // events of this generation from before its list
+  std::vector<core::DomainEvent> early;          // events of this generation from before its list
+  std::map<std::string, core::DomainInfo> told;  // by uuid: what the listeners know to exist
+  bool settling{false};
+  std::set<std::string> touched;  // uuids that had an event since settle() began
 
   struct Waiter {
     boost::asio::steady_timer* timer;
@@ -86,6 +92,8 @@ struct LibvirtHost::Impl : std::enable_shared_from_this<LibvirtHost::Impl> {
   boost::asio::awaitable<void> run();
   boost::asio::awaitable<bool> connect_once();
   boost::asio::awaitable<void> until_lost();
+  boost::asio::awaitable<void> settle();
+  boost::asio::awaitable<void> settle_one(core::DomainInfo named);
   void drop_connections();
   void take_event(std::uint64_t of_generation, core::DomainEvent event);
   void take_closed(std::uint64_t of_generation);

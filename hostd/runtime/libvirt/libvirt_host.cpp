@@ -42,7 +42,8 @@ LibvirtHost::Answer<> LibvirtHost::start(core::DomainSpec spec, core::StartProof
 LibvirtHost::Answer<std::vector<core::DomainInfo>> LibvirtHost::list() {
   const auto impl = impl_;
   Impl::Body<std::vector<core::DomainInfo>> body = libvirt::call_list;
-  co_return co_await impl->on_lane<std::vector<core::DomainInfo>>(impl->calls, Call::read, "listing the domains",
+  std::string what = "listing the domains";
+  co_return co_await impl->on_lane<std::vector<core::DomainInfo>>(impl->calls, Call::read, std::move(what),
                                                                   std::move(body));
 }
 
@@ -89,7 +90,8 @@ LibvirtHost::Answer<> LibvirtHost::migrate(std::string name, std::string host, c
   if (auto ok = core::check_name("host", host); !ok) co_return ok;
   if (auto ok = core::check(params); !ok) co_return ok;
   std::string what = "migrating '" + name + "' to " + host;
-  if (!impl->calls.connection) co_return fail(Errc::unavailable, what + ": libvirt is not reached now; nothing was sent");
+  if (!impl->calls.connection)
+    co_return fail(Errc::unavailable, what + ": libvirt is not reached now; nothing was sent");
   if (!impl->migrating.insert(name).second) co_return fail(Errc::conflict, what + ": a migration of it is under way");
   Impl::Job<void> job = [uri = impl->options.uri, to = impl->peer_uri(host), vm = impl->target(name), host,
                          params]() -> core::Result<> {
@@ -97,8 +99,8 @@ LibvirtHost::Answer<> LibvirtHost::migrate(std::string name, std::string host, c
     if (!connection) return connection.error();
     return libvirt::call_migrate(**connection, vm, to, host, params);
   };
-  auto done = co_await impl->in_pool<void>(impl->migrations.pool, Call::change, migrate_limit, std::move(what),
-                                           std::move(job));
+  auto done =
+      co_await impl->in_pool<void>(impl->migrations.pool, Call::change, migrate_limit, std::move(what), std::move(job));
   impl->migrating.erase(name);
   co_return done;
 }
@@ -155,7 +157,8 @@ LibvirtHost::Answer<> LibvirtHost::set_bandwidth(std::string name, std::uint64_t
 LibvirtHost::Answer<> LibvirtHost::block_resize(std::string name, std::uint32_t disk_index, std::uint64_t bytes) {
   const auto impl = impl_;
   if (disk_index >= core::Limits::volumes_per_vm) co_return fail(Errc::invalid, "disk_index: too large");
-  if (bytes == 0 || bytes > core::Limits::volume_mib * 1024 * 1024) co_return fail(Errc::invalid, "bytes: out of range");
+  if (bytes == 0 || bytes > core::Limits::volume_mib * 1024 * 1024)
+    co_return fail(Errc::invalid, "bytes: out of range");
   std::string what = "growing a disk of '" + name + "'";
   Impl::Body<void> body = [vm = impl->target(name), disk_index, bytes](const Connection& c) {
     return libvirt::call_block_resize(c, vm, disk_index, bytes);
@@ -166,8 +169,8 @@ LibvirtHost::Answer<> LibvirtHost::block_resize(std::string name, std::uint32_t 
 LibvirtHost::Answer<core::HostCapacity> LibvirtHost::capacity() {
   const auto impl = impl_;
   Impl::Body<core::HostCapacity> body = libvirt::call_capacity;
-  co_return co_await impl->on_lane<core::HostCapacity>(impl->calls, Call::read, "reading this host's capacity",
-                                                       std::move(body));
+  std::string what = "reading this host's capacity";
+  co_return co_await impl->on_lane<core::HostCapacity>(impl->calls, Call::read, std::move(what), std::move(body));
 }
 
 }  // namespace bascule::runtime

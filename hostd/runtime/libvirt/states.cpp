@@ -148,8 +148,8 @@ Stats stats_of(const virTypedParameter* params, int count, int type) {
     const std::string_view field = param.field;
     if (field == VIR_DOMAIN_JOB_OPERATION) {
       const auto operation = static_cast<int>(as_number(param));
-      out.migration = operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT ||
-                      operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN;
+      out.migration =
+          operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT || operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN;
     } else if (field == VIR_DOMAIN_JOB_SUCCESS) {
       success = as_number(param) != 0;
     } else if (field == VIR_DOMAIN_JOB_ERRMSG) {

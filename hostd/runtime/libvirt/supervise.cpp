@@ -65,7 +65,8 @@ boost::asio::awaitable<bool> LibvirtHost::Impl::connect_once() {
     });
   };
   Job<Opened> job = [uri = options.uri, listener] { return open_both(uri, listener); };
-  auto opened = co_await in_pool<Opened>(opening.pool, Call::read, open_limit, "libvirt", std::move(job));
+  std::string what = "opening the connections";
+  auto opened = co_await in_pool<Opened>(opening.pool, Call::read, open_limit, std::move(what), std::move(job));
   if (!opened || is_stopped) co_return false;
   calls.connection = std::move(opened->calls);
   stops.connection = std::move(opened->stops);
@@ -80,11 +81,59 @@ boost::asio::awaitable<bool> LibvirtHost::Impl::connect_once() {
 }
 
 boost::asio::awaitable<void> LibvirtHost::Impl::until_lost() {
+  const auto since = std::chrono::steady_clock::now();
+  auto next = std::begin(settle_after);
   while (!lost && !is_stopped) {
-    closed_signal.expires_at(std::chrono::steady_clock::time_point::max());
-    boost::system::error_code ignored;
-    co_await closed_signal.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, ignored));
+    const bool more = next != std::end(settle_after);
+    closed_signal.expires_at(more ? since + *next : std::chrono::steady_clock::time_point::max());
+    boost::system::error_code ended;
+    co_await closed_signal.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, ended));
+    if (!ended && more && !lost && !is_stopped) {
+      settling = true;
+      co_await settle();
+      settling = false;
+      touched.clear();
+      ++next;
+    }
   }
+}
+
+boost::asio::awaitable<void> LibvirtHost::Impl::settle() {
+  Body<std::vector<core::DomainInfo>> body = libvirt::call_list;
+  std::string what = "listing the domains";
+  const auto list =
+      co_await on_lane<std::vector<core::DomainInfo>>(calls, Call::read, std::move(what), std::move(body));
+  if (!list) co_return;
+  std::map<std::string, core::DomainInfo> doubtful = told;
+  for (const auto& info : *list) {
+    const auto it = doubtful.find(info.uuid);
+    if (it == doubtful.end()) {
+      doubtful.emplace(info.uuid, info);
+    } else if (it->second.state == info.state) {
+      doubtful.erase(it);
+    }
+  }
+  for (const auto& [uuid, info] : doubtful) {
+    if (lost || is_stopped) co_return;
+    co_await settle_one(info);
+  }
+}
+
+/// The list may be older than an event that came meanwhile, so each difference is looked at by itself, and one with
+/// news of its own is left to the news.
+boost::asio::awaitable<void> LibvirtHost::Impl::settle_one(core::DomainInfo named) {
+  Body<core::DomainInfo> body = [vm = Target{named.name, named.uuid}](const Connection& c) {
+    return libvirt::call_observe(c, vm);
+  };
+  std::string what = "observing '" + named.name + "'";
+  auto now = co_await on_lane<core::DomainInfo>(calls, Call::read, std::move(what), std::move(body));
+  if (!now || touched.contains(named.uuid)) co_return;
+  const auto known = told.find(named.uuid);
+  const auto before = known == told.end() ? core::DomainState::absent : known->second.state;
+  if (now->state == before) co_return;
+  core::DomainEvent event;
+  event.info = std::move(*now);
+  emit(event);
 }
 
 void LibvirtHost::Impl::drop_connections() {
@@ -112,6 +161,17 @@ void LibvirtHost::Impl::take_closed(std::uint64_t of_generation) {
 }
 
 void LibvirtHost::Impl::emit(const core::DomainEvent& event) {
+  if (event.kind == core::DomainEvent::Kind::connected) {
+    told.clear();
+    for (const auto& info : event.all) told[info.uuid] = info;
+  } else if (event.kind == core::DomainEvent::Kind::changed) {
+    if (settling) touched.insert(event.info.uuid);
+    if (event.info.state == core::DomainState::absent) {
+      told.erase(event.info.uuid);
+    } else {
+      told[event.info.uuid] = event.info;
+    }
+  }
   for (const auto& sink : sinks) sink(event);
 }
 

@@ -61,7 +61,7 @@ def up(lab, say, build):
     lab.run.mkdir(parents=True, mode=0o700)
     lab.uml_dir.mkdir()
     os.makedirs(lab.build, exist_ok=True)
-    base = build(lambda: rootfs.base_image(lab, say))
+    base = build(lambda: rootfs.base(lab, say))
     say("certificates, disks, network")
     pki.make_all(lab)
     seed.make_ssh_keys(lab)

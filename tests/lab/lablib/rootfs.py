@@ -1,4 +1,4 @@
-"""The base root that all hosts of all labs share: Debian packages in an ext4 image, made once and cached."""
+"""The base that all labs share, made once and cached: a root of Debian packages and a prepared backing disk."""
 import contextlib
 import fcntl
 import hashlib
@@ -6,18 +6,20 @@ import os
 import shutil
 
 from .plan import CACHE, DISKS, HERE, PLAN, package_list
-from .proc import run
+from .proc import LabError, run
 
-KEEP_IMAGES = 2  # older images are removed when a new one is made
+KEEP = 2  # bases that no lab uses; older ones are removed when a new one is made
 NO_PATHS = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+PARTS = ("packages-host.txt", "root-customize", "root-init", "root-disk")
+LAYOUT = 2  # of the base; a new number when the code below makes it differently
 
 
 def _key():
-    """Whatever changes the image changes its name."""
+    """Whatever changes the base changes its name."""
     digest = hashlib.sha256()
-    for path in (HERE / "packages-host.txt", HERE / "root-customize", HERE / "root-init", HERE / "lablib" / "rootfs.py"):
-        digest.update(path.read_bytes())
-    digest.update(str(PLAN["root"]).encode())
+    for part in PARTS:
+        digest.update((HERE / part).read_bytes())
+    digest.update(str([LAYOUT, PLAN["root"], PLAN["pool"], PLAN["kinds"]]).encode())
     return digest.hexdigest()[:16]
 
 
@@ -29,48 +31,60 @@ def _cache_lock():
         yield
 
 
-def base_image(lab, say):
-    """Path of the base image; builds it when no cached one fits. Labs that start together build it once."""
-    image = CACHE / f"root-{_key()}.ext4"
-    if image.exists():
-        return image
+def base(lab, say):
+    """Folder of the base: root.ext4 and disk. Built when no cached one fits; labs that start together build it once."""
+    folder = CACHE / f"base-{_key()}"
+    if folder.exists():
+        return folder
     with _cache_lock():
-        if not image.exists():
+        if not folder.exists():
             say(f"building the host root ({len(package_list('packages-host.txt'))} packages)")
-            _build(lab, image)
-            _prune(image)
-    return image
+            _build(lab, folder)
+            say("the host root is built")
+            _prune(folder)
+    return folder
 
 
 def remove_leftovers(lab):
     """Half-made roots of an interrupted `up` of this lab; its processes are dead by now."""
     for path in CACHE.glob(f"tmp-{lab.name}.*"):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        shutil.rmtree(path)
 
 
-def _build(lab, image):
+def _build(lab, folder):
     work = CACHE / f"tmp-{lab.name}.{os.getpid()}"
-    work.mkdir(mode=0o700)
-    root, made = work / "root", work / "root.ext4"
+    made = work / "base"
+    made.mkdir(mode=0o700, parents=True)
+    root = work / "root"
     argv = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory",
             "--dpkgopt=force-unsafe-io", "--include=" + ",".join(package_list("packages-host.txt"))]
     argv += [f"--dpkgopt=path-exclude={path}" for path in NO_PATHS]
-    argv += [f"--customize-hook={HERE / 'root-customize'} \"$1\" {HERE / 'root-init'}", "bookworm", str(root)]
-    run(argv, timeout=900, env={"TMPDIR": str(work)})
-    run(["mke2fs", "-q", "-t", "ext4", "-d", str(root), "-E", "lazy_itable_init=1",
-         str(made), f"{PLAN['root']['size_mib']}M"], timeout=300)
-    os.replace(made, image)
+    argv += [f"--customize-hook={HERE / 'root-customize'} \"$1\" {HERE}", "bookworm", str(root)]
+    run(argv, timeout=1800, env={"TMPDIR": str(work)})
+    run(["mke2fs", "-q", "-t", "ext4", "-d", str(root), "-E", "lazy_itable_init=1", str(made / "root.ext4"),
+         f"{PLAN['root']['size_mib']}M"], timeout=300)
+    _make_disk(work, made)
+    os.replace(made, folder)
     shutil.rmtree(work)
 
 
+def _make_disk(work, made):
+    """Boots a kernel on the new root that does nothing but make the hosts' backing disk."""
+    with open(made / "disk", "wb") as disk:
+        disk.truncate(PLAN["kinds"]["host"]["disk_mib"] << 20)
+    done = run(["linux.uml", "mem=256M", "umid=disk", f"uml_dir={work}", f"ubd0={work / 'disk.cow'},{made / 'root.ext4'}",
+                f"ubd1={made / 'disk'}", "root=/dev/ubda", "rw", "init=/usr/lib/bascule-lab/disk", "selinux=0", "quiet",
+                f"labthin={PLAN['pool']['thin_mib']}", f"labfiles={PLAN['pool']['files_mib']}",
+                "con=null", "con0=null,fd:1", "noreboot"], timeout=180, check=False, start_new_session=True)
+    if "disk made" not in done.stdout:
+        raise LabError("the hosts' backing disk could not be made:\n" + "\n".join(done.stdout.splitlines()[-15:]))
+
+
 def _prune(newest):
-    """Removes old images. A host that is off could not boot again without its image: one that a lab uses stays,
+    """Removes old bases. A host that is off could not boot again without its base: one that a lab uses stays,
     and so do the latest, which a lab may be about to use."""
     used = {os.path.realpath(base) for base in DISKS.glob("*/base")}
-    images = sorted(CACHE.glob("root-*.ext4"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in images[KEEP_IMAGES:]:
+    folders = sorted(CACHE.glob("base-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in folders[KEEP:]:
         if old != newest and str(old) not in used:
-            old.unlink()
+            shutil.rmtree(old)

@@ -41,7 +41,6 @@ def _values(lab, node):
         "MEMBERS": members, "HOSTS": "\n".join(names),
         "ENDPOINTS": ", ".join(f'"https://{voter.address("mgmt")}:2379"' for voter in voters),
         "MACHINE_ID": node.unique("machine"), "UUID": str(uuid.UUID(node.unique("libvirt"))),
-        "THIN_MIB": PLAN["pool"]["thin_mib"], "FILES_MIB": PLAN["pool"]["files_mib"],
         "PEER_DNS": ", ".join(f'"CN={host.id}"' for host in lab.hosts),
         "ETCD": "yes" if node in voters else "no",
     }

@@ -6,29 +6,30 @@ import shutil
 import subprocess
 
 from . import net
-from .proc import MARK, LabError, group_members, kill_group
+from .proc import MARK, LabError, group_members, kill_group, run
 
 READY = "bascule-lab: ready"  # printed on the console by lab-ready.service when the boot is over
 SHM_NEEDED = 6 << 30
 
 
 def make_disks(lab, base):
-    """Copy-on-write files appear at first boot; the backing disks are sparse."""
+    """Roots are copy-on-write files that appear at first boot; backing disks are sparse copies of the prepared one."""
     lab.disks.mkdir(parents=True, mode=0o700)
     lab.exchange.mkdir()
     (lab.disks / "base").symlink_to(base)
     for node in lab.nodes.values():
         if node.disk_mib:
-            with open(node.disk, "wb") as disk:
-                disk.truncate(node.disk_mib << 20)
+            run(["cp", "--sparse=always", "--reflink=auto", str(base / "disk"), str(node.disk)])
 
 
 def boot(lab, node):
     if is_on(lab, node):
         raise LabError(f"{node.id} is already on")
     shutil.rmtree(lab.uml_dir / node.id, ignore_errors=True)
+    root = os.path.realpath(lab.disks / "base")
+    root = f"{root}/root.ext4" if os.path.isdir(root) else root
     argv = ["linux.uml", f"mem={node.memory}", f"umid={node.id}", f"uml_dir={lab.uml_dir}",
-            f"ubd0={node.cow},{os.path.realpath(lab.disks / 'base')}", "root=/dev/ubda", "rw",
+            f"ubd0={node.cow},{root}", "root=/dev/ubda", "rw",
             "init=/usr/lib/bascule-lab/init", f"labseed={node.seed}", f"labexchange={lab.exchange}",
             f"labbuild={lab.build}", f"labhost={node.id}",
             "net.ifnames=0", "selinux=0", "con=null", "con0=fd:0,fd:1", "noreboot", "quiet", "loglevel=4", "systemd.show_status=0"]

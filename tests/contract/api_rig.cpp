@@ -1,0 +1,141 @@
+// The real server on loopback before a fake cell, driven by lines on stdin; see api_test.py.
+//   api_rig CA CERT KEY IMAGE_FOLDER [fast]     prints "port N", then answers each line with one line
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <iostream>
+#include <sstream>
+
+#include "api/server.hpp"
+#include "tests/testkit/fake_cell.hpp"
+
+namespace asio = boost::asio;
+namespace core = bascule::core;
+using bascule::test::FakeCell;
+
+namespace {
+
+/// A second instead of many: what a slow client meets.
+bascule::api::ServerLimits fast_limits() {
+  using std::chrono::milliseconds;
+  bascule::api::ServerLimits l;
+  l.handshake_time = milliseconds(700);
+  l.header_time = milliseconds(700);
+  l.body_time = milliseconds(700);
+  l.write_time = milliseconds(1000);
+  l.idle_time = milliseconds(2000);
+  l.piece_time = milliseconds(700);
+  l.heartbeat = milliseconds(400);
+  l.stop_time = milliseconds(1500);
+  l.streams_per_name = 3;
+  l.per_name = 20;
+  l.clients = 6;
+  return l;
+}
+
+std::optional<core::Errc> errc_of(const std::string& word) {
+  for (int i = 0; i <= static_cast<int>(core::Errc::internal); ++i) {
+    if (core::to_string(static_cast<core::Errc>(i)) == word) return static_cast<core::Errc>(i);
+  }
+  return std::nullopt;
+}
+
+std::string obey(FakeCell& cell, bascule::api::Server& server, const std::string& line) {
+  std::istringstream in(line);
+  std::string verb, a, b;
+  in >> verb >> a >> b;
+  if (verb == "vm") return cell.add_vm(a, b, true), "ok";
+  if (verb == "vms") {
+    for (int i = 0; i < std::stoi(a); ++i) {
+      std::ostringstream name;
+      name << "vm-" << i;
+      cell.add_vm(name.str(), i % 2 == 0 ? "blue" : "green", i % 3 != 0);
+    }
+    return "ok";
+  }
+  if (verb == "touch") return cell.touch_vm(a), "ok";
+  if (verb == "touches") {
+    for (int i = 0; i < std::stoi(b); ++i) cell.touch_vm(a);
+    return "ok";
+  }
+  if (verb == "finish") {
+    const auto state = core::parse_op_state(b);
+    return state && cell.finish(a, *state) ? "ok" : "no";
+  }
+  if (verb == "progress") return cell.progress(a, std::stoi(b)), "ok";
+  if (verb == "forget") return cell.forget_events(), "ok";
+  if (verb == "synced") return cell.set_synced(a == "yes"), "ok";
+  if (verb == "silent") return cell.edit().hosts.at(a).silent = b == "yes", "ok";
+  if (verb == "sick") return cell.set_health({false, true, false, true, "libvirt is not reached"}), "ok";
+  if (verb == "well") return cell.set_health({true, true, true, true, "all is well"}), "ok";
+  if (verb == "fail") {
+    const auto code = errc_of(a);
+    if (!code) return "no";
+    cell.fail_next({*code, "secret sentence of the cell"});
+    return "ok";
+  }
+  if (verb == "submitted") return std::to_string(cell.submitted);
+  if (verb == "revision") return std::to_string(cell.view().revision);
+  if (verb == "spec") return std::to_string(cell.view().vms.at(a).spec.revision);
+  if (verb == "stop") return server.stop(), "ok";
+  return "what?";
+}
+
+asio::awaitable<void> listen(FakeCell& cell, bascule::api::Server& server) {
+  asio::posix::stream_descriptor in(co_await asio::this_coro::executor, ::dup(STDIN_FILENO));
+  std::string buffer;
+  while (true) {
+    auto [ec, n] = co_await asio::async_read_until(in, asio::dynamic_buffer(buffer), '\n', asio::as_tuple(asio::use_awaitable));
+    if (ec) {
+      server.stop();
+      co_return;
+    }
+    const std::string line = buffer.substr(0, n - 1);
+    buffer.erase(0, n);
+    std::string answer;
+    try {
+      answer = obey(cell, server, line);
+    } catch (const std::exception& e) {
+      answer = std::string("wrong: ") + e.what();
+    }
+    std::cout << answer << std::endl;
+  }
+}
+
+asio::awaitable<void> run(asio::io_context& io, bascule::api::Server& server) {
+  co_await server.run();
+  std::cout << "stopped" << std::endl;
+  io.stop();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 5) return 2;
+  spdlog::set_default_logger(spdlog::stderr_logger_st("rig"));
+  asio::io_context io(1);
+  FakeCell cell(io.get_executor(), argv[4]);
+  bascule::api::ServerOptions options;
+  options.listen = "127.0.0.1:0";
+  options.tls = {argv[1], argv[2], argv[3]};
+  options.max_image_bytes = std::uint64_t{128} << 20U;
+  if (argc > 5 && std::string(argv[5]) == "fast") options.limits = fast_limits();
+  auto server = bascule::api::Server::make(io.get_executor(), std::move(options), cell);
+  if (!server) {
+    std::cerr << server.error().what << '\n';
+    return 1;
+  }
+  std::cout << "port " << (*server)->port() << std::endl;
+  asio::co_spawn(io, listen(cell, **server), asio::detached);
+  asio::co_spawn(io, run(io, **server), asio::detached);
+  io.run();
+  return 0;
+}
