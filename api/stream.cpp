@@ -26,8 +26,9 @@ std::string text_of(const Event& e) {
 Result<std::vector<std::string>> types_of(const std::string& text) {
   std::vector<std::string> out;
   if (text.size() > kFilterBytes) return fail(Errc::invalid, "type: it is too long");
+  if (text.empty()) return out;
   std::string_view left = text;
-  while (!left.empty()) {
+  while (true) {
     const auto comma = left.find(',');
     const auto word = left.substr(0, comma);
     const bool plain = std::ranges::all_of(word, [](char c) { return (c >= 'a' && c <= 'z') || c == '.'; });
