@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <charconv>
 
 #include "api/hostctl/chain.hpp"
 #include "api/hostctl/lists.hpp"
@@ -34,7 +35,8 @@ struct KnownRecord {
   explicit KnownRecord(const std::string& text) {
     if (text.empty()) return;
     hash = text.substr(text.find(':') + 1);
-    wanted = std::stoll(text);  // its form was checked with the command line: at most 15 digits
+    // Its form was checked with the command line: at most 15 digits, then the colon.
+    std::from_chars(text.data(), text.data() + text.size(), wanted);
   }
   std::optional<std::string> differs(const core::AuditRecord& r) const {
     if (r.sequence != wanted || r.hash == hash) return std::nullopt;

@@ -11,6 +11,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <charconv>
 #include <iostream>
 #include <sstream>
 
@@ -48,13 +49,20 @@ std::optional<core::Errc> errc_of(const std::string& word) {
   return std::nullopt;
 }
 
+/// The driver sends small decimal numbers; anything else counts as 0.
+int number(const std::string& text) {
+  int value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
 std::string obey(FakeCell& cell, bascule::api::Server& server, const std::string& line) {
   std::istringstream in(line);
   std::string verb, a, b;
   in >> verb >> a >> b;
   if (verb == "vm") return cell.add_vm(a, b, true), "ok";
   if (verb == "vms") {
-    for (int i = 0; i < std::stoi(a); ++i) {
+    for (int i = 0; i < number(a); ++i) {
       std::ostringstream name;
       name << "vm-" << i;
       cell.add_vm(name.str(), i % 2 == 0 ? "blue" : "green", i % 3 != 0);
@@ -63,14 +71,14 @@ std::string obey(FakeCell& cell, bascule::api::Server& server, const std::string
   }
   if (verb == "touch") return cell.touch_vm(a), "ok";
   if (verb == "touches") {
-    for (int i = 0; i < std::stoi(b); ++i) cell.touch_vm(a);
+    for (int i = 0; i < number(b); ++i) cell.touch_vm(a);
     return "ok";
   }
   if (verb == "finish") {
     const auto state = core::parse_op_state(b);
     return state && cell.finish(a, *state) ? "ok" : "no";
   }
-  if (verb == "progress") return cell.progress(a, std::stoi(b)), "ok";
+  if (verb == "progress") return cell.progress(a, number(b)), "ok";
   if (verb == "forget") return cell.forget_events(), "ok";
   if (verb == "synced") return cell.set_synced(a == "yes"), "ok";
   if (verb == "silent") return cell.edit().hosts.at(a).silent = b == "yes", "ok";
@@ -93,7 +101,8 @@ asio::awaitable<void> listen(FakeCell& cell, bascule::api::Server& server) {
   asio::posix::stream_descriptor in(co_await asio::this_coro::executor, ::dup(STDIN_FILENO));
   std::string buffer;
   while (true) {
-    auto [ec, n] = co_await asio::async_read_until(in, asio::dynamic_buffer(buffer), '\n', asio::as_tuple(asio::use_awaitable));
+    auto [ec, n] =
+        co_await asio::async_read_until(in, asio::dynamic_buffer(buffer), '\n', asio::as_tuple(asio::use_awaitable));
     if (ec) {
       server.stop();
       co_return;

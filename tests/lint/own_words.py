@@ -5,7 +5,7 @@ import re
 import common
 
 # Put together from pieces, so that this file does not find itself.
-PLACES = [r"(?<![\w.~-])/(wo" r"rk|ho" r"me/\w+|Us" r"ers)/", r"(?<![\w.])/tmp/(br" r"ief|build-|bash_)", r"/ro" r"ot/\w"]
+PLACES = [r"(?<![\w.~-])/(wo" r"rk|ho" r"me/\w+|Us" r"ers)/", r"(?<![\w.])/tmp/(br" r"ief|build-|bash_)", r"(?<![\w.-])/ro" r"ot/\w"]
 WORDS = [r"\b(iss" r"ue|tic" r"ket|PR)\s*#\d+", r"\bassist" r"ants?\b", r"\bCla" r"ude\b", r"\bChat" r"GPT\b", r"\bCo-auth" r"ored-by\b",
          r"\bas an A" r"I\b", r"\bpro" r"mpt engineering\b", r"\bw" r"orkplace\b"]
 HOSTS = [r"https?://[\w.-]*\b(proxy|mirror|registry|artifactory|nexus)\b[\w.-]*"]

@@ -57,10 +57,16 @@ std::string request_text(const core::Request& request) {
     std::string operator()(const core::ShutdownVm& v) const { return "shutdown " + v.vm; }
     std::string operator()(const core::PowerOffVm& v) const { return "power-off " + v.vm; }
     std::string operator()(const core::ResetVm& v) const { return "reset " + v.vm; }
-    std::string operator()(const core::MigrateVm& v) const { return "migrate " + v.vm + ' ' + v.target + ' ' + v.policy; }
-    std::string operator()(const core::ResizeVm& v) const { return fmt::format("resize {} {} {}", v.vm, v.cpus, v.memory_mib); }
+    std::string operator()(const core::MigrateVm& v) const {
+      return "migrate " + v.vm + ' ' + v.target + ' ' + v.policy;
+    }
+    std::string operator()(const core::ResizeVm& v) const {
+      return fmt::format("resize {} {} {}", v.vm, v.cpus, v.memory_mib);
+    }
     std::string operator()(const core::RemoveVm& v) const { return "remove " + v.vm; }
-    std::string operator()(const core::GrowVolume& v) const { return fmt::format("grow {} {} {}", v.vm, v.volume, v.size_mib); }
+    std::string operator()(const core::GrowVolume& v) const {
+      return fmt::format("grow {} {} {}", v.vm, v.volume, v.size_mib);
+    }
     std::string operator()(const core::VerifyVolume& v) const { return "verify " + v.vm + ' ' + v.volume; }
     std::string operator()(const core::ImportImage& v) const { return "import " + codec::encode(v.image); }
     std::string operator()(const core::RemoveImage& v) const { return "remove-image " + v.image; }
@@ -102,7 +108,9 @@ asio::awaitable<Result<Revision>> CellStore::commit(std::function<Result<Draft>(
     GuardedWrite write;
     write.txn = std::move(draft->txn);
     write.key = draft->key;
-    write.ours = [value = draft->value](const kv::KeyValue* found) { return found != nullptr && found->value == value; };
+    write.ours = [value = draft->value](const kv::KeyValue* found) {
+      return found != nullptr && found->value == value;
+    };
     Found found;
     const GuardTiming timing{deadline, std::chrono::seconds(3)};
     auto done = co_await commit_guarded(kv_, std::move(write), timing, &found);
@@ -170,8 +178,8 @@ Result<CellStore::Draft> CellStore::draft_submit(const core::Plan& plan, const c
   }
   add_audit(d.txn, std::move(records), now);
   if (!request.idempotency_key.empty()) {
-    const auto key = keys::idempotency(root_, sha256(op.author.role + '/' + op.author.project + '/' + op.author.name +
-                                                     '/' + request.idempotency_key));
+    const auto key = keys::idempotency(
+        root_, sha256(op.author.role + '/' + op.author.project + '/' + op.author.name + '/' + request.idempotency_key));
     expect(d.txn, key, 0);
     runtime::put(d.txn, key, digest + ' ' + id);
   }
@@ -196,13 +204,15 @@ asio::awaitable<Result<CellStore::Accepted>> CellStore::submit(core::Request req
   const std::string digest = sha256(request_text(request));
   const auto who = who_of(request.caller);
   if (!request.idempotency_key.empty() && !request.dry_run) {
-    auto before = co_await remembered(sha256(who.role + '/' + who.project + '/' + who.name + '/' + request.idempotency_key));
+    auto before =
+        co_await remembered(sha256(who.role + '/' + who.project + '/' + who.name + '/' + request.idempotency_key));
     if (!before) co_return before.error();
     if (*before) {
       if ((*before)->request_digest != digest) {
         co_return fail(Errc::conflict, "this idempotency key was used for another request; nothing was changed");
       }
-      if (auto seen = co_await caught_up((*before)->revision, Clock::now() + kPutDeadline); !seen) co_return seen.error();
+      if (auto seen = co_await caught_up((*before)->revision, Clock::now() + kPutDeadline); !seen)
+        co_return seen.error();
       accepted.operation = (*before)->operation;
       accepted.replayed = true;
       co_return accepted;
@@ -271,7 +281,8 @@ Result<CellStore::Draft> CellStore::draft_op(const core::Operation& next_in, Rev
   return d;
 }
 
-asio::awaitable<Result<>> CellStore::end_step(std::string id, core::Work work, core::Outcome outcome, core::WallMs now) {
+asio::awaitable<Result<>> CellStore::end_step(std::string id, core::Work work, core::Outcome outcome,
+                                              core::WallMs now) {
   auto done = co_await commit([&]() -> Result<Draft> {
     const auto it = view_.operations.find(id);
     if (it == view_.operations.end()) return fail(Errc::not_found, "operation " + id + " is gone");
@@ -279,9 +290,8 @@ asio::awaitable<Result<>> CellStore::end_step(std::string id, core::Work work, c
     if (core::next_work(it->second.value, self_) != work) {
       return fail(Errc::conflict, "operation " + id + " has moved on");
     }
-    const auto next = work.kind == core::Work::Kind::run
-                          ? core::after_run(it->second.value, work.step, outcome, now)
-                          : core::after_undo(it->second.value, work.step, outcome, now);
+    const auto next = work.kind == core::Work::Kind::run ? core::after_run(it->second.value, work.step, outcome, now)
+                                                         : core::after_undo(it->second.value, work.step, outcome, now);
     return draft_op(next, it->second.revision, &outcome, now);
   });
   if (!done) co_return done.error();
@@ -360,60 +370,6 @@ asio::awaitable<Result<>> CellStore::commit_size(std::string vm, std::string vol
   });
   if (!done) co_return done.error();
   co_return Result<>{};
-}
-
-asio::awaitable<Result<>> CellStore::put(std::string key, std::string value) {
-  kv::Txn txn;
-  runtime::put(txn, std::move(key), std::move(value));
-  auto reply = co_await kv_.txn(std::move(txn), Clock::now() + kPutDeadline);
-  if (!reply) co_return reply.error();
-  co_return Result<>{};
-}
-
-asio::awaitable<Result<>> CellStore::put_status(std::string vm, core::VmStatus status) {
-  // Only beside a layout: a late report must not bring back the keys of a VM that was removed.
-  kv::Txn txn;
-  txn.compares.push_back(kv::Compare{keys::vm_layout(root_, vm), kv::Compare::Target::mod_revision,
-                                     view_.vm(vm) == nullptr ? 0 : view_.vm(vm)->layout.revision, {}});
-  if (txn.compares.front().number == 0) co_return Result<>{};
-  runtime::put(txn, keys::vm_status(root_, vm, self_), codec::encode(status));
-  auto reply = co_await kv_.txn(std::move(txn), Clock::now() + kPutDeadline);
-  if (!reply) co_return reply.error();
-  if (!reply->succeeded) co_return fail(Errc::stale, "the layout changed");
-  co_return Result<>{};
-}
-asio::awaitable<Result<>> CellStore::put_info(core::HostInfo info) {
-  std::string key = keys::host_info(root_, self_);
-  std::string value = codec::encode(info);
-  co_return co_await put(std::move(key), std::move(value));
-}
-asio::awaitable<Result<>> CellStore::put_progress(std::string op, core::Progress progress) {
-  kv::Txn txn;
-  const auto it = view_.operations.find(op);
-  if (it == view_.operations.end() || core::finished(it->second.value.state)) co_return Result<>{};
-  expect(txn, keys::op(root_, op), it->second.revision);
-  runtime::put(txn, keys::progress(root_, op), codec::encode(progress));
-  auto reply = co_await kv_.txn(std::move(txn), Clock::now() + kPutDeadline);
-  if (!reply) co_return reply.error();
-  co_return Result<>{};
-}
-
-asio::awaitable<Result<std::vector<core::AuditRecord>>> CellStore::audit(std::int64_t from, std::size_t limit) {
-  kv::Txn read;
-  kv::Range range;
-  range.key = keys::audit(root_, std::max<std::int64_t>(from, 1));
-  range.end = kv::prefix_end(keys::audit_prefix(root_));
-  range.limit = static_cast<std::int64_t>(std::min<std::size_t>(limit, 500));
-  read.success.emplace_back(std::move(range));
-  auto reply = co_await kv_.txn(std::move(read), Clock::now() + kPutDeadline);
-  if (!reply) co_return reply.error();
-  std::vector<core::AuditRecord> out;
-  for (const auto& item : std::get<kv::RangeReply>(reply->responses.front()).kvs) {
-    auto record = codec::decode<core::AuditRecord>(item.value);
-    if (!record) co_return fail(Errc::internal, "audit record " + item.key + " cannot be read: " + record.error().what);
-    out.push_back(std::move(*record));
-  }
-  co_return out;
 }
 
 }  // namespace bascule::runtime

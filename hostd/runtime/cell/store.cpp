@@ -97,8 +97,10 @@ void CellStore::apply_vm(std::string_view rest, const core::kv::Event& event) {
   } else if (eat(field, "status/")) {
     core::Versioned<core::VmStatus> status;
     if (set(status, event)) {
-      if (status.revision == 0) vm.status.erase(std::string(field));
-      else vm.status[std::string(field)] = std::move(status.value);
+      if (status.revision == 0)
+        vm.status.erase(std::string(field));
+      else
+        vm.status[std::string(field)] = std::move(status.value);
     }
   }
   const bool gone = vm.spec.revision == 0 && vm.layout.revision == 0 && vm.right.revision == 0 &&
@@ -121,15 +123,19 @@ void CellStore::apply(const core::kv::Event& event) {
     view_.vms_changed = std::max(view_.vms_changed, revision);
     set(op, event);
     note(revision, "operation.changed", id, op.value.project);
-    if (deleted || core::finished(op.value.state)) active_.erase(id);
-    else active_.insert(id);
+    if (deleted || core::finished(op.value.state))
+      active_.erase(id);
+    else
+      active_.insert(id);
     if (deleted) view_.operations.erase(id);
   } else if (eat(key, "progress/")) {
     const std::string id(key);
     core::Versioned<core::Progress> progress;
     if (!set(progress, event)) return;
-    if (deleted) view_.progress.erase(id);
-    else view_.progress[id] = std::move(progress.value);
+    if (deleted)
+      view_.progress.erase(id);
+    else
+      view_.progress[id] = std::move(progress.value);
     const auto op = view_.operations.find(id);
     note(revision, "operation.progress", id, op == view_.operations.end() ? "" : op->second.value.project);
   } else if (eat(key, "images/")) {
