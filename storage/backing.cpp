@@ -154,8 +154,11 @@ Argv retag_volume(const PoolConfig& config, const std::string& name, std::string
   return argv;
 }
 
-Argv zero_device(const std::string& path, std::uint64_t from_bytes) {
-  return {"/usr/sbin/blkdiscard", "--zeroout", "--offset", std::to_string(from_bytes), path};
+Argv zero_device(const std::string& path, std::uint64_t from_bytes, bool in_use) {
+  Argv argv{"/usr/sbin/blkdiscard", "--zeroout", "--offset", std::to_string(from_bytes)};
+  if (in_use) argv.emplace_back("--force");  // opens it without O_EXCL, checks nothing
+  argv.push_back(path);
+  return argv;
 }
 
 std::string volume_path(const PoolConfig& config, const std::string& name) {

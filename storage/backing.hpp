@@ -64,7 +64,8 @@ Argv remove_volume(const PoolConfig& config, const std::string& name);
 /// Adds `add` and takes away `drop` (empty = none) in one metadata commit.
 Argv retag_volume(const PoolConfig& config, const std::string& name, std::string_view add,
                   std::string_view drop);
-Argv zero_device(const std::string& path, std::uint64_t from_bytes);  ///< to the end of the device
+/// From an offset to the end. Refused while the device is in use, unless `in_use`: growing happens under DRBD.
+Argv zero_device(const std::string& path, std::uint64_t from_bytes, bool in_use);
 
 std::string volume_path(const PoolConfig& config,
                         const std::string& name);                          ///< /dev/<group>/<name>

@@ -79,7 +79,7 @@ Task<> LvmPool::finish(LvInfo volume, std::uint64_t zero_from, std::string add, 
     // Thick space still holds what its last owner wrote, perhaps another client.
     auto path = co_await make_active(volume);
     if (!path) co_return path.error();
-    auto argv = zero_device(*path, zero_from);
+    auto argv = zero_device(*path, zero_from, zero_from > 0);
     auto zeroed = co_await change(std::move(argv), "zeroing " + *path,
                                   zeroing_deadline(mib(volume.size_bytes - zero_from)));
     if (!zeroed) co_return zeroed.error();
@@ -190,7 +190,9 @@ Task<> LvmPool::remove(LegName leg) {
   if (!outcome) co_return outcome.error();
   if (outcome->ok()) co_return Result<>{};
   auto error = refusal("removing " + *name, *outcome);
-  if (outcome->err.find("in use") != std::string::npos) error.code = Errc::conflict;
+  for (const char* held : {" in use", "used by another device"}) {
+    if (outcome->err.find(held) != std::string::npos) error.code = Errc::conflict;
+  }
   co_return error;
 }
 

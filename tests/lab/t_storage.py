@@ -269,7 +269,7 @@ def test_events(lab):
         time.sleep(6)
         b.ok("promote")
         a.until("told", lambda s: s["peer"] == "Primary")
-        a.sh("sh", "-c", "kill -9 $(pgrep -f 'drbdsetup.*events2.*all')")
+        a.sh("sh", "-c", "pkill -9 -x drbdsetup-84")
         b.ok("demote")
         time.sleep(20)
         lines = a.sh("cat", "/run/contract-events").splitlines()
@@ -278,7 +278,7 @@ def test_events(lab):
         expect(any("peer=Primary" in line for line in lines), text)
         expect(any(line.startswith("trouble: ") for line in lines), text)
         expect("peer=Secondary" in [line for line in lines if line.startswith("ok")][-1], text)
-        expect(not a.sh("sh", "-c", "pgrep -f 'drbdsetup.*events2'", check=False).strip(), "a reader was left behind")
+        expect(not a.sh("sh", "-c", "pgrep -x drbdsetup-84", check=False).strip(), "a reader was left behind")
     finally:
         clean((a, b), "l1")
 

@@ -50,8 +50,10 @@ TEST(Backing, CommandsAreAbsoluteAndNeverWipeWhatIsThere) {
   EXPECT_EQ(create_volume(kThin, "n", 65),
             (Argv{"/usr/sbin/lvcreate", "--yes", "--wipesignatures", "n", "--addtag", "bascule_new", "--name", "n",
                   "--virtualsize", "65m", "--thinpool", "thin", "vg0"}));
-  EXPECT_EQ(zero_device("/dev/vg0/n", 4096),
-            (Argv{"/usr/sbin/blkdiscard", "--zeroout", "--offset", "4096", "/dev/vg0/n"}));
+  EXPECT_EQ(zero_device("/dev/vg0/n", 0, false),
+            (Argv{"/usr/sbin/blkdiscard", "--zeroout", "--offset", "0", "/dev/vg0/n"}));
+  EXPECT_EQ(zero_device("/dev/vg0/n", 4096, true),
+            (Argv{"/usr/sbin/blkdiscard", "--zeroout", "--offset", "4096", "--force", "/dev/vg0/n"}));
   EXPECT_EQ(retag_volume(kThick, "n", "a", "b"),
             (Argv{"/usr/sbin/lvchange", "--yes", "--addtag", "a", "--deltag", "b", "vg0/n"}));
   EXPECT_EQ(extend_volume(kThick, "n", 9), (Argv{"/usr/sbin/lvextend", "--yes", "--size", "9m", "vg0/n"}));
