@@ -47,12 +47,9 @@ std::uint64_t metadata_sectors(std::uint64_t device_sectors);
 /// The backing device that leaves `size_mib` after the metadata, in whole MiB.
 std::uint64_t backing_mib(std::uint64_t size_mib);
 
-inline constexpr std::string_view kTagNew =
-    "bascule_new";  ///< made, not yet known to be all zeroes
-inline constexpr std::string_view kTagReady =
-    "bascule_ready";  ///< may hold data: never made or zeroed again
-inline constexpr std::string_view kTagGrow =
-    "bascule_grow_";  ///< + old size in MiB: new space not yet zeroed
+inline constexpr std::string_view kTagNew = "bascule_new";      ///< made, not yet known to be all zeroes
+inline constexpr std::string_view kTagReady = "bascule_ready";  ///< may hold data: never made or zeroed again
+inline constexpr std::string_view kTagGrow = "bascule_grow_";   ///< + old size in MiB: new space not yet zeroed
 
 // Command lines. `name` comes from device_name, sizes are of the backing device.
 Argv list_volumes(const PoolConfig& config);  ///< lvs of the whole group
@@ -62,8 +59,7 @@ Argv activate_volume(const PoolConfig& config, const std::string& name);
 Argv extend_volume(const PoolConfig& config, const std::string& name, std::uint64_t mib);
 Argv remove_volume(const PoolConfig& config, const std::string& name);
 /// Adds `add` and takes away `drop` (empty = none) in one metadata commit.
-Argv retag_volume(const PoolConfig& config, const std::string& name, std::string_view add,
-                  std::string_view drop);
+Argv retag_volume(const PoolConfig& config, const std::string& name, std::string_view add, std::string_view drop);
 /// From an offset to the end. Refused while the device is in use, unless `in_use`: growing happens under DRBD.
 Argv zero_device(const std::string& path, std::uint64_t from_bytes, bool in_use);
 
@@ -109,11 +105,9 @@ struct PoolSpace {
 /// Thick: what the group has free. Thin: the pool less what its volumes were promised; a pool that
 /// runs full fails all its volumes at once, so nothing is promised twice. Errors: not_found (no
 /// such thin pool).
-core::Result<PoolSpace> lvm_space(const PoolConfig& config, const VgInfo& group,
-                                  const std::vector<LvInfo>& volumes);
+core::Result<PoolSpace> lvm_space(const PoolConfig& config, const VgInfo& group, const std::vector<LvInfo>& volumes);
 
 /// Errors: exhausted, saying how much is free and how much is needed.
-core::Result<> check_room(const PoolConfig& config, const PoolSpace& space,
-                          std::uint64_t needed_mib);
+core::Result<> check_room(const PoolConfig& config, const PoolSpace& space, std::uint64_t needed_mib);
 
 }  // namespace bascule::storage

@@ -80,8 +80,7 @@ std::vector<std::string> split(const std::string& text) {
 
 core::Error unreadable(const char* tool) {
   return fail(Errc::invalid,
-              std::string(tool) +
-                  " printed something that is not the report asked for; nothing was changed");
+              std::string(tool) + " printed something that is not the report asked for; nothing was changed");
 }
 
 }  // namespace
@@ -119,8 +118,7 @@ Result<VgInfo> parse_vgs(std::string_view text, std::string_view group) {
     if (!size || !free || !extent) return unreadable("vgs");
     return VgInfo{std::string(group), *size, *free, *extent};
   }
-  return fail(Errc::not_found,
-              "the volume group " + std::string(group) + " does not exist on this host");
+  return fail(Errc::not_found, "the volume group " + std::string(group) + " does not exist on this host");
 }
 
 Result<std::vector<LoopInfo>> parse_losetup(std::string_view text) {
@@ -130,8 +128,7 @@ Result<std::vector<LoopInfo>> parse_losetup(std::string_view text) {
   const json* list = member(document, "loopdevices");
   if (list == nullptr || !list->is_array()) return unreadable("losetup");
   for (const auto& row : *list) {
-    LoopInfo info{text_of(row, "name"), text_of(row, "back-file"), flag_of(row, "dio"),
-                  flag_of(row, "ro")};
+    LoopInfo info{text_of(row, "name"), text_of(row, "back-file"), flag_of(row, "dio"), flag_of(row, "ro")};
     if (info.device.empty() || info.file.empty()) return unreadable("losetup");
     loops.push_back(std::move(info));
   }

@@ -21,13 +21,11 @@ using runtime::Descriptor;
 constexpr std::size_t kMaxConfig = 256 * 1024;
 
 core::Error failed(std::string_view act, const std::string& path, int error) {
-  return fail(Errc::io,
-              fmt::format("cannot {} {}: {}", act, path, std::generic_category().message(error)));
+  return fail(Errc::io, fmt::format("cannot {} {}: {}", act, path, std::generic_category().message(error)));
 }
 
 Result<> write_all(const std::string& path, std::string_view text) {
-  Descriptor file(
-      ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (file.get() < 0) return failed("write", path, errno);
   if (::fchmod(file.get(), 0600) != 0) return failed("protect", path, errno);
   while (!text.empty()) {
@@ -60,18 +58,15 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
   return text;
 }
 
-Result<> replace_file(const std::string& path, std::string_view text, std::string_view mark,
-                      bool take_over) {
+Result<> replace_file(const std::string& path, std::string_view text, std::string_view mark, bool take_over) {
   const auto present = read_file(path, kMaxConfig);
   if (present && *present == text) return {};
   if (!present && present.error().code != Errc::not_found) return present.error();
   if (present && !present->starts_with(mark)) {
     if (!take_over) {
-      return fail(Errc::conflict,
-                  path + " was not written by hostd; it was left alone, move it away");
+      return fail(Errc::conflict, path + " was not written by hostd; it was left alone, move it away");
     }
-    if (::rename(path.c_str(), (path + ".before-bascule").c_str()) != 0)
-      return failed("set aside", path, errno);
+    if (::rename(path.c_str(), (path + ".before-bascule").c_str()) != 0) return failed("set aside", path, errno);
   }
   const std::string fresh = path + ".new";  // not *.res: drbdadm never reads it half written
   if (auto ok = write_all(fresh, text); !ok) return ok;
@@ -82,8 +77,7 @@ Result<> replace_file(const std::string& path, std::string_view text, std::strin
 Result<> remove_file(const std::string& path, std::string_view mark) {
   const auto present = read_file(path, mark.size());
   if (!present) return present.error().code == Errc::not_found ? Result<>{} : present.error();
-  if (*present != mark)
-    return fail(Errc::conflict, path + " was not written by hostd; it was left alone");
+  if (*present != mark) return fail(Errc::conflict, path + " was not written by hostd; it was left alone");
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return failed("remove", path, errno);
   return {};
 }

@@ -12,8 +12,7 @@ namespace bascule::storage {
 /// `path` holds `text`, mode 0600, by writing beside it and renaming. A file there that does not
 /// begin with `mark` is somebody else's: kept as `<path>.before-bascule` when `take_over`, else an
 /// error. Errors: conflict, io.
-core::Result<> replace_file(const std::string& path, std::string_view text, std::string_view mark,
-                            bool take_over);
+core::Result<> replace_file(const std::string& path, std::string_view text, std::string_view mark, bool take_over);
 
 /// Not there afterwards. Errors: conflict (not ours), io.
 core::Result<> remove_file(const std::string& path, std::string_view mark);

@@ -31,9 +31,8 @@ namespace {
 bool same_device(const std::string& a, const std::string& b) {
   struct stat first{};
   struct stat second{};
-  return a == b ||
-         (::stat(a.c_str(), &first) == 0 && ::stat(b.c_str(), &second) == 0 &&
-          S_ISBLK(first.st_mode) && S_ISBLK(second.st_mode) && first.st_rdev == second.st_rdev);
+  return a == b || (::stat(a.c_str(), &first) == 0 && ::stat(b.c_str(), &second) == 0 && S_ISBLK(first.st_mode) &&
+                    S_ISBLK(second.st_mode) && first.st_rdev == second.st_rdev);
 }
 
 /// Whole MiB of a block device; 0 when it cannot be read.
@@ -50,25 +49,21 @@ core::Error no_volume(const Resource& resource, const std::string& volume) {
 
 }  // namespace
 
-Result<std::unique_ptr<DrbdAdapter>> DrbdAdapter::make(const boost::asio::any_io_executor& executor,
-                                                       std::string host, DrbdOptions options,
-                                                       DrbdPaths paths) {
+Result<std::unique_ptr<DrbdAdapter>> DrbdAdapter::make(const boost::asio::any_io_executor& executor, std::string host,
+                                                       DrbdOptions options, DrbdPaths paths) {
   if (auto ok = check(options); !ok) return ok.error();
   auto text = read_file(paths.version, 64);
   if (!text)
-    return fail(Errc::unavailable,
-                "the DRBD kernel module is not loaded; load it (modprobe drbd) and start hostd");
+    return fail(Errc::unavailable, "the DRBD kernel module is not loaded; load it (modprobe drbd) and start hostd");
   while (!text->empty() && text->back() == '\n') text->pop_back();
   const auto version = parse_drbd_version(*text);
   if (!version) return version.error();
   std::array<char, 256> name{};
   ::gethostname(name.data(), name.size() - 1);
   if (host != name.data()) {
-    return fail(
-        Errc::invalid,
-        fmt::format("host = \"{}\" is not this machine's name ({}), by which DRBD's tools find "
-                    "their part of a configuration; make them equal",
-                    host, name.data()));
+    return fail(Errc::invalid, fmt::format("host = \"{}\" is not this machine's name ({}), by which DRBD's tools find "
+                                           "their part of a configuration; make them equal",
+                                           host, name.data()));
   }
   std::unique_ptr<DrbdAdapter> made(new DrbdAdapter);
   made->executor_ = executor;
@@ -95,8 +90,7 @@ Task<> DrbdAdapter::act_patiently(Argv argv, std::string what, int code, int att
     auto outcome = co_await run_tool(std::move(copy), Effect::changes, kActDeadline);
     if (!outcome) co_return outcome.error();
     if (outcome->ok()) co_return Result<>{};
-    if (failure_code(outcome->err) != code || attempt >= attempts)
-      co_return refusal(what, *outcome);
+    if (failure_code(outcome->err) != code || attempt >= attempts) co_return refusal(what, *outcome);
     co_await pause(kRetryPause);
   }
 }
@@ -110,11 +104,8 @@ Result<> DrbdAdapter::write(const Resource& resource) const {
   if (!global) return global.error();
   const auto text = resource_config(resource, options_, version_, host_);
   if (!text) return text.error();
-  if (auto ok = replace_file(paths_.config + "/global_common.conf", *global, kConfigMark, true);
-      !ok)
-    return ok;
-  return replace_file(fmt::format("{}/{}.res", paths_.config, resource_name(resource.vm)), *text,
-                      kConfigMark, false);
+  if (auto ok = replace_file(paths_.config + "/global_common.conf", *global, kConfigMark, true); !ok) return ok;
+  return replace_file(fmt::format("{}/{}.res", paths_.config, resource_name(resource.vm)), *text, kConfigMark, false);
 }
 
 Task<> DrbdAdapter::write_config(Resource resource) { co_return write(resource); }
@@ -137,8 +128,7 @@ Task<ResourceState> DrbdAdapter::query(std::string name) {
     table.apply(rest.substr(0, end));
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
-  if (!table.complete())
-    co_return fail(Errc::io, "DRBD's answer about " + name + " breaks off; ask again");
+  if (!table.complete()) co_return fail(Errc::io, "DRBD's answer about " + name + " breaks off; ask again");
   co_return table.get(name);
 }
 
@@ -156,22 +146,18 @@ Task<> DrbdAdapter::create_metadata(Resource resource, std::string volume) {
   const Volume* wanted = find_volume(c->resource(), volume);
   if (wanted == nullptr) co_return no_volume(c->resource(), volume);
   const std::string device = c->backing(*wanted);
-  const auto used =
-      fail(Errc::conflict,
-           fmt::format("{} carries the DRBD metadata of a leg that has been used; it was "
-                       "not touched. A fresh leg needs a fresh backing device",
-                       device));
+  const auto used = fail(Errc::conflict, fmt::format("{} carries the DRBD metadata of a leg that has been used; it was "
+                                                     "not touched. A fresh leg needs a fresh backing device",
+                                                     device));
   auto state = co_await query(c->name());
   if (!state) co_return state.error();
   const auto known = state->volumes.find(wanted->index);
-  if (known != state->volumes.end() && known->second.minor == wanted->minor &&
-      known->second.disk != Disk::diskless) {
+  if (known != state->volumes.end() && known->second.minor == wanted->minor && known->second.disk != Disk::diskless) {
     auto shown = co_await show(c->name());
     if (!shown) co_return shown.error();
     if (!same_device(shown->disk[wanted->minor], device)) {
-      co_return fail(Errc::conflict,
-                     fmt::format("minor {} has {} attached instead of {}; nothing was changed",
-                                 wanted->minor, shown->disk[wanted->minor], device));
+      co_return fail(Errc::conflict, fmt::format("minor {} has {} attached instead of {}; nothing was changed",
+                                                 wanted->minor, shown->disk[wanted->minor], device));
     }
     auto ask = c->generation(*wanted);
     auto live = co_await run_tool(std::move(ask), Effect::reads, kAskDeadline);
@@ -188,8 +174,7 @@ Task<> DrbdAdapter::create_metadata(Resource resource, std::string volume) {
   }
   // Exit 1 with nothing on stdout is "no metadata here"; anything else (busy, unreadable) is not a
   // licence to write.
-  if (found->status != 1 || !found->out.empty())
-    co_return refusal("looking for metadata on " + device, *found);
+  if (found->status != 1 || !found->out.empty()) co_return refusal("looking for metadata on " + device, *found);
   auto make = c->create_metadata(*wanted);
   auto made = co_await run_tool(std::move(make), Effect::changes, kMetadataDeadline);
   if (!made) co_return made.error();
@@ -201,19 +186,17 @@ Task<> DrbdAdapter::attach(DrbdCommands c, Volume volume, std::optional<std::str
   const std::string device = c.backing(volume);
   if (attached) {
     if (same_device(*attached, device)) co_return Result<>{};
-    co_return fail(
-        Errc::conflict,
-        fmt::format("volume {} of VM {} has {} attached instead of {}; nothing was changed, "
-                    "take the resource down first",
-                    volume.name, c.resource().vm, *attached, device));
+    co_return fail(Errc::conflict, fmt::format("volume {} of VM {} has {} attached instead of {}; nothing was changed, "
+                                               "take the resource down first",
+                                               volume.name, c.resource().vm, *attached, device));
   }
   auto log = c.apply_activity_log(volume);
   auto applied = co_await run_tool(std::move(log), Effect::changes, kMetadataDeadline);
   if (!applied) co_return applied.error();
   if (!applied->ok()) co_return refusal("applying the activity log of " + device, *applied);
   auto attach = c.attach(volume);
-  auto done = co_await act(std::move(attach), fmt::format("attaching {} to volume {} of VM {}",
-                                                          device, volume.name, c.resource().vm));
+  auto done = co_await act(std::move(attach),
+                           fmt::format("attaching {} to volume {} of VM {}", device, volume.name, c.resource().vm));
   if (!done) co_return done.error();
   // Notes the device's size under /var/lib/drbd: if it grows while detached, drbdmeta finds the
   // metadata by it.
@@ -277,17 +260,14 @@ Task<> DrbdAdapter::resize(Resource resource, std::string volume, std::uint64_t 
   const std::uint64_t now_kib = seen == state->volumes.end() ? 0 : seen->second.size_kib;
   if (now_kib == size_mib * 1024) co_return write(resource);
   if (now_kib > size_mib * 1024) {
-    co_return fail(Errc::conflict,
-                   fmt::format("volume {} of VM {} has {} MiB and is never made smaller", volume,
-                               resource.vm, now_kib / 1024));
+    co_return fail(Errc::conflict, fmt::format("volume {} of VM {} has {} MiB and is never made smaller", volume,
+                                               resource.vm, now_kib / 1024));
   }
-  if (!in_sync(*state, resource) ||
-      (state->role != Role::primary && state->peer_role != Role::primary)) {
-    co_return fail(
-        Errc::conflict,
-        fmt::format("volume {} of VM {} can only grow while in sync and Primary on one host; "
-                    "it keeps its {} MiB",
-                    volume, resource.vm, now_kib / 1024));
+  if (!in_sync(*state, resource) || (state->role != Role::primary && state->peer_role != Role::primary)) {
+    co_return fail(Errc::conflict,
+                   fmt::format("volume {} of VM {} can only grow while in sync and Primary on one host; "
+                               "it keeps its {} MiB",
+                               volume, resource.vm, now_kib / 1024));
   }
   // Asked for more than there is, 8.4 refuses and yet forgets the old limit: the device then takes all of its backing.
   const std::string device = c->backing(wanted);
@@ -297,8 +277,7 @@ Task<> DrbdAdapter::resize(Resource resource, std::string volume, std::uint64_t 
                                volume, resource.vm, backing_mib(size_mib), size_mib, device, device_mib(device)));
   }
   auto argv = c->resize(wanted, size_mib, false);
-  auto done =
-      co_await act(std::move(argv), fmt::format("growing volume {} of VM {}", volume, resource.vm));
+  auto done = co_await act(std::move(argv), fmt::format("growing volume {} of VM {}", volume, resource.vm));
   if (!done) co_return done.error();
   auto note = c->check_resize(wanted);
   auto noted = co_await act(std::move(note), "noting the size of " + c->backing(wanted));
@@ -306,11 +285,10 @@ Task<> DrbdAdapter::resize(Resource resource, std::string volume, std::uint64_t 
   auto after = co_await query(c->name());
   if (!after) co_return after.error();
   if (after->volumes[wanted.index].size_kib != size_mib * 1024) {
-    co_return fail(
-        Errc::refused,
-        fmt::format("volume {} of VM {} has {} MiB instead of {}; see that both backing devices "
-                    "have grown, then repeat",
-                    volume, resource.vm, after->volumes[wanted.index].size_kib / 1024, size_mib));
+    co_return fail(Errc::refused,
+                   fmt::format("volume {} of VM {} has {} MiB instead of {}; see that both backing devices "
+                               "have grown, then repeat",
+                               volume, resource.vm, after->volumes[wanted.index].size_kib / 1024, size_mib));
   }
   co_return write(resource);
 }
@@ -325,8 +303,7 @@ Task<> DrbdAdapter::detach(Resource resource, std::string volume, bool force) {
   const auto it = state->volumes.find(wanted->index);
   if (it == state->volumes.end() || it->second.disk == Disk::diskless) co_return Result<>{};
   auto argv = c->detach(*wanted, force);
-  co_return co_await act(std::move(argv),
-                         fmt::format("detaching volume {} of VM {}", volume, c->resource().vm));
+  co_return co_await act(std::move(argv), fmt::format("detaching volume {} of VM {}", volume, c->resource().vm));
 }
 
 Task<> DrbdAdapter::down(std::string name) {
@@ -334,8 +311,7 @@ Task<> DrbdAdapter::down(std::string name) {
   // Exit 0 too when there is no such resource. udev and the like may hold a device open for a
   // moment.
   auto argv = down_command(name);
-  co_return co_await act_patiently(std::move(argv), "taking down " + name, failure::held_open,
-                                   kHeldOpenAttempts);
+  co_return co_await act_patiently(std::move(argv), "taking down " + name, failure::held_open, kHeldOpenAttempts);
 }
 
 }  // namespace bascule::storage

@@ -23,9 +23,8 @@ class DrbdAdapter final : public DrbdPort {
  public:
   /// Errors: unavailable (no module), invalid (version, options, or `host` is not `uname -n`:
   /// drbdadm picks its section of a configuration by that name, also when the kernel calls it).
-  static core::Result<std::unique_ptr<DrbdAdapter>> make(
-      const boost::asio::any_io_executor& executor, std::string host, DrbdOptions options,
-      DrbdPaths paths = {});
+  static core::Result<std::unique_ptr<DrbdAdapter>> make(const boost::asio::any_io_executor& executor, std::string host,
+                                                         DrbdOptions options, DrbdPaths paths = {});
   ~DrbdAdapter() override;
 
   /// "8.4.11"

@@ -28,8 +28,7 @@ asio::awaitable<void> pause(milliseconds time) {
 Task<Running> DrbdAdapter::running(std::string name, ResourceState state) {
   auto shown = co_await show(name);
   if (!shown) co_return shown.error();
-  Running running{version_,     std::move(name), {}, shown->local_address, shown->remote_address,
-                  state.peer_id};
+  Running running{version_, std::move(name), {}, shown->local_address, shown->remote_address, state.peer_id};
   for (const auto& [index, volume] : state.volumes) running.minors.push_back(volume.minor);
   co_return running;
 }
@@ -51,8 +50,7 @@ Task<> DrbdAdapter::connect(Resource resource) {
   auto state = co_await query(c->name());
   if (!state) co_return state.error();
   if (!state->present) {
-    co_return fail(Errc::conflict,
-                   c->name() + " is down on this host; bring it up before it is connected");
+    co_return fail(Errc::conflict, c->name() + " is down on this host; bring it up before it is connected");
   }
   if (state->connection == Connection::disconnecting) {
     auto rest = co_await wait_for_connection(c->name(), false, c->name());
@@ -62,11 +60,10 @@ Task<> DrbdAdapter::connect(Resource resource) {
     if (!now) co_return now.error();
     const Running want = c->running();
     if (now->local == want.local && now->remote == want.remote) co_return Result<>{};
-    co_return fail(
-        Errc::conflict,
-        fmt::format("{} is connected from {} to {} instead of {} to {}; nothing was changed, "
-                    "disconnect it first",
-                    c->name(), now->local, now->remote, want.local, want.remote));
+    co_return fail(Errc::conflict,
+                   fmt::format("{} is connected from {} to {} instead of {} to {}; nothing was changed, "
+                               "disconnect it first",
+                               c->name(), now->local, now->remote, want.local, want.remote));
   }
   auto argv = c->connect();
   auto outcome = co_await run_tool(std::move(argv), Effect::changes, kActDeadline);
@@ -97,8 +94,7 @@ Task<> DrbdAdapter::new_current_uuid_clear_bitmap(Resource resource, std::string
   if (!c) co_return c.error();
   const Volume* wanted = find_volume(c->resource(), volume);
   if (wanted == nullptr) {
-    co_return fail(Errc::not_found,
-                   fmt::format("VM {} has no volume {}", c->resource().vm, volume));
+    co_return fail(Errc::not_found, fmt::format("VM {} has no volume {}", c->resource().vm, volume));
   }
   auto state = co_await query(c->name());
   if (!state) co_return state.error();
@@ -106,32 +102,28 @@ Task<> DrbdAdapter::new_current_uuid_clear_bitmap(Resource resource, std::string
   const auto it = state->volumes.find(wanted->index);
   const bool fit = it != state->volumes.end() && state->connection == Connection::connected &&
                    state->role == Role::secondary && state->peer_role == Role::secondary &&
-                   it->second.replication == Replication::established &&
-                   it->second.disk == Disk::inconsistent &&
+                   it->second.replication == Replication::established && it->second.disk == Disk::inconsistent &&
                    it->second.peer_disk == Disk::inconsistent;
   if (!fit) {
-    co_return fail(
-        Errc::conflict,
-        fmt::format("the first sync of volume {} of VM {} cannot be skipped: both hosts must be "
-                    "connected and Secondary with both legs just created; nothing was changed",
-                    volume, c->resource().vm));
+    co_return fail(Errc::conflict,
+                   fmt::format("the first sync of volume {} of VM {} cannot be skipped: both hosts must be "
+                               "connected and Secondary with both legs just created; nothing was changed",
+                               volume, c->resource().vm));
   }
   auto ask = c->generation(*wanted);
   auto generation = co_await run_tool(std::move(ask), Effect::reads, kAskDeadline);
   if (!generation) co_return generation.error();
   if (!generation->ok() || !just_created(generation->out)) {
-    co_return fail(
-        Errc::conflict,
-        fmt::format("volume {} of VM {} is not just created here; its first sync is not skipped",
-                    volume, c->resource().vm));
+    co_return fail(Errc::conflict,
+                   fmt::format("volume {} of VM {} is not just created here; its first sync is not skipped", volume,
+                               c->resource().vm));
   }
   // safety: S3. Asked just now: connected, this leg JUST_CREATED and neither disk UpToDate.
   // Connecting two legs of different generations starts a resync instead, so the peer's is
   // JUST_CREATED too: neither was ever written through DRBD, and both read as zeroes by how they
   // were made. Unconnected the kernel would accept this for one leg alone.
   auto argv = c->skip_first_sync(*wanted);
-  auto done =
-      co_await act(std::move(argv), fmt::format("skipping the first sync of volume {}", volume));
+  auto done = co_await act(std::move(argv), fmt::format("skipping the first sync of volume {}", volume));
   if (!done) co_return done.error();
   for (milliseconds waited{0}; waited < kSettleLimit; waited += kRetryPause) {
     auto after = co_await query(c->name());
@@ -139,27 +131,23 @@ Task<> DrbdAdapter::new_current_uuid_clear_bitmap(Resource resource, std::string
     if (in_sync(*after, wanted->index)) co_return Result<>{};
     co_await pause(kRetryPause);
   }
-  co_return fail(
-      Errc::timeout,
-      fmt::format("volume {} of VM {} is not in sync although its first sync was skipped; look at "
-                  "both legs",
-                  volume, c->resource().vm));
+  co_return fail(Errc::timeout,
+                 fmt::format("volume {} of VM {} is not in sync although its first sync was skipped; look at "
+                             "both legs",
+                             volume, c->resource().vm));
 }
 
 Task<> DrbdAdapter::promote(std::string name, PromotionProof proof) {
-  if (proof.host != host_ || resource_name(proof.vm) != name || proof.revision <= 0 ||
-      proof.epoch <= 0) {
-    co_return fail(Errc::conflict,
-                   fmt::format("{} is not promoted on {}: the run-right shown is for VM {} on {}",
-                               name, host_, proof.vm, proof.host));
+  if (proof.host != host_ || resource_name(proof.vm) != name || proof.revision <= 0 || proof.epoch <= 0) {
+    co_return fail(Errc::conflict, fmt::format("{} is not promoted on {}: the run-right shown is for VM {} on {}", name,
+                                               host_, proof.vm, proof.host));
   }
   auto state = co_await query(name);
   if (!state) co_return state.error();
   if (auto ok = check_promotable(*state); !ok) co_return ok.error();
   auto now = co_await running(name, *state);
   if (!now) co_return now.error();
-  const std::string what =
-      fmt::format("promoting {} (epoch {}, revision {})", name, proof.epoch, proof.revision);
+  const std::string what = fmt::format("promoting {} (epoch {}, revision {})", name, proof.epoch, proof.revision);
   const auto primary = now->primary();
   const auto secondary = now->secondary();
   for (std::size_t i = 0; i < primary.size(); ++i) {
@@ -178,8 +166,8 @@ Task<> DrbdAdapter::promote(std::string name, PromotionProof proof) {
       }
       for (std::size_t k = 0; k < i; ++k) {  // all volumes or none
         Argv back = secondary[k];
-        auto undone = co_await act_patiently(std::move(back), "demoting after " + what,
-                                             failure::held_open, kHeldOpenAttempts);
+        auto undone =
+            co_await act_patiently(std::move(back), "demoting after " + what, failure::held_open, kHeldOpenAttempts);
         if (!undone) co_return undone.error();
       }
       co_return refusal(what, *outcome);
@@ -187,8 +175,7 @@ Task<> DrbdAdapter::promote(std::string name, PromotionProof proof) {
   }
   auto after = co_await query(std::move(name));
   if (!after) co_return after.error();
-  if (after->role != Role::primary)
-    co_return fail(Errc::refused, what + ": DRBD says it is not Primary; ask again");
+  if (after->role != Role::primary) co_return fail(Errc::refused, what + ": DRBD says it is not Primary; ask again");
   co_return Result<>{};
 }
 
@@ -198,11 +185,9 @@ Task<> DrbdAdapter::demote(std::string name) {
   if (!state->present) co_return Result<>{};
   auto now = co_await running(name, *state);
   if (!now) co_return now.error();
-  for (auto& argv :
-       now->secondary()) {  // also when Secondary already: on 8.4 each device has its own role
+  for (auto& argv : now->secondary()) {  // also when Secondary already: on 8.4 each device has its own role
     Argv command = argv;
-    auto done = co_await act_patiently(std::move(command), "demoting " + name, failure::held_open,
-                                       kHeldOpenAttempts);
+    auto done = co_await act_patiently(std::move(command), "demoting " + name, failure::held_open, kHeldOpenAttempts);
     if (!done) co_return done.error();
   }
   co_return Result<>{};
@@ -222,8 +207,7 @@ Task<> DrbdAdapter::set_two_primaries(std::string name, bool allow) {
   if (!state) co_return state.error();
   const bool linked = state->present && state->connection != Connection::stand_alone;
   if (allow && !in_sync(*state)) {
-    co_return fail(Errc::conflict,
-                   name + " is not in sync on every volume; two primaries stay forbidden");
+    co_return fail(Errc::conflict, name + " is not in sync on every volume; two primaries stay forbidden");
   }
   if (!allow && !linked) co_return Result<>{};  // `connect` forbids it again
   auto now = co_await running(name, *state);
@@ -231,14 +215,12 @@ Task<> DrbdAdapter::set_two_primaries(std::string name, bool allow) {
   auto argv = now->two_primaries(allow);
   // safety: S4. Opening is the caller's journaled migration step and happens in sync only; the
   // kernel refuses to close while both sides are Primary.
-  const std::string what =
-      fmt::format("{} two primaries of {}", allow ? "allowing" : "forbidding", name);
+  const std::string what = fmt::format("{} two primaries of {}", allow ? "allowing" : "forbidding", name);
   auto done = co_await act(std::move(argv), what);
   if (!done) co_return done.error();
   auto set = co_await two_primaries(std::move(name));
   if (!set) co_return set.error();
-  if (*set != allow)
-    co_return fail(Errc::refused, what + ": the setting did not stay; look at the connection");
+  if (*set != allow) co_return fail(Errc::refused, what + ": the setting did not stay; look at the connection");
   co_return Result<>{};
 }
 
@@ -247,25 +229,22 @@ Task<> DrbdAdapter::verify(Resource resource, std::string volume) {
   if (!c) co_return c.error();
   const Volume* wanted = find_volume(c->resource(), volume);
   if (wanted == nullptr) {
-    co_return fail(Errc::not_found,
-                   fmt::format("VM {} has no volume {}", c->resource().vm, volume));
+    co_return fail(Errc::not_found, fmt::format("VM {} has no volume {}", c->resource().vm, volume));
   }
   auto state = co_await query(c->name());
   if (!state) co_return state.error();
   const auto it = state->volumes.find(wanted->index);
   const bool linked = it != state->volumes.end() && state->connection == Connection::connected;
   if (linked && verifying(it->second)) co_return Result<>{};
-  if (!linked || it->second.replication != Replication::established ||
-      it->second.disk != Disk::up_to_date || it->second.peer_disk != Disk::up_to_date) {
-    co_return fail(
-        Errc::conflict,
-        fmt::format("volume {} of VM {} is not connected with both legs UpToDate; there is "
-                    "nothing to compare yet",
-                    volume, c->resource().vm));
+  if (!linked || it->second.replication != Replication::established || it->second.disk != Disk::up_to_date ||
+      it->second.peer_disk != Disk::up_to_date) {
+    co_return fail(Errc::conflict, fmt::format("volume {} of VM {} is not connected with both legs UpToDate; there is "
+                                               "nothing to compare yet",
+                                               volume, c->resource().vm));
   }
   auto argv = c->verify(*wanted);
-  co_return co_await act(std::move(argv), fmt::format("comparing the legs of volume {} of VM {}",
-                                                      volume, c->resource().vm));
+  co_return co_await act(std::move(argv),
+                         fmt::format("comparing the legs of volume {} of VM {}", volume, c->resource().vm));
 }
 
 // The event stream
@@ -296,15 +275,13 @@ asio::awaitable<core::Error> DrbdAdapter::follow_once(std::shared_ptr<Stream> st
   stream->process = std::move(*started);
   ResourceTable fresh;
   while (!stream->stopped) {
-    const auto limit =
-        stream->following ? std::nullopt : std::optional<milliseconds>(kDumpDeadline);
+    const auto limit = stream->following ? std::nullopt : std::optional<milliseconds>(kDumpDeadline);
     auto line = co_await stream->process->next_line(limit);
     if (stream->stopped) break;
     if (!line) co_return line.error();
     ResourceTable& table = stream->following ? stream->table : fresh;
     const auto applied = table.apply(*line);
-    if (applied.restart_needed)
-      co_return fail(Errc::io, "DRBD dropped notifications; its whole state is read again");
+    if (applied.restart_needed) co_return fail(Errc::io, "DRBD dropped notifications; its whole state is read again");
     if (stream->following) {
       if (ours(applied.resource)) stream->changed(table.get(applied.resource));
     } else if (applied.completed) {
@@ -312,8 +289,7 @@ asio::awaitable<core::Error> DrbdAdapter::follow_once(std::shared_ptr<Stream> st
       fresh = ResourceTable{};
       stream->following = true;
       for (const auto& [name, state] : old.all()) {
-        if (ours(name) && stream->table.find(name) == nullptr)
-          stream->changed(stream->table.get(name));
+        if (ours(name) && stream->table.find(name) == nullptr) stream->changed(stream->table.get(name));
       }
       const auto all = stream->table.all();
       for (const auto& [name, state] : all) {
@@ -332,8 +308,7 @@ asio::awaitable<void> DrbdAdapter::follow(std::shared_ptr<Stream> stream) {
     if (stream->process) stream->process->stop();
     if (stream->stopped) break;
     if (std::exchange(stream->following, false)) backoff = kFirstBackoff;
-    stream->trouble(
-        fail(why.code, "DRBD's event stream ended (" + why.what + "); it is started again"));
+    stream->trouble(fail(why.code, "DRBD's event stream ended (" + why.what + "); it is started again"));
     co_await pause(backoff);
     backoff = std::min(backoff * 2, kLastBackoff);
   }

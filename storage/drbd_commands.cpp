@@ -20,8 +20,8 @@ Argv setup(std::initializer_list<std::string> rest) {
 
 }  // namespace
 
-core::Result<DrbdCommands> DrbdCommands::make(Resource resource, const DrbdOptions& options,
-                                              DrbdVersion version, std::string_view self) {
+core::Result<DrbdCommands> DrbdCommands::make(Resource resource, const DrbdOptions& options, DrbdVersion version,
+                                              std::string_view self) {
   if (auto ok = check(resource, self); !ok) return ok.error();
   if (auto ok = check(options); !ok) return ok.error();
   DrbdCommands commands;
@@ -34,8 +34,7 @@ core::Result<DrbdCommands> DrbdCommands::make(Resource resource, const DrbdOptio
 }
 
 Argv DrbdCommands::meta(const Volume& volume) const {
-  return {std::string(kDrbdmeta), std::to_string(volume.minor), nine() ? "v09" : "v08",
-          backing(volume), "internal"};
+  return {std::string(kDrbdmeta), std::to_string(volume.minor), nine() ? "v09" : "v08", backing(volume), "internal"};
 }
 
 Argv DrbdCommands::create_metadata(const Volume& volume) const {
@@ -75,8 +74,7 @@ std::vector<Argv> DrbdCommands::new_peer() const {
   std::vector<Argv> list;
   list.push_back(setup({"new-peer", name_, peer_id(), "--_name=" + peer().host}));
   append(list.back(), sections_.net);
-  list.push_back(
-      setup({"new-path", name_, peer_id(), address_argument(self()), address_argument(peer())}));
+  list.push_back(setup({"new-path", name_, peer_id(), address_argument(self()), address_argument(peer())}));
   for (const Volume& volume : resource_.volumes) {
     list.push_back(setup({"peer-device-options", name_, peer_id(), std::to_string(volume.index)}));
     append(list.back(), sections_.peer_device);
@@ -85,8 +83,7 @@ std::vector<Argv> DrbdCommands::new_peer() const {
 }
 
 Argv DrbdCommands::attach(const Volume& volume) const {
-  Argv argv =
-      setup({"attach", std::to_string(volume.minor), backing(volume), backing(volume), "internal"});
+  Argv argv = setup({"attach", std::to_string(volume.minor), backing(volume), backing(volume), "internal"});
   append(argv, sections_.disk);
   argv.push_back(fmt::format("--size={}K", volume.size_mib * 1024));
   return argv;
@@ -100,8 +97,7 @@ Argv DrbdCommands::connect() const {
 }
 
 Running DrbdCommands::running() const {
-  Running running{version_,      name_, {}, address_argument(self()), address_argument(peer()),
-                  peer().node_id};
+  Running running{version_, name_, {}, address_argument(self()), address_argument(peer()), peer().node_id};
   for (const Volume& volume : resource_.volumes) running.minors.push_back(volume.minor);
   return running;
 }
@@ -144,8 +140,7 @@ Argv DrbdCommands::verify(const Volume& volume) const {
 }
 
 Argv DrbdCommands::resize(const Volume& volume, std::uint64_t size_mib, bool assume_clean) const {
-  Argv argv =
-      setup({"resize", std::to_string(volume.minor), fmt::format("--size={}K", size_mib * 1024)});
+  Argv argv = setup({"resize", std::to_string(volume.minor), fmt::format("--size={}K", size_mib * 1024)});
   if (assume_clean) argv.emplace_back("--assume-clean");
   return argv;
 }
@@ -187,8 +182,7 @@ int failure_code(std::string_view said) {
 bool just_created(std::string_view generation) {
   const std::string_view current = generation.substr(0, generation.find(':'));
   std::uint64_t value = 0;
-  const auto [end, error] =
-      std::from_chars(current.data(), current.data() + current.size(), value, 16);
+  const auto [end, error] = std::from_chars(current.data(), current.data() + current.size(), value, 16);
   return error == std::errc{} && current.size() == 16 && end == current.data() + current.size() &&
          (value & ~std::uint64_t{1}) == 4;
 }

@@ -42,8 +42,8 @@ struct Running {
 class DrbdCommands {
  public:
   /// Errors: invalid (see check).
-  static core::Result<DrbdCommands> make(Resource resource, const DrbdOptions& options,
-                                         DrbdVersion version, std::string_view self);
+  static core::Result<DrbdCommands> make(Resource resource, const DrbdOptions& options, DrbdVersion version,
+                                         std::string_view self);
 
   const Resource& resource() const { return resource_; }
   const std::string& name() const { return name_; }

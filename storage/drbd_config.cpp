@@ -7,14 +7,12 @@ namespace {
 
 using core::Result;
 
-void write_section(std::string& text, std::string_view name, const Options& options,
-                   std::string_view indent) {
+void write_section(std::string& text, std::string_view name, const Options& options, std::string_view indent) {
   text += fmt::format("{}{} {{\n", indent, name);
   for (const auto& [key, value] : options) {
     // `check` has let no quote, backslash or control character through.
     const bool quoted = key == "shared-secret";
-    text += fmt::format("{}    {} {}{}{};\n", indent, key, quoted ? "\"" : "", value,
-                        quoted ? "\"" : "");
+    text += fmt::format("{}    {} {}{}{};\n", indent, key, quoted ? "\"" : "", value, quoted ? "\"" : "");
   }
   text += fmt::format("{}}}\n", indent);
 }
@@ -74,8 +72,8 @@ Sections sections(const Resource& resource, const DrbdOptions& o, DrbdVersion ve
   return s;
 }
 
-Result<std::string> resource_config(const Resource& resource, const DrbdOptions& options,
-                                    DrbdVersion version, std::string_view self) {
+Result<std::string> resource_config(const Resource& resource, const DrbdOptions& options, DrbdVersion version,
+                                    std::string_view self) {
   if (auto ok = check(resource, self); !ok) return ok.error();
   if (auto ok = check(options); !ok) return ok.error();
   const std::size_t own = *side_of(resource, self);
@@ -85,8 +83,7 @@ Result<std::string> resource_config(const Resource& resource, const DrbdOptions&
   std::string text = fmt::format("{}\nresource {} {{\n", kConfigMark, resource_name(resource.vm));
   write_section(text, "options", s.resource, "    ");
   // exec: at a timeout drbdadm kills the shell only, and a child of the shell would live on.
-  text +=
-      fmt::format("    handlers {{\n        fence-peer \"exec {}\";\n    }}\n", options.fence_peer);
+  text += fmt::format("    handlers {{\n        fence-peer \"exec {}\";\n    }}\n", options.fence_peer);
   write_section(text, "disk", s.disk, "    ");
   write_section(text, "net", s.net, "    ");
   for (std::size_t side = 0; side < resource.hosts.size(); ++side) {
@@ -96,13 +93,11 @@ Result<std::string> resource_config(const Resource& resource, const DrbdOptions&
     text += fmt::format("        address {};\n", address_text(endpoint));
     for (const Volume& volume : resource.volumes) {
       // The tools want a device for the peer too, but never use it here.
-      const std::string& backing =
-          volume.backing[side].empty() ? volume.backing[own] : volume.backing[side];
-      text += fmt::format(
-          "        volume {} {{ # {}\n            device minor {};\n            disk \"{}\";\n"
-          "            meta-disk internal;\n            disk {{\n                size {}K;\n       "
-          "     }}\n        }}\n",
-          volume.index, volume.name, volume.minor, backing, volume.size_mib * 1024);
+      const std::string& backing = volume.backing[side].empty() ? volume.backing[own] : volume.backing[side];
+      text += fmt::format("        volume {} {{ # {}\n            device minor {};\n            disk \"{}\";\n"
+                          "            meta-disk internal;\n            disk {{\n                size {}K;\n       "
+                          "     }}\n        }}\n",
+                          volume.index, volume.name, volume.minor, backing, volume.size_mib * 1024);
     }
     text += "    }\n";
   }
@@ -112,10 +107,9 @@ Result<std::string> resource_config(const Resource& resource, const DrbdOptions&
 
 Result<std::string> global_config(const DrbdOptions& options) {
   if (auto ok = check(options); !ok) return ok.error();
-  return fmt::format(
-      "{}\nglobal {{\n    usage-count no;\n    disable-ip-verification;\n    cmd-timeout-long "
-      "{};\n}}\ncommon {{\n}}\n",
-      kConfigMark, options.handler_timeout_s);
+  return fmt::format("{}\nglobal {{\n    usage-count no;\n    disable-ip-verification;\n    cmd-timeout-long "
+                     "{};\n}}\ncommon {{\n}}\n",
+                     kConfigMark, options.handler_timeout_s);
 }
 
 }  // namespace bascule::storage

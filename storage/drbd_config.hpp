@@ -26,8 +26,8 @@ Sections sections(const Resource& resource, const DrbdOptions& options, DrbdVers
 
 /// /etc/drbd.d/vm-<vm>.res for host `self`. Holds the secret: mode 0600. Errors: invalid (see
 /// check).
-core::Result<std::string> resource_config(const Resource& resource, const DrbdOptions& options,
-                                          DrbdVersion version, std::string_view self);
+core::Result<std::string> resource_config(const Resource& resource, const DrbdOptions& options, DrbdVersion version,
+                                          std::string_view self);
 
 /// /etc/drbd.d/global_common.conf: no phoning home, no check of local addresses, a limit for
 /// handlers (drbdadm's own default is none). Errors: invalid.

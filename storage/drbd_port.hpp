@@ -25,8 +25,7 @@ using Task = boost::asio::awaitable<core::Result<T>>;
 /// answer, never by hand.
 struct PromotionProof {
   std::string vm;
-  std::string
-      host;  ///< the host the record lets promote: its holder, or the target of a marked migration
+  std::string host;  ///< the host the record lets promote: its holder, or the target of a marked migration
   std::int64_t epoch{};
   core::Revision revision{};  ///< mod revision of the committed record
 };

@@ -61,14 +61,12 @@ struct Reader {
   void statement(const Words& words) {
     if (words.size() < 2) return;
     const bool in_volume = !path.empty() && path.back() == "volume";
-    if (in_volume && words[0] == "device" && words.size() >= 3 &&
-        words[words.size() - 2] == "minor") {
+    if (in_volume && words[0] == "device" && words.size() >= 3 && words[words.size() - 2] == "minor") {
       std::uint32_t value = 0;
       const auto text = words.back();
       const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
       if (error == std::errc{} && end == text.data() + text.size()) minor = value;
-    } else if (in_volume && words[0] == "disk" && minor && within("_this_host") &&
-               words[1] != "none") {
+    } else if (in_volume && words[0] == "disk" && minor && within("_this_host") && words[1] != "none") {
       shown.disk[*minor] = std::string(words[1]);
     } else if (words[0] == "address" && words.size() >= 3) {
       const std::string text = std::string(words[1]) + ":" + std::string(words[2]);
@@ -99,8 +97,7 @@ core::Result<ShownResource> parse_show(std::string_view text) {
       reader.statement(words);
       words.clear();
     } else if (*token == "{") {
-      if (reader.path.size() >= kMaxDepth)
-        return fail(Errc::invalid, "drbdsetup show: blocks nested too deep");
+      if (reader.path.size() >= kMaxDepth) return fail(Errc::invalid, "drbdsetup show: blocks nested too deep");
       reader.path.push_back(words.empty() ? std::string_view{} : words.front());
       if (reader.path.back() == "volume") reader.minor.reset();
       words.clear();

@@ -31,9 +31,8 @@ std::string_view text_of(const Word<E> (&words)[N], E value) {
 }
 
 constexpr Word<EventAction> kActions[] = {
-    {"exists", EventAction::exists}, {"create", EventAction::create},
-    {"change", EventAction::change}, {"destroy", EventAction::destroy},
-    {"call", EventAction::call},     {"response", EventAction::response},
+    {"exists", EventAction::exists},   {"create", EventAction::create}, {"change", EventAction::change},
+    {"destroy", EventAction::destroy}, {"call", EventAction::call},     {"response", EventAction::response},
     {"rename", EventAction::rename},
 };
 constexpr Word<EventObject> kObjects[] = {
@@ -48,15 +47,9 @@ constexpr Word<EventObject> kObjects[] = {
 constexpr Word<Role> kRoles[] = {
     {"Unknown", Role::unknown}, {"Primary", Role::primary}, {"Secondary", Role::secondary}};
 constexpr Word<Disk> kDisks[] = {
-    {"DUnknown", Disk::unknown},
-    {"Diskless", Disk::diskless},
-    {"Attaching", Disk::attaching},
-    {"Detaching", Disk::detaching},
-    {"Failed", Disk::failed},
-    {"Negotiating", Disk::negotiating},
-    {"Inconsistent", Disk::inconsistent},
-    {"Outdated", Disk::outdated},
-    {"Consistent", Disk::consistent},
+    {"DUnknown", Disk::unknown},          {"Diskless", Disk::diskless}, {"Attaching", Disk::attaching},
+    {"Detaching", Disk::detaching},       {"Failed", Disk::failed},     {"Negotiating", Disk::negotiating},
+    {"Inconsistent", Disk::inconsistent}, {"Outdated", Disk::outdated}, {"Consistent", Disk::consistent},
     {"UpToDate", Disk::up_to_date},
 };
 constexpr Word<Connection> kConnections[] = {
@@ -119,9 +112,7 @@ std::string_view to_string(Replication v) { return text_of(kReplications, v); }
 std::optional<Role> parse_role(std::string_view s) { return lookup(kRoles, s); }
 std::optional<Disk> parse_disk(std::string_view s) { return lookup(kDisks, s); }
 std::optional<Connection> parse_connection(std::string_view s) { return lookup(kConnections, s); }
-std::optional<Replication> parse_replication(std::string_view s) {
-  return lookup(kReplications, s);
-}
+std::optional<Replication> parse_replication(std::string_view s) { return lookup(kReplications, s); }
 
 std::optional<std::string_view> Event::find(std::string_view key) const {
   for (std::size_t i = 0; i < field_count; ++i) {
@@ -140,10 +131,8 @@ std::optional<std::uint64_t> Event::number(std::string_view key) const {
 }
 
 core::Result<Event> parse_event(std::string_view line) {
-  if (line.size() > EventLimits::line_bytes)
-    return fail(Errc::invalid, "events2: a line is too long");
-  if (std::ranges::any_of(
-          line, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; })) {
+  if (line.size() > EventLimits::line_bytes) return fail(Errc::invalid, "events2: a line is too long");
+  if (std::ranges::any_of(line, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; })) {
     return fail(Errc::invalid, "events2: a line holds control characters");
   }
   Event event;
@@ -164,8 +153,7 @@ core::Result<Event> parse_event(std::string_view line) {
   event.action = lookup(kActions, word).value_or(EventAction::unknown);
   event.object = lookup(kObjects, object).value_or(EventObject::unknown);
   for (word = take(line); !word.empty(); word = take(line)) {
-    if (event.field_count == event.fields.size())
-      return fail(Errc::invalid, "events2: a line with too many fields");
+    if (event.field_count == event.fields.size()) return fail(Errc::invalid, "events2: a line with too many fields");
     const auto colon = word.find(':');  // only the first: values such as addresses hold more
     Event::Field& field = event.fields[event.field_count++];
     field.key = word.substr(0, colon);

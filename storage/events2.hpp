@@ -18,17 +18,7 @@ struct EventLimits {
   static constexpr std::size_t name_bytes = 128;   // a resource's name
 };
 
-enum class EventAction : std::uint8_t {
-  exists,
-  create,
-  change,
-  destroy,
-  call,
-  response,
-  rename,
-  skipped,
-  unknown
-};
+enum class EventAction : std::uint8_t { exists, create, change, destroy, call, response, rename, skipped, unknown };
 enum class EventObject : std::uint8_t {
   resource,
   device,

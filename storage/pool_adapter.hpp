@@ -14,8 +14,7 @@
 namespace bascule::storage {
 
 /// For a configuration that `check` accepts.
-std::unique_ptr<PoolPort> make_pool(const boost::asio::any_io_executor& executor,
-                                    const PoolConfig& config);
+std::unique_ptr<PoolPort> make_pool(const boost::asio::any_io_executor& executor, const PoolConfig& config);
 
 class LvmPool final : public PoolPort {
  public:

@@ -27,8 +27,7 @@ namespace {
 constexpr std::size_t kMaxFiles = 65536;
 
 core::Error failed(std::string_view act, const std::string& path, int error) {
-  return fail(Errc::io,
-              fmt::format("cannot {} {}: {}", act, path, std::generic_category().message(error)));
+  return fail(Errc::io, fmt::format("cannot {} {}: {}", act, path, std::generic_category().message(error)));
 }
 
 Task<runtime::Outcome> change(Argv argv, std::string what) {
@@ -74,8 +73,7 @@ Result<PoolSpace> LoopPool::space_now() const {
   // Sparse files were promised more than they use yet; what is promised is not free.
   std::uint64_t promised = 0;
   std::size_t count = 0;
-  for (std::filesystem::directory_iterator it(config_.path, error), end; !error && it != end;
-       it.increment(error)) {
+  for (std::filesystem::directory_iterator it(config_.path, error), end; !error && it != end; it.increment(error)) {
     if (++count > kMaxFiles) break;
     struct stat info{};
     if (::lstat(it->path().c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
@@ -84,8 +82,7 @@ Result<PoolSpace> LoopPool::space_now() const {
     promised += size - std::min(used, size);
   }
   if (error) return failed("list the pool", config_.path, error.value());
-  return PoolSpace{disk.capacity >> 20,
-                   (disk.available - std::min<std::uint64_t>(promised, disk.available)) >> 20};
+  return PoolSpace{disk.capacity >> 20, (disk.available - std::min<std::uint64_t>(promised, disk.available)) >> 20};
 }
 
 Task<PoolSpace> LoopPool::space() { co_return space_now(); }
@@ -106,16 +103,13 @@ Task<std::string> LoopPool::attach(std::string file) {
     if (device.direct_io && !device.read_only) co_return device.device;
     co_return fail(
         Errc::conflict,
-        fmt::format("{} has {} with other settings than direct I/O, read and write; detach it",
-                    file, device.device));
+        fmt::format("{} has {} with other settings than direct I/O, read and write; detach it", file, device.device));
   }
   auto argv = loop_attach(file);
-  auto outcome =
-      co_await change(std::move(argv), "attaching " + file + " to a loop device with direct I/O");
+  auto outcome = co_await change(std::move(argv), "attaching " + file + " to a loop device with direct I/O");
   if (!outcome) co_return outcome.error();
   std::string device = outcome->out.substr(0, outcome->out.find('\n'));
-  if (!device.starts_with("/dev/loop"))
-    co_return fail(Errc::io, "losetup named no device for " + file);
+  if (!device.starts_with("/dev/loop")) co_return fail(Errc::io, "losetup named no device for " + file);
   co_return device;
 }
 
@@ -127,11 +121,9 @@ Task<std::string> LoopPool::create(LegName leg, std::uint64_t size_mib) {
   const std::uint64_t needed = backing_mib(size_mib);
   const auto size = size_of(file);
   if (size && (*size >> 20) < needed) {
-    co_return fail(
-        Errc::conflict,
-        fmt::format("{} exists with {} MiB instead of {}; it was left alone, look at it and "
-                    "remove it by hand",
-                    file, *size >> 20, needed));
+    co_return fail(Errc::conflict, fmt::format("{} exists with {} MiB instead of {}; it was left alone, look at it and "
+                                               "remove it by hand",
+                                               file, *size >> 20, needed));
   }
   if (!size && size.error().code != Errc::not_found) co_return size.error();
   if (!size) {
@@ -157,9 +149,8 @@ Task<std::string> LoopPool::activate(LegName leg) {
   const auto size = size_of(file);
   if (!size) {
     if (size.error().code != Errc::not_found) co_return size.error();
-    co_return fail(Errc::not_found,
-                   fmt::format("the backing file {} of volume {} of VM {} does not exist here",
-                               file, leg.volume, leg.vm));
+    co_return fail(Errc::not_found, fmt::format("the backing file {} of volume {} of VM {} does not exist here", file,
+                                                leg.volume, leg.vm));
   }
   co_return co_await attach(file);
 }
@@ -181,8 +172,7 @@ Task<> LoopPool::grow(LegName leg, std::uint64_t size_mib) {
   auto devices = co_await devices_of(file);
   if (!devices) co_return devices.error();
   const auto list = *devices;
-  for (const auto& device :
-       list) {  // also when the file had grown before: a crash may have come between
+  for (const auto& device : list) {  // also when the file had grown before: a crash may have come between
     auto argv = loop_set_capacity(device.device);
     auto told = co_await change(std::move(argv), "enlarging " + device.device);
     if (!told) co_return told.error();
@@ -203,16 +193,14 @@ Task<> LoopPool::remove(LegName leg) {
       if (claimed(device.device)) {  // a detach would only be remembered and the file be gone below
                                      // DRBD
         co_return fail(Errc::conflict,
-                       fmt::format("{} ({}) is still in use; take its DRBD resource down first",
-                                   file, device.device));
+                       fmt::format("{} ({}) is still in use; take its DRBD resource down first", file, device.device));
       }
       auto argv = loop_detach(device.device);
       auto gone = co_await change(std::move(argv), "detaching " + device.device);
       if (!gone) co_return gone.error();
     }
   }
-  Argv argv{"/usr/bin/rm", "--force", "--", file,
-            file + ".new"};  // freeing a large file takes time
+  Argv argv{"/usr/bin/rm", "--force", "--", file, file + ".new"};  // freeing a large file takes time
   auto removed = co_await change(std::move(argv), "removing " + file);
   if (!removed) co_return removed.error();
   co_return Result<>{};

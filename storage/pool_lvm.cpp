@@ -31,8 +31,7 @@ Task<std::uint64_t> PoolPort::free_mib() {
   co_return room->free_mib;
 }
 
-std::unique_ptr<PoolPort> make_pool(const boost::asio::any_io_executor& executor,
-                                    const PoolConfig& config) {
+std::unique_ptr<PoolPort> make_pool(const boost::asio::any_io_executor& executor, const PoolConfig& config) {
   BASCULE_CHECK(check(config).has_value());
   if (config.kind == PoolKind::loop) return std::make_unique<LoopPool>(executor, config);
   return std::make_unique<LvmPool>(executor, config);
@@ -80,8 +79,8 @@ Task<> LvmPool::finish(LvInfo volume, std::uint64_t zero_from, std::string add, 
     auto path = co_await make_active(volume);
     if (!path) co_return path.error();
     auto argv = zero_device(*path, zero_from, zero_from > 0);
-    auto zeroed = co_await change(std::move(argv), "zeroing " + *path,
-                                  zeroing_deadline(mib(volume.size_bytes - zero_from)));
+    auto zeroed =
+        co_await change(std::move(argv), "zeroing " + *path, zeroing_deadline(mib(volume.size_bytes - zero_from)));
     if (!zeroed) co_return zeroed.error();
   }
   auto argv = retag_volume(config_, volume.name, add, drop);
@@ -106,15 +105,13 @@ Task<std::string> LvmPool::create(LegName leg, std::uint64_t size_mib) {
     volumes = co_await list();  // LVM has rounded the size up
     if (!volumes) co_return volumes.error();
     there = find_lv(*volumes, *name);
-    if (there == nullptr)
-      co_return fail(Errc::io, *name + " was made but LVM does not list it; look at the pool");
+    if (there == nullptr) co_return fail(Errc::io, *name + " was made but LVM does not list it; look at the pool");
   }
   if (mib(there->size_bytes) < needed || (!there->has_tag(kTagReady) && !there->has_tag(kTagNew))) {
-    co_return fail(
-        Errc::conflict,
-        fmt::format("{} exists with {} MiB (wanted {}) and was not made for this; it was left "
-                    "alone, look at it and remove it by hand",
-                    *name, mib(there->size_bytes), needed));
+    co_return fail(Errc::conflict,
+                   fmt::format("{} exists with {} MiB (wanted {}) and was not made for this; it was left "
+                               "alone, look at it and remove it by hand",
+                               *name, mib(there->size_bytes), needed));
   }
   if (!there->has_tag(kTagReady)) {
     auto done = co_await finish(*there, 0, std::string(kTagReady), std::string(kTagNew));
@@ -130,9 +127,8 @@ Task<std::string> LvmPool::activate(LegName leg) {
   if (!volumes) co_return volumes.error();
   const LvInfo* there = find_lv(*volumes, *name);
   if (there == nullptr || !there->has_tag(kTagReady)) {
-    co_return fail(Errc::not_found,
-                   fmt::format("the backing device {} of volume {} of VM {} does not exist here",
-                               *name, leg.volume, leg.vm));
+    co_return fail(Errc::not_found, fmt::format("the backing device {} of volume {} of VM {} does not exist here",
+                                                *name, leg.volume, leg.vm));
   }
   co_return co_await make_active(*there);
 }
@@ -145,8 +141,7 @@ Task<> LvmPool::grow(LegName leg, std::uint64_t size_mib) {
   if (!volumes) co_return volumes.error();
   const LvInfo* found = find_lv(*volumes, *name);
   if (found == nullptr || !found->has_tag(kTagReady)) {
-    co_return fail(Errc::not_found,
-                   fmt::format("the backing device {} does not exist here; it cannot grow", *name));
+    co_return fail(Errc::not_found, fmt::format("the backing device {} does not exist here; it cannot grow", *name));
   }
   LvInfo there = *found;
   const std::uint64_t needed = backing_mib(size_mib);
@@ -154,8 +149,7 @@ Task<> LvmPool::grow(LegName leg, std::uint64_t size_mib) {
   if (mib(there.size_bytes) < needed) {
     auto room = co_await space_now(*volumes);
     if (!room) co_return room.error();
-    if (auto ok = check_room(config_, *room, needed - mib(there.size_bytes)); !ok)
-      co_return ok.error();
+    if (auto ok = check_room(config_, *room, needed - mib(there.size_bytes)); !ok) co_return ok.error();
     if (thick() && !pending) {
       pending = there.size_bytes;
       auto argv = retag_volume(config_, *name, fmt::format("{}{}", kTagGrow, *pending), "");
@@ -168,8 +162,7 @@ Task<> LvmPool::grow(LegName leg, std::uint64_t size_mib) {
     volumes = co_await list();
     if (!volumes) co_return volumes.error();
     const LvInfo* after = find_lv(*volumes, *name);
-    if (after == nullptr)
-      co_return fail(Errc::io, *name + " is not listed any more; look at the pool");
+    if (after == nullptr) co_return fail(Errc::io, *name + " is not listed any more; look at the pool");
     there = *after;
   }
   if (!pending) co_return Result<>{};

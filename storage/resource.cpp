@@ -23,21 +23,18 @@ constexpr std::size_t kMaxSecret = 63;        // DRBD's SHARED_SECRET_MAX is 64 
 constexpr std::uint32_t kMaxMinor = 1048575;  // 20 bits
 constexpr std::size_t kMaxHostName = 64;      // Linux, utsname
 
-bool alnum(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
+bool alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
 
 /// Letters, digits and a few marks; no quote, blank, brace, semicolon, backslash, control character
 /// or leading hyphen.
 bool plain(std::string_view text, std::string_view marks, std::size_t limit) {
   return !text.empty() && text.size() <= limit && text.front() != '-' &&
-         std::ranges::all_of(
-             text, [&](char c) { return alnum(c) || marks.find(c) != std::string_view::npos; });
+         std::ranges::all_of(text, [&](char c) { return alnum(c) || marks.find(c) != std::string_view::npos; });
 }
 
 bool valid_path(std::string_view path) {
-  return plain(path, "/_.+-:@", kMaxPath) && path.front() == '/' &&
-         path.find("/../") == std::string_view::npos && !path.ends_with("/..");
+  return plain(path, "/_.+-:@", kMaxPath) && path.front() == '/' && path.find("/../") == std::string_view::npos &&
+         !path.ends_with("/..");
 }
 
 bool is_v4(const std::string& address) {
@@ -51,17 +48,13 @@ bool is_v6(const std::string& address) {
 
 Result<> check_endpoint(const Endpoint& endpoint) {
   if (!plain(endpoint.host, "-.", kMaxHostName)) {
-    return fail(Errc::invalid,
-                "replication: a host's name may hold letters, digits, dots and hyphens only");
+    return fail(Errc::invalid, "replication: a host's name may hold letters, digits, dots and hyphens only");
   }
-  if (endpoint.address.size() > INET6_ADDRSTRLEN ||
-      (!is_v4(endpoint.address) && !is_v6(endpoint.address))) {
+  if (endpoint.address.size() > INET6_ADDRSTRLEN || (!is_v4(endpoint.address) && !is_v6(endpoint.address))) {
     return fail(Errc::invalid,
-                fmt::format("replication: the address of {} is not an IPv4 or IPv6 literal",
-                            endpoint.host));
+                fmt::format("replication: the address of {} is not an IPv4 or IPv6 literal", endpoint.host));
   }
-  if (endpoint.port == 0)
-    return fail(Errc::invalid, fmt::format("replication: {} has no port", endpoint.host));
+  if (endpoint.port == 0) return fail(Errc::invalid, fmt::format("replication: {} has no port", endpoint.host));
   if (endpoint.node_id > 15) return fail(Errc::invalid, "replication: a node id is 0 to 15");
   return {};
 }
@@ -71,15 +64,12 @@ Result<> check_volume(const Volume& volume, std::size_t own) {
   const auto bad = [&](std::string_view what) {
     return fail(Errc::invalid, fmt::format("volume {}: {}", volume.name, what));
   };
-  if (volume.index >= core::Limits::volumes_per_vm)
-    return bad("its number in the resource is out of range");
+  if (volume.index >= core::Limits::volumes_per_vm) return bad("its number in the resource is out of range");
   if (volume.minor > kMaxMinor) return bad("its minor is out of range");
-  if (volume.size_mib == 0 || volume.size_mib > core::Limits::volume_mib)
-    return bad("its size is out of range");
+  if (volume.size_mib == 0 || volume.size_mib > core::Limits::volume_mib) return bad("its size is out of range");
   if (volume.backing[own].empty()) return bad("this host's backing device is not known");
   for (const auto& path : volume.backing) {
-    if (!path.empty() && !valid_path(path))
-      return bad("a backing device is not a plain absolute path");
+    if (!path.empty() && !valid_path(path)) return bad("a backing device is not a plain absolute path");
   }
   return {};
 }
@@ -91,18 +81,14 @@ struct Range {
 
 }  // namespace
 
-std::string_view to_string(DrbdVersion version) {
-  return version == DrbdVersion::v8_4 ? "8.4" : "9";
-}
+std::string_view to_string(DrbdVersion version) { return version == DrbdVersion::v8_4 ? "8.4" : "9"; }
 
 Result<DrbdVersion> parse_drbd_version(std::string_view text) {
   constexpr std::string_view kLabel = "version: ";
   if (text.starts_with(kLabel)) text.remove_prefix(kLabel.size());
   if (text.starts_with("8.4.")) return DrbdVersion::v8_4;
   if (text.starts_with("9.")) return DrbdVersion::v9;
-  return fail(
-      Errc::invalid,
-      "this DRBD kernel module is neither 8.4 nor 9; nothing was changed, load a supported one");
+  return fail(Errc::invalid, "this DRBD kernel module is neither 8.4 nor 9; nothing was changed, load a supported one");
 }
 
 std::string resource_name(std::string_view vm) { return std::string(kPrefix).append(vm); }
@@ -134,19 +120,16 @@ Result<> check(const Resource& resource, std::string_view self) {
   }
   const auto& [a, b] = resource.hosts;
   if (a.host == b.host || a.address == b.address || a.node_id == b.node_id) {
-    return fail(
-        Errc::invalid,
-        fmt::format("VM {}: its two hosts must differ in name, address and node id", resource.vm));
+    return fail(Errc::invalid,
+                fmt::format("VM {}: its two hosts must differ in name, address and node id", resource.vm));
   }
   if (is_v4(a.address) != is_v4(b.address)) {
-    return fail(Errc::invalid,
-                fmt::format("VM {}: replication addresses must be of one family", resource.vm));
+    return fail(Errc::invalid, fmt::format("VM {}: replication addresses must be of one family", resource.vm));
   }
   const auto own = side_of(resource, self);
   if (!own) return fail(Errc::invalid, own.error().what);
   if (resource.volumes.empty() || resource.volumes.size() > core::Limits::volumes_per_vm) {
-    return fail(Errc::invalid,
-                fmt::format("VM {}: 1 to {} volumes", resource.vm, core::Limits::volumes_per_vm));
+    return fail(Errc::invalid, fmt::format("VM {}: 1 to {} volumes", resource.vm, core::Limits::volumes_per_vm));
   }
   std::set<std::string_view> names;
   std::set<std::string_view> paths;
@@ -156,9 +139,7 @@ Result<> check(const Resource& resource, std::string_view self) {
     if (auto ok = check_volume(volume, *own); !ok) return ok;
     if (!names.insert(volume.name).second || !minors.insert(volume.minor).second ||
         !indexes.insert(volume.index).second || !paths.insert(volume.backing[*own]).second) {
-      return fail(
-          Errc::invalid,
-          fmt::format("VM {}: two volumes share a name, number, minor or device", resource.vm));
+      return fail(Errc::invalid, fmt::format("VM {}: two volumes share a name, number, minor or device", resource.vm));
     }
   }
   if (!resource.secret.empty() && !plain(resource.secret, "+/=_.", kMaxSecret)) {
@@ -168,29 +149,24 @@ Result<> check(const Resource& resource, std::string_view self) {
 }
 
 Result<> check(const DrbdOptions& o) {
-  if (!valid_path(o.fence_peer))
-    return fail(Errc::invalid, "fence-peer: not a plain absolute path");
+  if (!valid_path(o.fence_peer)) return fail(Errc::invalid, "fence-peer: not a plain absolute path");
   // The limits of drbd_limits.h and, for the handler, of drbdadm.
   for (const Range& r :
-       {Range{"handler timeout", o.handler_timeout_s, 1, 900},
-        Range{"ping-int", o.ping_int_s, 1, 120}, Range{"ping-timeout", o.ping_timeout_ds, 1, 300},
-        Range{"timeout", o.timeout_ds, 1, 600}, Range{"connect-int", o.connect_int_s, 1, 120},
-        Range{"ko-count", o.ko_count, 1, 200},
-        Range{"resync ceiling", o.resync_max_kib, 250, 4194304},
-        Range{"resync floor", o.resync_min_kib, 1, 4194304},
-        Range{"resync fill", o.resync_fill_kib, 1, 524288},
-        Range{"max-buffers", o.max_buffers, 32, 131072},
+       {Range{"handler timeout", o.handler_timeout_s, 1, 900}, Range{"ping-int", o.ping_int_s, 1, 120},
+        Range{"ping-timeout", o.ping_timeout_ds, 1, 300}, Range{"timeout", o.timeout_ds, 1, 600},
+        Range{"connect-int", o.connect_int_s, 1, 120}, Range{"ko-count", o.ko_count, 1, 200},
+        Range{"resync ceiling", o.resync_max_kib, 250, 4194304}, Range{"resync floor", o.resync_min_kib, 1, 4194304},
+        Range{"resync fill", o.resync_fill_kib, 1, 524288}, Range{"max-buffers", o.max_buffers, 32, 131072},
         Range{"al-extents", o.al_extents, 67, 6433}}) {
     if (r.value < r.low || r.value > r.high) {
-      return fail(Errc::invalid, fmt::format("replication {}: {} is not within {} and {}", r.name,
-                                             r.value, r.low, r.high));
+      return fail(Errc::invalid,
+                  fmt::format("replication {}: {} is not within {} and {}", r.name, r.value, r.low, r.high));
     }
   }
   if (o.timeout_ds >= 10 * o.ping_int_s || o.timeout_ds >= 10 * o.connect_int_s) {
     return fail(Errc::invalid, "replication timeout must be shorter than ping-int and connect-int");
   }
-  if (o.resync_min_kib > o.resync_max_kib)
-    return fail(Errc::invalid, "replication resync floor is above its ceiling");
+  if (o.resync_min_kib > o.resync_max_kib) return fail(Errc::invalid, "replication resync floor is above its ceiling");
   for (const auto* name : {&o.verify_alg, &o.csums_alg, &o.hmac_alg}) {
     if (!plain(*name, "-", 32))
       return fail(Errc::invalid, "replication: a digest's name is letters, digits and hyphens");

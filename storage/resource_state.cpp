@@ -61,8 +61,7 @@ ResourceTable::Applied ResourceTable::apply(std::string_view line) {
 }
 
 ResourceTable::Applied ResourceTable::apply(const Event& event) {
-  if (event.action == EventAction::skipped || event.action == EventAction::rename)
-    return {.restart_needed = true};
+  if (event.action == EventAction::skipped || event.action == EventAction::rename) return {.restart_needed = true};
   if (event.action == EventAction::unknown) {
     ++counters_.unknown_actions;
     return {};
@@ -90,23 +89,14 @@ ResourceTable::Applied ResourceTable::apply(const Event& event) {
   if (state == nullptr) return {};
   const ResourceState before = *state;
   switch (event.object) {
-    case EventObject::resource:
-      apply_resource(*state, event);
-      break;
-    case EventObject::connection:
-      apply_connection(*state, event);
-      break;
-    case EventObject::device:
-      apply_device(*state, event);
-      break;
-    case EventObject::peer_device:
-      apply_peer_device(*state, event);
-      break;
+    case EventObject::resource: apply_resource(*state, event); break;
+    case EventObject::connection: apply_connection(*state, event); break;
+    case EventObject::device: apply_device(*state, event); break;
+    case EventObject::peer_device: apply_peer_device(*state, event); break;
     case EventObject::path:
     case EventObject::helper:
     case EventObject::none:
-    case EventObject::unknown:
-      break;
+    case EventObject::unknown: break;
   }
   if (*state == before) return {};
   return {.resource = std::string(name)};
@@ -193,8 +183,7 @@ void ResourceTable::apply_peer_device(ResourceState& state, const Event& event) 
   set(volume->replication, event, "replication", parse_replication);
   set(volume->peer_disk, event, "peer-disk", parse_disk);
   set_number(volume->out_of_sync_kib, event, "out-of-sync");
-  if (const auto text = event.find("resync-suspended"))
-    volume->resync_suspended = std::string(*text);
+  if (const auto text = event.find("resync-suspended")) volume->resync_suspended = std::string(*text);
 }
 
 const ResourceState* ResourceTable::find(std::string_view name) const {
@@ -211,34 +200,29 @@ ResourceState ResourceTable::get(std::string_view name) const {
 
 bool in_sync(const ResourceState& state, std::uint16_t index) {
   const auto it = state.volumes.find(index);
-  if (!state.present || state.connection != Connection::connected || it == state.volumes.end())
-    return false;
+  if (!state.present || state.connection != Connection::connected || it == state.volumes.end()) return false;
   const VolumeState& volume = it->second;
   return volume.disk == Disk::up_to_date && volume.peer_disk == Disk::up_to_date &&
          volume.replication == Replication::established && volume.out_of_sync_kib == 0;
 }
 
 bool in_sync(const ResourceState& state, const Resource& resource) {
-  return !resource.volumes.empty() && std::ranges::all_of(resource.volumes, [&](const Volume& v) {
-    return in_sync(state, v.index);
-  });
+  return !resource.volumes.empty() &&
+         std::ranges::all_of(resource.volumes, [&](const Volume& v) { return in_sync(state, v.index); });
 }
 
 namespace {
 core::Error down_here(const ResourceState& state) {
-  return fail(
-      Errc::conflict,
-      fmt::format("{} is down on this host; bring it up before it is promoted", state.name));
+  return fail(Errc::conflict, fmt::format("{} is down on this host; bring it up before it is promoted", state.name));
 }
 
 Result<> check_promotable(const VolumeState* volume, std::string_view what) {
   const Disk disk = volume == nullptr ? Disk::diskless : volume->disk;
   if (disk != Disk::consistent && disk != Disk::up_to_date) {
-    return fail(
-        Errc::conflict,
-        fmt::format("{} is {} here and must not be promoted; it was left as it is, use the other "
-                    "leg or let it resync first",
-                    what, to_string(disk)));
+    return fail(Errc::conflict,
+                fmt::format("{} is {} here and must not be promoted; it was left as it is, use the other "
+                            "leg or let it resync first",
+                            what, to_string(disk)));
   }
   switch (volume->replication) {
     case Replication::off:
@@ -246,8 +230,7 @@ Result<> check_promotable(const VolumeState* volume, std::string_view what) {
     case Replication::verify_source:
     case Replication::verify_target:
     case Replication::sync_source:
-    case Replication::paused_sync_source:
-      return {};
+    case Replication::paused_sync_source: return {};
     case Replication::unknown:
     case Replication::starting_sync_source:
     case Replication::starting_sync_target:
@@ -257,12 +240,10 @@ Result<> check_promotable(const VolumeState* volume, std::string_view what) {
     case Replication::sync_target:
     case Replication::paused_sync_target:
     case Replication::ahead:
-    case Replication::behind:
-      break;
+    case Replication::behind: break;
   }
-  return fail(Errc::conflict,
-              fmt::format("{} is {} here and must not be promoted; wait for the resync to end",
-                          what, to_string(volume->replication)));
+  return fail(Errc::conflict, fmt::format("{} is {} here and must not be promoted; wait for the resync to end", what,
+                                          to_string(volume->replication)));
 }
 }  // namespace
 
@@ -280,8 +261,7 @@ Result<> check_promotable(const ResourceState& state, const Resource& resource) 
 Result<> check_promotable(const ResourceState& state) {
   if (!state.present || state.volumes.empty()) return down_here(state);
   for (const auto& [index, volume] : state.volumes) {
-    if (auto ok = check_promotable(&volume, fmt::format("volume {} of {}", index, state.name)); !ok)
-      return ok;
+    if (auto ok = check_promotable(&volume, fmt::format("volume {} of {}", index, state.name)); !ok) return ok;
   }
   return {};
 }
@@ -297,8 +277,7 @@ bool resyncing(const VolumeState& volume) {
 }
 
 bool verifying(const VolumeState& volume) {
-  return volume.replication == Replication::verify_source ||
-         volume.replication == Replication::verify_target;
+  return volume.replication == Replication::verify_source || volume.replication == Replication::verify_target;
 }
 
 ResyncMeter::Progress ResyncMeter::update(const ResourceState& state, std::uint64_t now_ms) {
@@ -313,8 +292,7 @@ ResyncMeter::Progress ResyncMeter::update(const ResourceState& state, std::uint6
     first_ms_ = now_ms;
     first_left_kib_ = progress.left_kib;
   }
-  total_kib_ =
-      std::max(total_kib_, progress.left_kib);  // it may grow: new writes while disconnected
+  total_kib_ = std::max(total_kib_, progress.left_kib);  // it may grow: new writes while disconnected
   progress.total_kib = total_kib_;
   if (total_kib_ == 0) {
     progress.percent = progress.active ? 0 : 100;
@@ -322,8 +300,7 @@ ResyncMeter::Progress ResyncMeter::update(const ResourceState& state, std::uint6
   }
   // 64 bits are enough: 16 TiB in KiB times 100 is far below.
   const std::uint64_t percent = (total_kib_ - progress.left_kib) * 100 / total_kib_;
-  progress.percent =
-      static_cast<int>(std::min<std::uint64_t>(percent, progress.left_kib > 0 ? 99 : 100));
+  progress.percent = static_cast<int>(std::min<std::uint64_t>(percent, progress.left_kib > 0 ? 99 : 100));
   if (now_ms > first_ms_ && first_left_kib_ > progress.left_kib) {
     const std::uint64_t rate = (first_left_kib_ - progress.left_kib) * 1000 / (now_ms - first_ms_);
     progress.rate_kib_s = rate;

@@ -40,24 +40,20 @@ struct ResourceState {
   std::map<std::uint16_t, VolumeState> volumes;  ///< by volume number
   bool operator==(const ResourceState&) const = default;
 
-  bool frozen() const {
-    return suspended_fencing || suspended_no_data || suspended_user || suspended_quorum;
-  }
+  bool frozen() const { return suspended_fencing || suspended_no_data || suspended_user || suspended_quorum; }
 };
 
 /// What was not understood; anything but zero is worth a log line, none of it stops the stream.
 struct EventCounters {
-  std::uint64_t lines{}, malformed{}, unknown_actions{}, unknown_objects{}, unknown_values{},
-      dropped{};
+  std::uint64_t lines{}, malformed{}, unknown_actions{}, unknown_objects{}, unknown_values{}, dropped{};
   bool operator==(const EventCounters&) const = default;
 };
 
 /// All resources, as one run of events2 tells them.
 class ResourceTable {
  public:
-  static constexpr std::size_t max_resources =
-      8192;                                       // twice Limits::vms: ours and the operator's own
-  static constexpr std::size_t max_volumes = 64;  // of one resource
+  static constexpr std::size_t max_resources = 8192;  // twice Limits::vms: ours and the operator's own
+  static constexpr std::size_t max_volumes = 64;      // of one resource
 
   struct Applied {
     std::string resource;   ///< whose state changed; empty: none
@@ -115,8 +111,7 @@ class ResyncMeter {
     bool active{};    ///< some volume resyncs
     int percent{-1};  ///< of what was out of sync at the start; 100 only when nothing is left
     std::uint64_t left_kib{}, total_kib{};
-    std::optional<std::uint64_t>
-        rate_kib_s;  ///< since the start; nullopt before anything can be said
+    std::optional<std::uint64_t> rate_kib_s;  ///< since the start; nullopt before anything can be said
     std::optional<std::uint64_t> left_s;
   };
   Progress update(const ResourceState& state, std::uint64_t now_ms);

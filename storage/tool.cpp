@@ -5,12 +5,10 @@
 namespace bascule::storage {
 namespace {
 constexpr std::size_t kMaxWords = 400;
-constexpr std::size_t kMaxOutput =
-    4 * 1024 * 1024;  // lvs of a large group; everything else is far smaller
+constexpr std::size_t kMaxOutput = 4 * 1024 * 1024;  // lvs of a large group; everything else is far smaller
 }  // namespace
 
-Task<runtime::Outcome> run_tool(runtime::Argv argv, Effect effect,
-                                std::chrono::milliseconds deadline) {
+Task<runtime::Outcome> run_tool(runtime::Argv argv, Effect effect, std::chrono::milliseconds deadline) {
   using core::Errc;
   using core::fail;
   const std::string tool = argv.empty() ? std::string{} : argv.front();
@@ -28,23 +26,19 @@ Task<runtime::Outcome> run_tool(runtime::Argv argv, Effect effect,
     co_return error;
   }
   if (outcome->end == runtime::Outcome::End::exited) {
-    if (outcome->truncated)
-      co_return fail(Errc::io, fmt::format("{} {} wrote too much to be read", tool, verb));
+    if (outcome->truncated) co_return fail(Errc::io, fmt::format("{} {} wrote too much to be read", tool, verb));
     co_return std::move(*outcome);
   }
-  const std::string how = outcome->end == runtime::Outcome::End::signalled
-                              ? fmt::format("was ended by signal {}", outcome->status)
-                          : outcome->still_alive
-                              ? fmt::format("hangs in the kernel after {} s and cannot be killed",
-                                            deadline.count() / 1000)
-                              : fmt::format("was killed after {} s", deadline.count() / 1000);
+  const std::string how =
+      outcome->end == runtime::Outcome::End::signalled ? fmt::format("was ended by signal {}", outcome->status)
+      : outcome->still_alive
+          ? fmt::format("hangs in the kernel after {} s and cannot be killed", deadline.count() / 1000)
+          : fmt::format("was killed after {} s", deadline.count() / 1000);
   if (changes) {
     co_return fail(Errc::outcome_unknown,
-                   fmt::format("{} {} {}; what it was to change may or may not have happened", tool,
-                               verb, how));
+                   fmt::format("{} {} {}; what it was to change may or may not have happened", tool, verb, how));
   }
-  co_return fail(Errc::timeout,
-                 fmt::format("{} {} {}; it only reads, nothing was changed", tool, verb, how));
+  co_return fail(Errc::timeout, fmt::format("{} {} {}; it only reads, nothing was changed", tool, verb, how));
 }
 
 std::string said(const runtime::Outcome& outcome) {
@@ -64,8 +58,7 @@ std::string said(const runtime::Outcome& outcome) {
 }
 
 core::Error refusal(std::string_view what, const runtime::Outcome& outcome) {
-  return core::fail(core::Errc::refused,
-                    fmt::format("{}: {} (exit {})", what, said(outcome), outcome.status));
+  return core::fail(core::Errc::refused, fmt::format("{}: {} (exit {})", what, said(outcome), outcome.status));
 }
 
 }  // namespace bascule::storage

@@ -15,8 +15,7 @@ enum class Effect : std::uint8_t { reads, changes };
 /// Runs to the end; the outcome when the tool exited by itself, whatever its code. Errors:
 /// outcome_unknown (changes: deadline, cancelled or killed), timeout / cancelled (reads),
 /// unavailable (not installed), io, invalid.
-Task<runtime::Outcome> run_tool(runtime::Argv argv, Effect effect,
-                                std::chrono::milliseconds deadline);
+Task<runtime::Outcome> run_tool(runtime::Argv argv, Effect effect, std::chrono::milliseconds deadline);
 
 /// What a tool said, in one line of limited length without control characters.
 std::string said(const runtime::Outcome& outcome);

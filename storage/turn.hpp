@@ -21,8 +21,7 @@ class Turn {
   };
 
  public:
-  explicit Turn(const boost::asio::any_io_executor& executor)
-      : state_(std::make_shared<State>(executor)) {}
+  explicit Turn(const boost::asio::any_io_executor& executor) : state_(std::make_shared<State>(executor)) {}
 
   /// Held until destroyed.
   class Hold {
@@ -45,8 +44,7 @@ class Turn {
   boost::asio::awaitable<Hold> take() {
     const auto state = state_;
     while (state->busy) {
-      const auto [error] =
-          co_await state->wake.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+      const auto [error] = co_await state->wake.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
       static_cast<void>(error);
     }
     co_return Hold(state);

@@ -1,5 +1,5 @@
-// Everything DRBD's tools print that hostd reads: events2 lines into the resource table, the snapshots made of them, the
-// resync meter, and `drbdsetup show`. No input may crash, throw or outgrow the limits.
+// Everything DRBD's tools print that hostd reads: events2 lines into the resource table, the snapshots made of them,
+// the resync meter, and `drbdsetup show`. No input may crash, throw or outgrow the limits.
 //   cmake --preset fuzz && cmake --build --preset fuzz --target events2_fuzz
 //   build/fuzz/bin/events2_fuzz -max_total_time=60 -dict=tests/fuzz/events2_fuzz.dict tests/fuzz/corpus/events2_fuzz
 #include <algorithm>

@@ -1,8 +1,8 @@
 // Drives the storage adapters alone on a lab host, without hostd; t_storage.py tells two of them what to do.
 //   drbd_contract SELF POOL VERB [ARGUMENTS]      POOL: loop, lvm or lvm-thin
-//   make SIZE_MIB ID | up ID | unmake ID | drop ID   legs with DRBD metadata, resource without connection; drop: legs only
-//   connect | disconnect [force] | skip | promote | demote | two yes|no | allowed | query | down
-//   verify VOLUME | grow VOLUME MIB ID | resize VOLUME MIB | detach VOLUME [force] | space | events SECONDS
+//   make SIZE_MIB ID | up ID | unmake ID | drop ID   legs with DRBD metadata, resource without connection; drop: legs
+//   only connect | disconnect [force] | skip | promote | demote | two yes|no | allowed | query | down verify VOLUME |
+//   grow VOLUME MIB ID | resize VOLUME MIB | detach VOLUME [force] | space | events SECONDS
 // Prints one line: "ok ..." or "<code>: <sentence>", exit 0 or 1. The resource is vm-contract on a1 and b1.
 #include <array>
 #include <boost/asio/co_spawn.hpp>

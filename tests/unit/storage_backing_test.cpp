@@ -13,8 +13,8 @@ const PoolConfig kThin{PoolKind::lvm_thin, "", "vg0", "thin"};
 const PoolConfig kLoop{PoolKind::loop, "/var/lib/bascule/volumes", "", ""};
 
 TEST(Backing, MetadataIsWhatDrbdWasSeenToTake) {
-  EXPECT_EQ(metadata_sectors(65 * 2048), 80U);            // measured: 65 MiB leave 66520 KiB
-  EXPECT_EQ(metadata_sectors(2147483648ULL), 65608U);     // 1 TiB: 32 MiB of bitmap
+  EXPECT_EQ(metadata_sectors(65 * 2048), 80U);         // measured: 65 MiB leave 66520 KiB
+  EXPECT_EQ(metadata_sectors(2147483648ULL), 65608U);  // 1 TiB: 32 MiB of bitmap
   EXPECT_EQ(metadata_sectors((1ULL << 18)), 80U);
   EXPECT_EQ(metadata_sectors((1ULL << 18) + 1), 88U);
 }
@@ -88,22 +88,24 @@ TEST(Backing, ReadsLvsAsLvmPrintsIt) {
 }
 
 TEST(Backing, ReadsVgsAndLosetup) {
-  const auto vg = parse_vgs(R"({"report":[{"vg":[{"vg_name":"vg0","vg_size":"8573157376","vg_free":"3000000512","vg_extent_size":"4194304"}]}]})", "vg0");
+  const auto vg = parse_vgs(
+      R"({"report":[{"vg":[{"vg_name":"vg0","vg_size":"8573157376","vg_free":"3000000512","vg_extent_size":"4194304"}]}]})",
+      "vg0");
   ASSERT_TRUE(vg.has_value());
   EXPECT_EQ(lvm_space(kThick, *vg, {})->free_mib, 2861U);
   EXPECT_EQ(parse_vgs(R"({"report":[{"vg":[]}]})", "vg0").error().code, Errc::not_found);
   EXPECT_TRUE(parse_losetup("")->empty());
-  const auto loops = parse_losetup(
-      R"({"loopdevices":[{"name":"/dev/loop0","back-file":"/p/n.img","dio":true,"ro":false}]})");
+  const auto loops =
+      parse_losetup(R"({"loopdevices":[{"name":"/dev/loop0","back-file":"/p/n.img","dio":true,"ro":false}]})");
   ASSERT_TRUE(loops.has_value());
   EXPECT_EQ(loops->front().device, "/dev/loop0");
   EXPECT_TRUE(loops->front().direct_io);
 }
 
 TEST(Backing, TakesNothingElseForAReport) {
-  for (const char* bad : {"", "null", "[]", "{", "{}", R"({"report":{}})", R"({"report":[]})", R"({"report":[{"lv":{}}]})",
-                          R"({"report":[{"lv":[{"lv_name":7}]}]})", R"({"report":[{"lv":[{"lv_name":"a","lv_size":"x"}]}]})",
-                          R"({"report":[{"lv":[5]}]})"}) {
+  for (const char* bad : {"", "null", "[]", "{", "{}", R"({"report":{}})", R"({"report":[]})",
+                          R"({"report":[{"lv":{}}]})", R"({"report":[{"lv":[{"lv_name":7}]}]})",
+                          R"({"report":[{"lv":[{"lv_name":"a","lv_size":"x"}]}]})", R"({"report":[{"lv":[5]}]})"}) {
     EXPECT_EQ(parse_lvs(bad).error().code, Errc::invalid) << bad;
     EXPECT_FALSE(parse_vgs(bad, "vg0").has_value()) << bad;
   }
@@ -219,7 +221,8 @@ TEST(Show, RefusesTextThatBreaksOff) {
 
 TEST(Failures, AreReadFromWhatDrbdsetupSays) {
   EXPECT_EQ(failure_code("100: Failure: (124) Device is attached to a disk (use detach first)\n"), 124);
-  EXPECT_EQ(failure_code("??: Failure: (162) Invalid configuration request\nadditional info from kernel:\nunknown connection"),
+  EXPECT_EQ(failure_code(
+                "??: Failure: (162) Invalid configuration request\nadditional info from kernel:\nunknown connection"),
             failure::no_connection);
   EXPECT_EQ(failure_code("900: State change failed: (-12) Device is held open by someone"), failure::held_open);
   EXPECT_EQ(failure_code("Device '100' is configured!"), 0);

@@ -30,9 +30,8 @@ std::string this_host() {
 runtime::Outcome run_now(runtime::Command command) {
   asio::io_context io;
   std::optional<core::Result<runtime::Outcome>> result;
-  asio::co_spawn(
-      io, runtime::run(std::move(command)),
-      [&](std::exception_ptr, core::Result<runtime::Outcome> r) { result = std::move(r); });
+  asio::co_spawn(io, runtime::run(std::move(command)),
+                 [&](std::exception_ptr, core::Result<runtime::Outcome> r) { result = std::move(r); });
   io.run();
   return result->value();
 }
@@ -63,11 +62,9 @@ std::string normal(const std::vector<Argv>& list) {
 class DryRun : public ::testing::TestWithParam<DrbdVersion> {
  protected:
   void SetUp() override {
-    if (!std::filesystem::exists("/usr/sbin/drbdadm"))
-      GTEST_SKIP() << "drbd-utils is not installed";
+    if (!std::filesystem::exists("/usr/sbin/drbdadm")) GTEST_SKIP() << "drbd-utils is not installed";
     resource_ = sample_resource(this_host(), "other-host");
-    file_ = std::filesystem::temp_directory_path() /
-            ("bascule-dry-" + std::to_string(::getpid()) + ".res");
+    file_ = std::filesystem::temp_directory_path() / ("bascule-dry-" + std::to_string(::getpid()) + ".res");
   }
   void TearDown() override { std::filesystem::remove(file_); }
 
@@ -79,8 +76,7 @@ class DryRun : public ::testing::TestWithParam<DrbdVersion> {
   }
 
   std::string drbdadm(Argv rest) {
-    runtime::Command command{
-        .argv = {"/usr/sbin/drbdadm", "--config-file", file_.string(), "--dry-run"}};
+    runtime::Command command{.argv = {"/usr/sbin/drbdadm", "--config-file", file_.string(), "--dry-run"}};
     command.argv.insert(command.argv.end(), rest.begin(), rest.end());
     command.argv.push_back("vm-web");
     command.environment = {GetParam() == DrbdVersion::v8_4 ? "DRBD_DRIVER_VERSION_OVERRIDE=8.4.11"
@@ -100,9 +96,7 @@ class DryRun : public ::testing::TestWithParam<DrbdVersion> {
     return normal(list);
   }
 
-  DrbdCommands commands() {
-    return DrbdCommands::make(resource_, options_, GetParam(), this_host()).value();
-  }
+  DrbdCommands commands() { return DrbdCommands::make(resource_, options_, GetParam(), this_host()).value(); }
 
   DrbdOptions options_;
   Resource resource_;
@@ -135,16 +129,14 @@ TEST_P(DryRun, OurCommandsForEveryOtherActAreThoseOfDrbdadm) {
     for (const auto& v : volumes) list.push_back(make(v));
     return normal(list);
   };
-  EXPECT_EQ(drbdadm({"create-md", "--force"}),
-            each([&](const Volume& v) { return c.create_metadata(v); }));
+  EXPECT_EQ(drbdadm({"create-md", "--force"}), each([&](const Volume& v) { return c.create_metadata(v); }));
   EXPECT_EQ(drbdadm({"primary"}), normal(c.running().primary()));
   EXPECT_EQ(drbdadm({"secondary"}), normal(c.running().secondary()));
   EXPECT_EQ(drbdadm({"disconnect"}), normal(std::vector<Argv>{c.running().disconnect(false)}));
   EXPECT_EQ(drbdadm({"disconnect", "--force"}), normal(std::vector<Argv>{c.running().disconnect(true)}));
   EXPECT_EQ(drbdadm({"verify"}), each([&](const Volume& v) { return c.verify(v); }));
   EXPECT_EQ(drbdadm({"detach"}), each([&](const Volume& v) { return c.detach(v, false); }));
-  EXPECT_EQ(drbdadm({"detach", "--force"}),
-            each([&](const Volume& v) { return c.detach(v, true); }));
+  EXPECT_EQ(drbdadm({"detach", "--force"}), each([&](const Volume& v) { return c.detach(v, true); }));
   EXPECT_EQ(drbdadm({"down"}), normal(std::vector<Argv>{down_command("vm-web")}));
   if (GetParam() == DrbdVersion::v8_4) {  // on 9 drbdadm repeats every other option
     EXPECT_EQ(drbdadm({"net-options", "--allow-two-primaries=yes"}),
@@ -165,8 +157,7 @@ TEST_P(DryRun, Ipv6AddressesAreUnderstood) {
 TEST_P(DryRun, TheFencePeerHandlerIsFoundByTheCommandTheKernelRuns) {
   options_.fence_peer = "/bin/true";  // run for real: what it returns is what the kernel gets
   write();
-  runtime::Command command{
-      .argv = {"/usr/sbin/drbdadm", "--config-file", file_.string(), "fence-peer", "vm-web"}};
+  runtime::Command command{.argv = {"/usr/sbin/drbdadm", "--config-file", file_.string(), "fence-peer", "vm-web"}};
   command.environment = {GetParam() == DrbdVersion::v8_4 ? "DRBD_DRIVER_VERSION_OVERRIDE=8.4.11"
                                                          : "DRBD_DRIVER_VERSION_OVERRIDE=9.1.13"};
   EXPECT_EQ(run_now(command).status, 0);
@@ -223,8 +214,7 @@ TEST(DrbdConfig, NothingThatCouldEndAQuoteOrALineGetsIn) {
     const auto text = resource_config(r, {}, DrbdVersion::v8_4, "a1");
     return !text && text.error().code == Errc::invalid;
   };
-  for (const char* bad :
-       {"", "a b", "a\"b", "a;b", "a}b", "a\nb", "../x", "A", "-a", "a$(id)", "a\\b"}) {
+  for (const char* bad : {"", "a b", "a\"b", "a;b", "a}b", "a\nb", "../x", "A", "-a", "a$(id)", "a\\b"}) {
     EXPECT_TRUE(refused([&](Resource& r) { r.vm = bad; })) << bad;
     EXPECT_TRUE(refused([&](Resource& r) { r.volumes[0].name = bad; })) << bad;
   }
@@ -234,8 +224,8 @@ TEST(DrbdConfig, NothingThatCouldEndAQuoteOrALineGetsIn) {
   for (const char* bad : {"", "10.0.0", "10.0.0.1 ", "host", "10.0.0.1;", "::1::", "10.0.0.1/24"}) {
     EXPECT_TRUE(refused([&](Resource& r) { r.hosts[1].address = bad; })) << bad;
   }
-  for (const char* bad : {"loop7", "/dev/a b", "/dev/\"x", "/dev/x;", "/dev/../etc", "/dev/x\n",
-                          "/dev/$x", "/dev/`x"}) {
+  for (const char* bad :
+       {"loop7", "/dev/a b", "/dev/\"x", "/dev/x;", "/dev/../etc", "/dev/x\n", "/dev/$x", "/dev/`x"}) {
     EXPECT_TRUE(refused([&](Resource& r) { r.volumes[0].backing[0] = bad; })) << bad;
     EXPECT_TRUE(refused([&](Resource& r) { r.volumes[0].backing[1] = bad; })) << bad;
   }
@@ -253,8 +243,7 @@ TEST(DrbdConfig, RefusesResourcesThatContradictThemselves) {
   };
   EXPECT_TRUE(check(sample_resource(), "a1").has_value());
   EXPECT_FALSE(check(sample_resource(), "c1").has_value());
-  EXPECT_FALSE(check(sample_resource(), "b1").has_value())
-      << "b1 does not know its own device for `data`";
+  EXPECT_FALSE(check(sample_resource(), "b1").has_value()) << "b1 does not know its own device for `data`";
   EXPECT_TRUE(refused([](Resource& r) { r.hosts[1].host = "a1"; }));
   EXPECT_TRUE(refused([](Resource& r) { r.hosts[1].address = r.hosts[0].address; }));
   EXPECT_TRUE(refused([](Resource& r) { r.hosts[1].address = "fd00::1"; }));
@@ -287,8 +276,7 @@ TEST(DrbdConfig, RefusesOptionsOutsideTheirLimits) {
 }
 
 TEST(DrbdConfig, KnowsAFreshGenerationFromAnyOther) {
-  EXPECT_TRUE(just_created(
-      "0000000000000004:0000000000000000:0000000000000000:0000000000000000:0:0:0:0:0:0:0"));
+  EXPECT_TRUE(just_created("0000000000000004:0000000000000000:0000000000000000:0000000000000000:0:0:0:0:0:0:0"));
   EXPECT_TRUE(just_created("0000000000000005:0000000000000000"));
   EXPECT_FALSE(just_created("46D20E3281D3B83C:C07CEA1FE5161B10"));
   EXPECT_FALSE(just_created("0000000000000000:0"));

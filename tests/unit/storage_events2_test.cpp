@@ -144,12 +144,14 @@ TEST(Events2, ForgetsAResourceThatGoesDown) {
 TEST(Events2, ReadsTheLinesOf9) {
   ResourceTable table;
   for (const char* line :
-       {"exists resource name:vm-web role:Primary suspended:no force-io-failures:no may_promote:no promotion_score:10101",
+       {"exists resource name:vm-web role:Primary suspended:no force-io-failures:no may_promote:no "
+        "promotion_score:10101",
         "exists connection name:vm-web peer-node-id:1 conn-name:b1 connection:Connected role:Secondary congested:no "
         "ap-in-flight:0 rs-in-flight:0",
         "exists path name:vm-web peer-node-id:1 conn-name:b1 local:ipv4:10.0.0.1:7800 peer:ipv4:10.0.0.2:7800 "
         "established:yes",
-        "exists device name:vm-web volume:0 minor:100 backing_dev:/dev/vg0/x disk:UpToDate client:no quorum:yes size:1024",
+        "exists device name:vm-web volume:0 minor:100 backing_dev:/dev/vg0/x disk:UpToDate client:no quorum:yes "
+        "size:1024",
         "exists peer-device name:vm-web peer-node-id:1 conn-name:b1 volume:0 replication:SyncSource "
         "peer-disk:Inconsistent peer-client:no resync-suspended:no received:0 sent:40 out-of-sync:512 done:50.00",
         "exists -"}) {

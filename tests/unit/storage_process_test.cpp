@@ -86,8 +86,7 @@ TEST(Process, KeepsNoMoreOutputThanAllowedButLetsTheChildFinish) {
 }
 
 TEST(Process, KillsTheWholeGroupAtTheDeadlineAndLeavesNoZombie) {
-  const auto file =
-      std::filesystem::temp_directory_path() / ("bascule-grandchild-" + std::to_string(::getpid()));
+  const auto file = std::filesystem::temp_directory_path() / ("bascule-grandchild-" + std::to_string(::getpid()));
   Command command = shell("sleep 300 & echo $! > " + file.string() + "; wait");
   command.deadline = 300ms;
   const auto start = std::chrono::steady_clock::now();
@@ -138,10 +137,8 @@ TEST(Process, SaysWhichProgramIsMissing) {
 TEST(Process, RefusesRelativePathsNulBytesAndOversizedArguments) {
   EXPECT_EQ(run_now(Command{.argv = {"sh"}}).error().code, Errc::invalid);
   EXPECT_EQ(run_now(Command{.argv = {}}).error().code, Errc::invalid);
-  EXPECT_EQ(run_now(Command{.argv = {"/bin/true", std::string("a\0b", 3)}}).error().code,
-            Errc::invalid);
-  EXPECT_EQ(run_now(Command{.argv = {"/bin/true", std::string(100'000, 'a')}}).error().code,
-            Errc::invalid);
+  EXPECT_EQ(run_now(Command{.argv = {"/bin/true", std::string("a\0b", 3)}}).error().code, Errc::invalid);
+  EXPECT_EQ(run_now(Command{.argv = {"/bin/true", std::string(100'000, 'a')}}).error().code, Errc::invalid);
 }
 
 TEST(Process, GivesAChildACleanEnvironmentAndNoDescriptors) {
@@ -160,10 +157,9 @@ TEST(Process, IsKilledWhenItsCallerIsCancelled) {
   asio::cancellation_signal cancel;
   std::optional<Result<Outcome>> result;
   Command command = shell("sleep 300");
-  asio::co_spawn(
-      io, run(command),
-      asio::bind_cancellation_slot(
-          cancel.slot(), [&](std::exception_ptr, Result<Outcome> r) { result = std::move(r); }));
+  asio::co_spawn(io, run(command),
+                 asio::bind_cancellation_slot(cancel.slot(),
+                                              [&](std::exception_ptr, Result<Outcome> r) { result = std::move(r); }));
   asio::steady_timer timer(io, 200ms);
   timer.async_wait([&](auto) { cancel.emit(asio::cancellation_type::terminal); });
   const auto start = std::chrono::steady_clock::now();
@@ -189,8 +185,7 @@ TEST(Process, RunsManyAtOnce) {
   EXPECT_EQ(unreaped_children(), 0U);
 }
 
-asio::awaitable<void> collect(LineProcess* lines, std::vector<std::string>* out,
-                              std::optional<core::Error>* end) {
+asio::awaitable<void> collect(LineProcess* lines, std::vector<std::string>* out, std::optional<core::Error>* end) {
   for (;;) {
     auto line = co_await lines->next_line();
     if (!line) {
@@ -203,8 +198,7 @@ asio::awaitable<void> collect(LineProcess* lines, std::vector<std::string>* out,
 
 TEST(LineProcess, DeliversLinesUntilTheOutputEnds) {
   asio::io_context io;
-  auto lines = LineProcess::start(io.get_executor(),
-                                  shell("printf 'a\\n\\nb c\\n'; sleep 0.1; printf 'last\\npart'"));
+  auto lines = LineProcess::start(io.get_executor(), shell("printf 'a\\n\\nb c\\n'; sleep 0.1; printf 'last\\npart'"));
   ASSERT_TRUE(lines.has_value());
   std::vector<std::string> seen;
   std::optional<core::Error> end;
@@ -240,8 +234,7 @@ TEST(LineProcess, IsKilledAndReapedWhenDropped) {
   EXPECT_TRUE(no_children());
 }
 
-asio::awaitable<void> one_line(LineProcess* lines, std::chrono::milliseconds limit,
-                               std::optional<core::Error>* end) {
+asio::awaitable<void> one_line(LineProcess* lines, std::chrono::milliseconds limit, std::optional<core::Error>* end) {
   auto line = co_await lines->next_line(limit);
   if (!line) *end = line.error();
   lines->stop();
