@@ -18,20 +18,20 @@ namespace bascule::api {
 /// The answer to a change. Exactly one of: an operation that now runs (or the one an earlier call with the
 /// same idempotency key started), nothing to do, or the plan of a dry run.
 struct Submitted {
-  std::string operation;             ///< id; empty when nothing was to be done or for a dry run
-  bool unchanged{};                  ///< the definition was already so
-  bool replayed{};                   ///< same idempotency key seen before
-  std::vector<core::Step> plan;      ///< dry run: the steps that would be taken
-  core::Revision revision{};         ///< of the spec after the change (ETag), 0 if none
+  std::string operation;         ///< id; empty when nothing was to be done or for a dry run
+  bool unchanged{};              ///< the definition was already so
+  bool replayed{};               ///< same idempotency key seen before
+  std::vector<core::Step> plan;  ///< dry run: the steps that would be taken
+  core::Revision revision{};     ///< of the spec after the change (ETag), 0 if none
 };
 
 /// One change in the cell, as clients follow it. `revision` is etcd's: the same on every host, so a stream
 /// can be resumed on another one.
 struct Event {
   core::Revision revision{};
-  std::string type;      ///< vm.changed, vm.removed, operation.changed, operation.progress, host.changed, image.changed ...
-  std::string object;    ///< vm name, operation id, ...
-  std::string project;   ///< empty = not shown to clients
+  std::string type;  ///< vm.changed, vm.removed, operation.changed, operation.progress, host.changed, image.changed ...
+  std::string object;   ///< vm name, operation id, ...
+  std::string project;  ///< empty = not shown to clients
 };
 
 class CellPort {
@@ -50,8 +50,8 @@ class CellPort {
                                                         std::string reason) = 0;
 
   /// Audit records with sequence in [from, from+limit), oldest first, read from etcd.
-  virtual boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(
-      std::int64_t from, std::size_t limit) = 0;
+  virtual boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(std::int64_t from,
+                                                                                     std::size_t limit) = 0;
 
   /// Events after `after`, oldest first, at most `limit`. Error `stale` when `after` is older than what is kept:
   /// the client must list again.

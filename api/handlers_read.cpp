@@ -169,15 +169,16 @@ Task operations(const Call& call) {
   // Ids sort by time: the newest stands last, so the page runs backwards.
   const auto first = std::make_reverse_iterator(after.empty() ? all.end() : all.lower_bound(after));
   co_return page(call, first, all.rend(), *limit, [&](const core::Versioned<core::Operation>& op) {
-    const bool shown = op.revision != 0 && call.sees(op.value.project) && wanted(state, core::to_string(op.value.state)) &&
-                       wanted(kind, core::to_string(op.value.kind)) && wanted(call.query("vm"), op.value.vm) &&
-                       wanted(call.query("project"), op.value.project);
+    const bool shown = op.revision != 0 && call.sees(op.value.project) &&
+                       wanted(state, core::to_string(op.value.state)) && wanted(kind, core::to_string(op.value.kind)) &&
+                       wanted(call.query("vm"), op.value.vm) && wanted(call.query("project"), op.value.project);
     return shown ? json::operation(call.view(), op) : std::string();
   });
 }
 Task operation(const Call& call) {
   const auto it = call.view().operations.find(call.part(2));
-  if (it == call.view().operations.end() || !call.sees(it->second.value.project)) co_return none("operation", call.part(2));
+  if (it == call.view().operations.end() || !call.sees(it->second.value.project))
+    co_return none("operation", call.part(2));
   co_return reply(json::operation(call.view(), it->second));
 }
 

@@ -28,7 +28,9 @@ std::optional<std::string> decode_plain(std::string_view in) {
   return out;
 }
 
-core::Error bad(const std::string& what) { return core::fail(core::Errc::invalid, "the address is not valid: " + what); }
+core::Error bad(const std::string& what) {
+  return core::fail(core::Errc::invalid, "the address is not valid: " + what);
+}
 
 core::Result<> parse_query(std::string_view query, Target& out) {
   while (!query.empty()) {
@@ -153,8 +155,7 @@ int status_of(core::Errc code) {
 
 HttpReply problem(const core::Error& error, std::string_view instance) {
   const int status = status_of(error.code);
-  const std::string detail =
-      status == 500 ? "something went wrong inside this host; its log says what" : error.what;
+  const std::string detail = status == 500 ? "something went wrong inside this host; its log says what" : error.what;
   return problem_document(status, core::to_string(error.code), title_of(error.code), detail, instance);
 }
 

@@ -37,9 +37,12 @@ core::Result<core::Caller> caller_from(const std::vector<std::string>& san_uris)
   }
   core::Caller caller;
   caller.name = parts.back();
-  if (parts.size() == 2 && parts[0] == "operator") caller.role = core::Role::operator_;
-  else if (parts.size() == 2 && parts[0] == "auditor") caller.role = core::Role::auditor;
-  else if (parts.size() == 2 && parts[0] == "host") caller.role = core::Role::host;
+  if (parts.size() == 2 && parts[0] == "operator")
+    caller.role = core::Role::operator_;
+  else if (parts.size() == 2 && parts[0] == "auditor")
+    caller.role = core::Role::auditor;
+  else if (parts.size() == 2 && parts[0] == "host")
+    caller.role = core::Role::host;
   else if (parts.size() == 3 && parts[0] == "client") {
     caller.role = core::Role::client;
     caller.project = parts[1];

@@ -171,8 +171,10 @@ Result<core::VmSpec> put_vm(const std::string& body, const std::string& name, st
   r.number("memory_mib", spec.memory_mib, true);
   r.text("power", power);
   r.text("migration_policy", spec.migration_policy);
-  if (const auto p = core::parse_power(power)) spec.power = *p;
-  else r.fault("power", "on or off is needed");
+  if (const auto p = core::parse_power(power))
+    spec.power = *p;
+  else
+    r.fault("power", "on or off is needed");
   if (const Json* hosts = r.object("hosts")) {
     Reader h(*hosts, "hosts");
     h.name("nominal", spec.nominal_host);

@@ -25,8 +25,7 @@ Json record(const T& value) {
 Json leg(const core::VmView& vm, const std::string& volume, const core::Leg& leg) {
   Json j = {{"host", leg.host}, {"id", leg.id}};
   const auto insync = vm.right.value.insync.find(volume);
-  j["insync"] = insync != vm.right.value.insync.end() &&
-                std::ranges::find(insync->second, leg) != insync->second.end();
+  j["insync"] = insync != vm.right.value.insync.end() && std::ranges::find(insync->second, leg) != insync->second.end();
   const auto status = vm.status.find(leg.host);
   if (status == vm.status.end()) return j;
   j["role"] = status->second.role;
@@ -90,7 +89,8 @@ std::string vm(const core::CellView& view, const core::VmView& vm) {
             {"networks", Json::array()},
             {"status", Json::object()}};
   for (const auto& [host, status] : vm.status) j["status"][host] = record(status);
-  for (const auto& v : s.volumes) j["volumes"].push_back({{"name", v.name}, {"size_mib", v.size_mib}, {"image", v.image}});
+  for (const auto& v : s.volumes)
+    j["volumes"].push_back({{"name", v.name}, {"size_mib", v.size_mib}, {"image", v.image}});
   for (const auto& n : s.nics) j["networks"].push_back({{"network", n.network}, {"mac", n.mac}});
   if (vm.right.revision != 0) {
     Json right = record(vm.right.value);
@@ -119,12 +119,8 @@ std::string image(const core::Versioned<core::Image>& image) {
 }
 
 std::string volume(const core::VmView& vm, const core::VolumeLayout& volume) {
-  Json j = {{"vm", vm.spec.value.name},
-            {"name", volume.name},
-            {"project", vm.spec.value.project},
-            {"size_mib", volume.size_mib},
-            {"minor", volume.minor},
-            {"legs", Json::array()}};
+  Json j = {{"vm", vm.spec.value.name},    {"name", volume.name},   {"project", vm.spec.value.project},
+            {"size_mib", volume.size_mib}, {"minor", volume.minor}, {"legs", Json::array()}};
   bool both = !volume.legs.empty();
   for (const auto& l : volume.legs) {
     j["legs"].push_back(leg(vm, volume.name, l));
@@ -159,7 +155,11 @@ std::string submitted(const Submitted& s) {
 }
 
 std::string health(const CellPort::Health& h, const std::string& host) {
-  return dump({{"host", host}, {"ok", h.ok}, {"etcd", h.etcd}, {"libvirt", h.libvirt}, {"drbd", h.drbd},
+  return dump({{"host", host},
+               {"ok", h.ok},
+               {"etcd", h.etcd},
+               {"libvirt", h.libvirt},
+               {"drbd", h.drbd},
                {"sentence", h.sentence}});
 }
 
@@ -167,14 +167,16 @@ std::string version(const std::string& host) {
   return dump({{"version", BASCULE_VERSION}, {"api", "1"}, {"host", host}});
 }
 
-std::string event(const Event& e) {
-  return dump({{"type", e.type}, {"object", e.object}, {"revision", e.revision}});
-}
+std::string event(const Event& e) { return dump({{"type", e.type}, {"object", e.object}, {"revision", e.revision}}); }
 
 std::string problem(int status, std::string_view code, std::string_view title, const std::string& detail,
                     const std::string& instance) {
-  return dump({{"type", "urn:bascule:problem:" + std::string(code)}, {"title", title}, {"status", status},
-               {"detail", detail}, {"instance", instance}, {"code", code}});
+  return dump({{"type", "urn:bascule:problem:" + std::string(code)},
+               {"title", title},
+               {"status", status},
+               {"detail", detail},
+               {"instance", instance},
+               {"code", code}});
 }
 
 std::string list(const std::vector<std::string>& items, const std::string& next, core::Revision revision) {

@@ -18,9 +18,8 @@ constexpr std::array<const char*, 6> kHeaders{"if-match",       "if-none-match",
                                               "bascule-reason", "last-event-id", "content-type"};
 
 bool same(std::string_view a, std::string_view lower) {
-  return std::ranges::equal(a, lower, [](char x, char y) {
-    return (x >= 'A' && x <= 'Z' ? static_cast<char>(x - 'A' + 'a') : x) == y;
-  });
+  return std::ranges::equal(
+      a, lower, [](char x, char y) { return (x >= 'A' && x <= 'Z' ? static_cast<char>(x - 'A' + 'a') : x) == y; });
 }
 
 }  // namespace

@@ -46,7 +46,8 @@ struct Metrics::Impl {
   prometheus::Counter* streams_dropped;
 
   Impl() {
-    auto& requests = prometheus::BuildCounter().Name("bascule_api_requests_total").Help("Requests answered").Register(registry);
+    auto& requests =
+        prometheus::BuildCounter().Name("bascule_api_requests_total").Help("Requests answered").Register(registry);
     auto& seconds = prometheus::BuildHistogram()
                         .Name("bascule_api_request_seconds")
                         .Help("From the end of the request's head to the start of the answer")
@@ -71,7 +72,8 @@ struct Metrics::Impl {
                    .Help("Connections, streams and uploads beyond a limit")
                    .Register(registry);
     connections = &prometheus::BuildGauge().Name("bascule_api_connections").Help("Open connections").Register(registry);
-    streams = &prometheus::BuildGauge().Name("bascule_api_streams").Help("Open event streams").Register(registry).Add({});
+    streams =
+        &prometheus::BuildGauge().Name("bascule_api_streams").Help("Open event streams").Register(registry).Add({});
     streams_dropped = &prometheus::BuildCounter()
                            .Name("bascule_api_streams_dropped_total")
                            .Help("Event streams ended because they were read too slowly")

@@ -29,9 +29,8 @@ Result<> check_path(const Route& route, const std::vector<std::string>& segments
       if (auto ok = core::check_name(field, segment); !ok) return ok;
       continue;
     }
-    const bool plain = std::ranges::all_of(segment, [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-    });
+    const bool plain = std::ranges::all_of(
+        segment, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
     if (!plain || segment.size() > kOperationBytes) return fail(Errc::invalid, "operation: this is no operation's id");
   }
   return {};

@@ -13,9 +13,9 @@ namespace bascule::api {
 
 /// Who may call a route at all; what they then see is the handler's matter.
 enum class Access : std::uint8_t {
-  everyone,   ///< every role; a client sees its own project's
-  staff,      ///< operators, auditors, hosts
-  owners,     ///< operators, and clients for what is theirs
+  everyone,  ///< every role; a client sees its own project's
+  staff,     ///< operators, auditors, hosts
+  owners,    ///< operators, and clients for what is theirs
   operators,
 };
 bool allowed(Access access, core::Role role);
@@ -33,7 +33,7 @@ using Handler = boost::asio::awaitable<core::Result<HttpReply>> (*)(const Call&)
 
 struct Route {
   std::string_view method;
-  std::string_view path;   ///< {x} takes one segment; all but {operation} are names
+  std::string_view path;  ///< {x} takes one segment; all but {operation} are names
   Access access;
   Kind kind;
   std::string_view query;  ///< parameters it knows, separated by blanks

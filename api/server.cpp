@@ -100,7 +100,8 @@ asio::awaitable<void> Server::Impl::accept() {
 Server::Server(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() { stop(); }
 
-Result<std::unique_ptr<Server>> Server::make(const asio::any_io_executor& executor, ServerOptions options, CellPort& cell) {
+Result<std::unique_ptr<Server>> Server::make(const asio::any_io_executor& executor, ServerOptions options,
+                                             CellPort& cell) {
   auto impl = std::make_shared<Impl>(executor, std::move(options), cell);
   if (auto ok = impl->open(); !ok) return ok.error();
   return std::unique_ptr<Server>(new Server(std::move(impl)));

@@ -19,25 +19,25 @@ struct ServerTls {
 
 /// Limits of one connection or of the whole server. The defaults are for a daemon with 1024 descriptors.
 struct ServerLimits {
-  std::size_t connections{512};        ///< beyond: left in the kernel's queue
-  std::size_t handshakes{32};          ///< at work at a time; about 1 ms of CPU each
-  std::size_t not_operators{384};      ///< the other connections are reserved for operators
-  std::size_t clients{256};            ///< all clients together
-  std::size_t per_name{128};           ///< connections with one certificate's name
-  std::size_t streams{128};            ///< event streams
+  std::size_t connections{512};    ///< beyond: left in the kernel's queue
+  std::size_t handshakes{32};      ///< at work at a time; about 1 ms of CPU each
+  std::size_t not_operators{384};  ///< the other connections are reserved for operators
+  std::size_t clients{256};        ///< all clients together
+  std::size_t per_name{128};       ///< connections with one certificate's name
+  std::size_t streams{128};        ///< event streams
   std::size_t streams_per_name{16};
-  std::size_t uploads{4};              ///< from the first byte to the end of the import
+  std::size_t uploads{4};  ///< from the first byte to the end of the import
   std::uint32_t header_bytes{8192};
   std::uint64_t body_bytes{1024 * 1024};
   std::uint64_t drain_bytes{16 * 1024 * 1024};  ///< read and thrown away so that a refusal can be heard
   std::chrono::milliseconds handshake_time{10'000};
   std::chrono::milliseconds header_time{10'000};  ///< from its first byte to its last
   std::chrono::milliseconds body_time{20'000};
-  std::chrono::milliseconds write_time{20'000};   ///< for one answer: a slower reader is dropped
-  std::chrono::milliseconds idle_time{75'000};    ///< between the requests of a connection
-  std::chrono::milliseconds piece_time{30'000};   ///< for 256 KiB of an upload
-  std::chrono::milliseconds heartbeat{15'000};    ///< a comment on a quiet event stream
-  std::chrono::milliseconds stop_time{5'000};     ///< for calls at work when the server stops
+  std::chrono::milliseconds write_time{20'000};  ///< for one answer: a slower reader is dropped
+  std::chrono::milliseconds idle_time{75'000};   ///< between the requests of a connection
+  std::chrono::milliseconds piece_time{30'000};  ///< for 256 KiB of an upload
+  std::chrono::milliseconds heartbeat{15'000};   ///< a comment on a quiet event stream
+  std::chrono::milliseconds stop_time{5'000};    ///< for calls at work when the server stops
 };
 
 struct ServerOptions {

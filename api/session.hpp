@@ -50,7 +50,8 @@ class Session final : public Stoppable, public EventSink {
   /// Answers, counts, and tells whether the connection goes on.
   boost::asio::awaitable<bool> answer(const Route* route, HttpReply reply, bool keep, Clock::time_point began);
   /// For a refusal while a body is still coming: it is read and thrown away, so that the answer can be heard.
-  boost::asio::awaitable<bool> answer_and_drain(const Route* route, HttpReply reply, bool body, Clock::time_point began);
+  boost::asio::awaitable<bool> answer_and_drain(const Route* route, HttpReply reply, bool body,
+                                                Clock::time_point began);
   std::optional<core::Error> admit();
   void within(std::chrono::milliseconds time) { stream_.next_layer().expires_after(time); }
   const ServerLimits& limits() const { return state_->limits(); }

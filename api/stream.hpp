@@ -20,9 +20,9 @@ class EventSink {
 /// What a subscriber asked for. Errors: invalid.
 struct Subscription {
   core::Revision after{};
-  bool from_oldest{};             ///< neither Last-Event-ID nor `after`
-  std::vector<std::string> types; ///< whole ("vm.changed") or kinds ("vm"); empty = all
-  std::string object;             ///< empty = all
+  bool from_oldest{};              ///< neither Last-Event-ID nor `after`
+  std::vector<std::string> types;  ///< whole ("vm.changed") or kinds ("vm"); empty = all
+  std::string object;              ///< empty = all
 
   static core::Result<Subscription> of(const Call& call);
   bool wants(const Event& event) const;

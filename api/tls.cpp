@@ -16,9 +16,11 @@ core::Result<> set_up_tls(asio::ssl::context& context, const ServerTls& files, b
   boost::system::error_code ec;
   SSL_CTX* native = context.native_handle();
   context.set_options(asio::ssl::context::default_workarounds | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
-                      SSL_OP_CIPHER_SERVER_PREFERENCE, ec);
+                          SSL_OP_CIPHER_SERVER_PREFERENCE,
+                      ec);
   SSL_CTX_set_min_proto_version(native, allow_tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
-  if (SSL_CTX_set_cipher_list(native, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1) return fail(Errc::internal, "TLS 1.2 ciphers");
+  if (SSL_CTX_set_cipher_list(native, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1)
+    return fail(Errc::internal, "TLS 1.2 ciphers");
   // A resumed session would skip the check of the certificate: none is kept, no ticket is given.
   SSL_CTX_set_session_cache_mode(native, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(native, 0);

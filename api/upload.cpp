@@ -80,11 +80,14 @@ std::optional<HttpReply> Session::refuse_upload(const HeadParser& head, const Ca
   if (!length || head.chunked()) return problem(411, "Length required", "an upload needs Content-Length", target);
   if (*length == 0) return problem(fail(Errc::invalid, "the image is empty"), target);
   if (*length > state_->options.max_image_bytes) {
-    return problem(413, "Too large", fmt::format("this host takes images of at most {} bytes ([images] limit_mib)",
-                                                 state_->options.max_image_bytes), target);
+    return problem(
+        413, "Too large",
+        fmt::format("this host takes images of at most {} bytes ([images] limit_mib)", state_->options.max_image_bytes),
+        target);
   }
   if (state_->uploads >= limits().uploads) {
-    return problem(fail(Errc::unavailable, "other uploads are at work on this host; try again, or ask another host"), target);
+    return problem(fail(Errc::unavailable, "other uploads are at work on this host; try again, or ask another host"),
+                   target);
   }
   return std::nullopt;
 }

@@ -18,7 +18,7 @@ struct VmQuery {
   std::string project, host;  ///< empty = any
   std::string after;          ///< name of the last VM of the page before
   std::size_t limit{};
-  bool full{};                ///< whole VMs instead of summaries; not kept
+  bool full{};  ///< whole VMs instead of summaries; not kept
   auto operator<=>(const VmQuery&) const = default;
 };
 

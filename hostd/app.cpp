@@ -130,7 +130,7 @@ core::HostInfo App::host_info(const core::HostCapacity& capacity, const runtime:
   info.accel = core::to_string(probe.accel);
   info.instance = instance;
   info.cpus = config.cpus != 0 ? config.cpus : capacity.cpus;
-  info.memory_mib = config.memory_mib != 0                      ? config.memory_mib
+  info.memory_mib = config.memory_mib != 0                  ? config.memory_mib
                     : capacity.memory_mib > kHostReserveMib ? capacity.memory_mib - kHostReserveMib
                                                             : 0;
   info.pool_kind = config.pool.kind;

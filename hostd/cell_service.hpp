@@ -19,8 +19,10 @@ class CellService final : public api::CellPort {
 
   const core::CellView& view() const override { return store_.view(); }
   boost::asio::awaitable<core::Result<api::Submitted>> submit(core::Request request) override;
-  boost::asio::awaitable<core::Result<>> cancel(core::Caller caller, std::string operation, std::string reason) override;
-  boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(std::int64_t from, std::size_t limit) override;
+  boost::asio::awaitable<core::Result<>> cancel(core::Caller caller, std::string operation,
+                                                std::string reason) override;
+  boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(std::int64_t from,
+                                                                             std::size_t limit) override;
   core::Result<std::vector<api::Event>> events_after(core::Revision after, std::size_t limit) override;
   boost::asio::awaitable<core::Result<>> wait_event(core::Revision after, std::int64_t timeout_ms) override;
   core::Result<std::string> image_upload_path(const std::string& name, std::uint64_t bytes) override;

@@ -103,7 +103,8 @@ Result<> ImageStore::open() {
 void ImageStore::forget_unknown(const std::set<std::string>& known) {
   std::error_code ec;
   for (const auto& entry : fs::directory_iterator(folder_, ec)) {
-    if (entry.path().extension() == ".raw" && !known.contains(entry.path().stem().string())) fs::remove(entry.path(), ec);
+    if (entry.path().extension() == ".raw" && !known.contains(entry.path().stem().string()))
+      fs::remove(entry.path(), ec);
   }
 }
 
@@ -121,9 +122,10 @@ Result<std::string> ImageStore::upload_path(const std::string& name, std::uint64
   const std::uint64_t limit = limit_mib_ * kMib;
   // Twice: the upload and its raw copy stand side by side for a moment.
   if (used + 2 * bytes > limit) {
-    return fail(Errc::exhausted, fmt::format("the image folder may hold {} MiB and has {} MiB; this upload needs {} MiB "
-                                             "while it is converted. Remove images or raise [images] limit_mib",
-                                             limit_mib_, used / kMib, 2 * bytes / kMib + 1));
+    return fail(Errc::exhausted,
+                fmt::format("the image folder may hold {} MiB and has {} MiB; this upload needs {} MiB "
+                            "while it is converted. Remove images or raise [images] limit_mib",
+                            limit_mib_, used / kMib, 2 * bytes / kMib + 1));
   }
   std::error_code ec;
   const auto space = fs::space(folder_, ec);

@@ -20,7 +20,7 @@ core::LocalVm& Node::local_vm(const std::string& vm) {
   const auto [it, fresh] = local.try_emplace(vm);
   if (fresh) {
     const auto found = domains.find(vm);
-    it->second.domain = !domains_known         ? core::DomainState::unknown
+    it->second.domain = !domains_known           ? core::DomainState::unknown
                         : found == domains.end() ? core::DomainState::absent
                                                  : found->second;
     // Nothing is known of when these legs were attached: R5's write is made before they connect.

@@ -19,8 +19,10 @@ void Observer::domain_event(const core::DomainEvent& event) {
   using Kind = core::DomainEvent::Kind;
   switch (event.kind) {
     case Kind::changed: {
-      if (event.info.state == core::DomainState::absent) node_.domains.erase(event.info.name);
-      else node_.domains[event.info.name] = event.info.state;
+      if (event.info.state == core::DomainState::absent)
+        node_.domains.erase(event.info.name);
+      else
+        node_.domains[event.info.name] = event.info.state;
       const auto it = node_.local.find(event.info.name);
       if (it == node_.local.end()) return;
       it->second.domain = event.info.state;
@@ -43,7 +45,7 @@ void Observer::domain_event(const core::DomainEvent& event) {
   }
   for (auto& [vm, local] : node_.local) {
     const auto found = node_.domains.find(vm);
-    local.domain = !node_.domains_known ? core::DomainState::unknown
+    local.domain = !node_.domains_known           ? core::DomainState::unknown
                    : found == node_.domains.end() ? core::DomainState::absent
                                                   : found->second;
     touch(vm);
@@ -66,7 +68,8 @@ void Observer::resource_changed(const storage::ResourceState& state) {
       const auto found = state.volumes.find(index++);
       if (found == state.volumes.end()) continue;
       const auto& v = found->second;
-      local.volumes[volume.name] = {std::string(storage::to_string(v.disk)), std::string(storage::to_string(v.peer_disk)),
+      local.volumes[volume.name] = {std::string(storage::to_string(v.disk)),
+                                    std::string(storage::to_string(v.peer_disk)),
                                     std::string(storage::to_string(v.replication)), v.out_of_sync_kib};
     }
   }

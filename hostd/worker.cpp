@@ -17,9 +17,9 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr int kStepTries = 6;                       // 1+2+4+8+16 s: outlives a restart of libvirtd or an etcd election
+constexpr int kStepTries = 6;  // 1+2+4+8+16 s: outlives a restart of libvirtd or an etcd election
 constexpr std::chrono::seconds kFirstPause{1};
-constexpr std::chrono::seconds kMendPause{2};       // a remedy that failed is tried again after this long
+constexpr std::chrono::seconds kMendPause{2};  // a remedy that failed is tried again after this long
 constexpr int kMendTries = 30;
 
 bool worth_another_try(Errc code) {
@@ -198,8 +198,10 @@ asio::awaitable<void> Worker::publish(std::string vm) {
     const auto known = view->status.find(node_.self());
     if (known != view->status.end() && known->second == status) break;
     auto done = co_await node_.cell.put_status(vm, status);
-    if (!done) co_await steps::pause(kMendPause);
-    else co_await steps::pause(std::chrono::milliseconds(50));  // one write for a burst of changes
+    if (!done)
+      co_await steps::pause(kMendPause);
+    else
+      co_await steps::pause(std::chrono::milliseconds(50));  // one write for a burst of changes
   }
   publishing_.erase(vm);
 }

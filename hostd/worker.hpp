@@ -27,7 +27,7 @@ class Worker {
   Node& node_;
   std::set<std::string> busy_ops_, busy_vms_, publishing_;
   std::set<std::string> window_looked_at_;  ///< VMs whose window was asked for since this hostd started
-  std::set<std::string> look_at_;  ///< VMs to reconcile
+  std::set<std::string> look_at_;           ///< VMs to reconcile
 };
 
 }  // namespace bascule

@@ -60,8 +60,7 @@ struct Child {
 };
 using ChildPtr = std::shared_ptr<Child>;
 
-asio::awaitable<void> read_all(ChildPtr child, asio::posix::stream_descriptor* from,
-                               std::string* into) {
+asio::awaitable<void> read_all(ChildPtr child, asio::posix::stream_descriptor* from, std::string* into) {
   std::array<char, kReadBytes> block{};
   for (;;) {
     const auto [error, size] = co_await from->async_read_some(asio::buffer(block), kTuple);
@@ -95,8 +94,7 @@ asio::awaitable<bool> wait_for_end(ChildPtr child, std::chrono::milliseconds lim
     child->watch.cancel();
   });
   for (;;) {
-    const auto [error] =
-        co_await child->watch.async_wait(asio::posix::descriptor_base::wait_read, kTuple);
+    const auto [error] = co_await child->watch.async_wait(asio::posix::descriptor_base::wait_read, kTuple);
     if (child->expired) co_return false;
     if (!error) co_return true;
     if (error != asio::error::operation_aborted) co_return true;  // let waitpid say what is so
@@ -114,8 +112,7 @@ asio::awaitable<void> supervise(ChildPtr child, std::chrono::milliseconds limit)
       ++unreaped;
       child->outcome.still_alive = true;
       child->finish();
-      const auto [error] =
-          co_await child->watch.async_wait(asio::posix::descriptor_base::wait_read, kTuple);
+      const auto [error] = co_await child->watch.async_wait(asio::posix::descriptor_base::wait_read, kTuple);
       static_cast<void>(error);
       --unreaped;
     }
@@ -125,8 +122,7 @@ asio::awaitable<void> supervise(ChildPtr child, std::chrono::milliseconds limit)
   }
   child->reaped = true;
   child->deadline.cancel();
-  if (child->readers >
-      0) {  // what is in the pipes still counts, but nobody may hold us up by keeping them open
+  if (child->readers > 0) {  // what is in the pipes still counts, but nobody may hold us up by keeping them open
     child->deadline.expires_after(ProcessLimits::drain_grace);
     const auto [error] = co_await child->deadline.async_wait(kTuple);
     static_cast<void>(error);
@@ -161,9 +157,8 @@ asio::awaitable<Result<Outcome>> run(Command command) {
   static_cast<void>(error);
   if (!child->done) {
     if (!child->reaped) kill_group(child->pid);
-    co_return fail(Errc::cancelled, command.argv.front() +
-                                        " was killed because its caller was cancelled; what it was "
-                                        "doing may or may not have happened");
+    co_return fail(Errc::cancelled, command.argv.front() + " was killed because its caller was cancelled; what it was "
+                                                           "doing may or may not have happened");
   }
   co_return std::move(child->outcome);
 }
@@ -171,8 +166,7 @@ asio::awaitable<Result<Outcome>> run(Command command) {
 std::size_t unreaped_children() { return unreaped.load(); }
 
 struct LineProcess::State {
-  explicit State(const asio::any_io_executor& executor)
-      : watch(executor), out(executor), timer(executor) {}
+  explicit State(const asio::any_io_executor& executor) : watch(executor), out(executor), timer(executor) {}
   asio::posix::stream_descriptor watch, out;
   asio::steady_timer timer;
   pid_t pid{-1};
@@ -186,8 +180,7 @@ namespace {
 template <class State>
 asio::awaitable<void> reap(std::shared_ptr<State> state) {
   for (;;) {
-    const auto [error] =
-        co_await state->watch.async_wait(asio::posix::descriptor_base::wait_read, kTuple);
+    const auto [error] = co_await state->watch.async_wait(asio::posix::descriptor_base::wait_read, kTuple);
     if (try_reap(state->pid)) break;
     if (error) co_return;  // the executor is going away
   }
@@ -203,8 +196,7 @@ LineProcess::~LineProcess() {
   state_->out.cancel(ignored);
 }
 
-Result<std::unique_ptr<LineProcess>> LineProcess::start(const asio::any_io_executor& executor,
-                                                        const Command& command) {
+Result<std::unique_ptr<LineProcess>> LineProcess::start(const asio::any_io_executor& executor, const Command& command) {
   auto spawned = spawn(command, false);
   if (!spawned) return spawned.error();
   auto state = std::make_shared<State>(executor);
@@ -216,8 +208,7 @@ Result<std::unique_ptr<LineProcess>> LineProcess::start(const asio::any_io_execu
   return std::unique_ptr<LineProcess>(new LineProcess(std::move(state)));
 }
 
-asio::awaitable<Result<std::string>> LineProcess::next_line(
-    std::optional<std::chrono::milliseconds> deadline) {
+asio::awaitable<Result<std::string>> LineProcess::next_line(std::optional<std::chrono::milliseconds> deadline) {
   const auto state = state_;  // outlives this object while a read is under way
   state->timed_out = false;
   if (deadline) {
@@ -243,16 +234,13 @@ asio::awaitable<Result<std::string>> LineProcess::next_line(
     if (state->buffer.size() > ProcessLimits::line_bytes) {
       if (!state->reaped) kill_group(state->pid);
       state->timer.cancel();
-      co_return fail(
-          Errc::invalid,
-          state->name + " wrote a line that is too long; it was stopped, start it again");
+      co_return fail(Errc::invalid, state->name + " wrote a line that is too long; it was stopped, start it again");
     }
     const auto [error, size] = co_await state->out.async_read_some(asio::buffer(block), kTuple);
     state->buffer.append(block.data(), size);
     if (!error) continue;
     state->timer.cancel();
-    if (state->timed_out)
-      co_return fail(Errc::timeout, state->name + " wrote no line in time; it still runs");
+    if (state->timed_out) co_return fail(Errc::timeout, state->name + " wrote no line in time; it still runs");
     if (error == asio::error::operation_aborted) {
       co_return fail(Errc::cancelled, "reading from " + state->name + " was cancelled");
     }

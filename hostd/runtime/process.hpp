@@ -25,8 +25,7 @@ struct ProcessLimits {
   static constexpr std::size_t argv_count = 256;
   static constexpr std::size_t argv_bytes = 64 * 1024;  // far below the kernel's ARG_MAX
   static constexpr std::size_t stdin_bytes = 1024 * 1024;
-  static constexpr std::size_t output_bytes =
-      8 * 1024 * 1024;  // ceiling for what a caller may ask to keep
+  static constexpr std::size_t output_bytes = 8 * 1024 * 1024;  // ceiling for what a caller may ask to keep
   static constexpr std::size_t line_bytes = 64 * 1024;
   /// Killed, yet not gone after this long: it hangs in the kernel. It is left to be reaped when it
   /// returns.
@@ -39,9 +38,8 @@ struct ProcessLimits {
 struct Command {
   Argv argv;                                   ///< argv[0] is an absolute path
   std::chrono::milliseconds deadline{30'000};  ///< from the start; then the whole group is killed
-  std::size_t max_output{
-      256 * 1024};    ///< kept bytes of each of stdout and stderr; the rest is read and dropped
-  std::string input;  ///< what the child reads on stdin; empty = /dev/null
+  std::size_t max_output{256 * 1024};    ///< kept bytes of each of stdout and stderr; the rest is read and dropped
+  std::string input;                     ///< what the child reads on stdin; empty = /dev/null
   std::vector<std::string> environment;  ///< NAME=value, added to PATH and LC_ALL=C
 };
 
@@ -78,8 +76,8 @@ class LineProcess {
   ~LineProcess();
 
   /// Errors as for `run`. `command.deadline` and `max_output` are not used.
-  static core::Result<std::unique_ptr<LineProcess>> start(
-      const boost::asio::any_io_executor& executor, const Command& command);
+  static core::Result<std::unique_ptr<LineProcess>> start(const boost::asio::any_io_executor& executor,
+                                                          const Command& command);
 
   /// The next line without its newline. Errors: not_found = end of output (the child ended or
   /// closed it), invalid = a line longer than ProcessLimits::line_bytes (the stream cannot be

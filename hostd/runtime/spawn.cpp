@@ -20,9 +20,7 @@ using core::Errc;
 using core::fail;
 using core::Result;
 
-std::string system_text(int error) {
-  return std::error_code(error, std::generic_category()).message();
-}
+std::string system_text(int error) { return std::error_code(error, std::generic_category()).message(); }
 
 Result<> check(const Command& command) {
   if (command.argv.empty() || command.argv.front().empty() || command.argv.front().front() != '/') {
@@ -36,15 +34,13 @@ Result<> check(const Command& command) {
     for (const auto& text : *list) {
       bytes += text.size() + 1;
       if (text.find('\0') != std::string::npos) {
-        return fail(Errc::invalid,
-                    command.argv.front() + ": an argument holds a NUL byte; nothing was started");
+        return fail(Errc::invalid, command.argv.front() + ": an argument holds a NUL byte; nothing was started");
       }
     }
   }
   if (bytes > ProcessLimits::argv_bytes || command.input.size() > ProcessLimits::stdin_bytes ||
       command.max_output > ProcessLimits::output_bytes) {
-    return fail(Errc::invalid,
-                command.argv.front() + ": arguments or limits too large; nothing was started");
+    return fail(Errc::invalid, command.argv.front() + ": arguments or limits too large; nothing was started");
   }
   return {};
 }
@@ -75,8 +71,7 @@ struct Pipe {
 
 Result<Pipe> make_pipe() {
   std::array<int, 2> fds{-1, -1};
-  if (::pipe2(fds.data(), O_CLOEXEC) != 0)
-    return fail(Errc::io, "cannot make a pipe: " + system_text(errno));
+  if (::pipe2(fds.data(), O_CLOEXEC) != 0) return fail(Errc::io, "cannot make a pipe: " + system_text(errno));
   Pipe pipe{Descriptor(fds[0]), Descriptor(fds[1])};
   if (::fcntl(fds[0], F_SETFL, O_NONBLOCK) != 0) return fail(Errc::io, "cannot set up a pipe");
   return pipe;
@@ -120,8 +115,8 @@ struct SpawnSetup {
     if (rc == 0) rc = ::posix_spawnattr_setsigmask(&attributes, &none);
     if (rc == 0) rc = ::posix_spawnattr_setsigdefault(&attributes, &all);
     if (rc == 0) {
-      rc = ::posix_spawnattr_setflags(
-          &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+      rc = ::posix_spawnattr_setflags(&attributes,
+                                      POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     }
     return rc;
   }
@@ -159,8 +154,7 @@ Result<Spawned> spawn(const Command& command, bool keep_stderr) {
 
   SpawnSetup setup;
   int rc = setup.prepare(input->get(), out->theirs.get(), err.theirs.get());
-  if (rc != 0)
-    return fail(Errc::io, command.argv.front() + " cannot be prepared: " + system_text(rc));
+  if (rc != 0) return fail(Errc::io, command.argv.front() + " cannot be prepared: " + system_text(rc));
 
   std::vector<std::string> arguments = command.argv;
   std::vector<std::string> environment = command.environment;
@@ -169,14 +163,13 @@ Result<Spawned> spawn(const Command& command, bool keep_stderr) {
   const auto argv = pointers(arguments);
   const auto envp = pointers(environment);
   Spawned child;
-  rc = ::posix_spawn(&child.pid, command.argv.front().c_str(), &setup.actions, &setup.attributes,
-                     argv.data(), envp.data());
+  rc = ::posix_spawn(&child.pid, command.argv.front().c_str(), &setup.actions, &setup.attributes, argv.data(),
+                     envp.data());
   if (rc == ENOENT || rc == EACCES || rc == ENOEXEC) {
     return fail(Errc::not_found, command.argv.front() + " cannot be run: " + system_text(rc) +
                                      "; nothing was done, install the package that brings it");
   }
-  if (rc != 0)
-    return fail(Errc::io, command.argv.front() + " cannot be started: " + system_text(rc));
+  if (rc != 0) return fail(Errc::io, command.argv.front() + " cannot be started: " + system_text(rc));
 
   // The child is ours and not reaped, so its pid cannot belong to anybody else here.
   child.pidfd = Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, child.pid, 0U)));
@@ -184,8 +177,7 @@ Result<Spawned> spawn(const Command& command, bool keep_stderr) {
     const int error = errno;
     kill_group(child.pid);
     ::waitpid(child.pid, nullptr, 0);
-    return fail(Errc::io, command.argv.front() + " cannot be watched: " + system_text(error) +
-                              "; it was killed");
+    return fail(Errc::io, command.argv.front() + " cannot be watched: " + system_text(error) + "; it was killed");
   }
   child.out = std::move(out->ours);
   child.err = std::move(err.ours);

@@ -28,10 +28,9 @@ class Descriptor {
 
 struct Spawned {
   pid_t pid{-1};
-  Descriptor
-      pidfd;  ///< readable once the child has ended; not yet reaped, so the pid cannot be reused
-  Descriptor out;  ///< our end of its stdout, non-blocking
-  Descriptor err;  ///< our end of its stderr; empty when `merge_err_to_null`
+  Descriptor pidfd;  ///< readable once the child has ended; not yet reaped, so the pid cannot be reused
+  Descriptor out;    ///< our end of its stdout, non-blocking
+  Descriptor err;    ///< our end of its stderr; empty when `merge_err_to_null`
 };
 
 /// Errors: invalid, not_found, io. On an error nothing runs.

@@ -71,7 +71,8 @@ Answer skip_first_sync(Context c) {
   if (state->in_sync()) co_return done("already in sync");
   // safety: S3. No record exists yet, so no guest has ever written; both legs were zeroed when they were made and the
   // adapter checks that both are connected and just created.
-  if (c.vm()->right.revision != 0) co_return fail(Errc::conflict, "the VM has a run-right; a sync is never skipped now");
+  if (c.vm()->right.revision != 0)
+    co_return fail(Errc::conflict, "the VM has a run-right; a sync is never skipped now");
   auto resource = co_await resolved_resource(c.node, c.op.vm);
   if (!resource) co_return resource.error();
   for (const auto& volume : c.vm()->layout.value.volumes) {
@@ -123,8 +124,19 @@ Answer fill(Context c) {
     co_await c.progress({.text = "writing image " + volumes[i].image + " to both sites"});
     runtime::Command command;
     command.deadline = kFillDeadline;
-    command.argv = {"/usr/bin/qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", "-t", "none", "-T", "none",
-                    c.node.images.path_of(volumes[i].image), storage::device_path(layout.volumes[i].minor)};
+    command.argv = {"/usr/bin/qemu-img",
+                    "convert",
+                    "-n",
+                    "-f",
+                    "raw",
+                    "-O",
+                    "raw",
+                    "-t",
+                    "none",
+                    "-T",
+                    "none",
+                    c.node.images.path_of(volumes[i].image),
+                    storage::device_path(layout.volumes[i].minor)};
     auto wrote = co_await runtime::run(std::move(command));
     if (!wrote) co_return wrote.error();
     if (!wrote->ok()) {

@@ -25,17 +25,17 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::chrono::seconds kLook{1};              // progress and convergence are looked at this often
-constexpr std::chrono::seconds kSettle{60};           // libvirt needs 30 s for its own keepalive to give up
-constexpr std::chrono::seconds kWindowPatience{10};   // the peer learns of allow-two-primaries in one round trip
+constexpr std::chrono::seconds kLook{1};             // progress and convergence are looked at this often
+constexpr std::chrono::seconds kSettle{60};          // libvirt needs 30 s for its own keepalive to give up
+constexpr std::chrono::seconds kWindowPatience{10};  // the peer learns of allow-two-primaries in one round trip
 
 /// DRBD asked afresh: connected, both legs UpToDate, nothing out of sync, on every volume.
 asio::awaitable<Result<>> in_sync_now(Node& node, std::string vm) {
   auto seen = co_await look(node, std::move(vm));
   if (!seen) co_return seen.error();
   if (seen->in_sync()) co_return Result<>{};
-  co_return fail(Errc::conflict, "DRBD is not in sync between the sites (" + seen->describe() +
-                                     "); the VM was not moved");
+  co_return fail(Errc::conflict,
+                 "DRBD is not in sync between the sites (" + seen->describe() + "); the VM was not moved");
 }
 
 /// Follows the job: progress, the policy's ladder, cancel. Ends when `over` is set.
@@ -237,8 +237,10 @@ Answer undo_live_migrate(Context c) {
   auto here = co_await settled(c);
   if (!here) co_return here.error();
   if (here->state == DomainState::absent) {
-    co_return fail(Errc::refused, "the guest is gone from " + c.self() + " although the migration did not end well; it may "
-                                  "stand paused on " + c.op.target_host + ". Nothing was started or destroyed");
+    co_return fail(Errc::refused, "the guest is gone from " + c.self() +
+                                      " although the migration did not end well; it may "
+                                      "stand paused on " +
+                                      c.op.target_host + ". Nothing was started or destroyed");
   }
   co_return done("the VM keeps running on " + c.self());
 }
@@ -246,7 +248,8 @@ Answer undo_live_migrate(Context c) {
 Answer undo_promote_target(Context c) {
   const auto& right = c.vm()->right.value;
   // safety: S1. The record still names the source, so no copy here has ever run: it may be destroyed.
-  if (right.host == c.self()) co_return fail(Errc::conflict, "the right was handed to this host; nothing is undone here");
+  if (right.host == c.self())
+    co_return fail(Errc::conflict, "the right was handed to this host; nothing is undone here");
   auto off = co_await c.node.vms.force_off(c.op.vm);
   if (!off) co_return off.error();
   auto down = co_await c.node.drbd.demote(storage::resource_name(c.op.vm));
@@ -278,8 +281,10 @@ Answer resume_target(Context c) {
   if (!here) co_return here.error();
   if (here->state == DomainState::running) co_return done("running");
   if (here->state != DomainState::paused) {
-    co_return fail(Errc::refused, "the right was handed to " + c.self() + ", but no guest arrived here: it ended on the way. "
-                                  "Its disks are whole; start it with `hostctl vm start " + c.op.vm + "`");
+    co_return fail(Errc::refused, "the right was handed to " + c.self() +
+                                      ", but no guest arrived here: it ended on the way. "
+                                      "Its disks are whole; start it with `hostctl vm start " +
+                                      c.op.vm + "`");
   }
   // safety: H. The source committed this record after it saw its own domain gone; it names this host at a new epoch.
   core::ResumeProof proof{{c.op.vm, c.self(), c.vm()->right.value.epoch, c.vm()->right.revision}};

@@ -71,8 +71,8 @@ Answer start_domain(Context c) {
   auto here = co_await c.node.vms.observe(c.op.vm);
   if (!here) co_return here.error();
   if (here->state == DomainState::running) co_return done("already running");
-  // safety: S1, R2. The record read now names this host at the epoch that step `promote` committed, this operation holds
-  // the VM, and the legs are Primary here alone: the peer's kernel refuses a second Primary outside a window.
+  // safety: S1, R2. The record read now names this host at the epoch that step `promote` committed, this operation
+  // holds the VM, and the legs are Primary here alone: the peer's kernel refuses a second Primary outside a window.
   core::StartProof proof{{c.op.vm, c.self(), c.vm()->right.value.epoch, c.vm()->right.revision}};
   auto started = co_await c.node.vms.start(std::move(*spec), proof);
   if (!started) co_return started.error();

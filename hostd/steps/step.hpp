@@ -1,6 +1,6 @@
 // One function for each step of an operation, and one for its undo. A step looks first and acts only where needed, so
-// that running it again after a crash is safe. Errors: `unavailable`, `timeout` and `outcome_unknown` are tried again by
-// the worker; every other error is a definite no and makes the operation undo.
+// that running it again after a crash is safe. Errors: `unavailable`, `timeout` and `outcome_unknown` are tried again
+// by the worker; every other error is a definite no and makes the operation undo.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>

@@ -92,9 +92,10 @@ Answer verify(Context c) {
     }
     if (storage::verifying(seen->second)) continue;
     if (seen->second.out_of_sync_kib == 0) co_return done("both legs are equal");
-    co_return fail(Errc::refused, fmt::format("{} KiB differ between the legs. The VM keeps running on {}; the other leg is "
-                                              "taken out of the in-sync list. Look at its disk, then resync it",
-                                              seen->second.out_of_sync_kib, c.self()));
+    co_return fail(Errc::refused,
+                   fmt::format("{} KiB differ between the legs. The VM keeps running on {}; the other leg is "
+                               "taken out of the in-sync list. Look at its disk, then resync it",
+                               seen->second.out_of_sync_kib, c.self()));
   }
 }
 

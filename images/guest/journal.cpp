@@ -36,17 +36,14 @@ Result<Journal> Journal::open(Medium medium, const Options& options) {
     return Error{"the header block is neither zero nor a ledger's: refused, nothing written"};
   if (ring->header_state == BlockState::zero) {
     const auto used = [](const Slot& slot) { return slot.state != BlockState::zero; };
-    if (std::ranges::any_of(ring->slots, used))
-      return Error{"no header but blocks in use: refused, nothing written"};
+    if (std::ranges::any_of(ring->slots, used)) return Error{"no header but blocks in use: refused, nothing written"};
     const std::uint64_t slots = std::min<std::uint64_t>(ring->slots.size(), options.max_slots);
     if (auto r = journal.format(slots); !r) return r.error();
     return journal;
   }
 
   const RingFindings found = examine(*ring);
-  if (!found.clean())
-    return Error{"the ledger is damaged: records " + describe(found) +
-                 ": refused, nothing written"};
+  if (!found.clean()) return Error{"the ledger is damaged: records " + describe(found) + ": refused, nothing written"};
   journal.header_ = ring->header;
   journal.last_ = found.last;
   journal.last_sum_ = found.last_sum;
@@ -54,10 +51,8 @@ Result<Journal> Journal::open(Medium medium, const Options& options) {
 }
 
 Result<> Journal::format(std::uint64_t slots) {
-  header_ = {.disk = options_.new_disk,
-             .mac = options_.mac,
-             .slots = std::max(slots, kMinSlots),
-             .wall_ns = options_.wall_ns};
+  header_ = {
+      .disk = options_.new_disk, .mac = options_.mac, .slots = std::max(slots, kMinSlots), .wall_ns = options_.wall_ns};
   encode(header_, block_);
   if (auto r = medium_.write(options_.offset, block_); !r) return r.error();
   if (auto r = medium_.flush(); !r) return r.error();

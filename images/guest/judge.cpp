@@ -61,10 +61,8 @@ class LogReader {
     const std::uint64_t ns = received.mono_ns - before_->mono_ns;
     out_.span_ns += ns;
     if (out_.gaps.size() == kGapsKept && ns <= out_.gaps.back().ns) return;
-    out_.gaps.push_back({.ns = ns,
-                         .after_seq = before_->report.seq,
-                         .until_seq = received.report.seq,
-                         .at_wall_ns = before_->wall_ns});
+    out_.gaps.push_back(
+        {.ns = ns, .after_seq = before_->report.seq, .until_seq = received.report.seq, .at_wall_ns = before_->wall_ns});
     std::ranges::sort(out_.gaps, std::ranges::greater{}, &Gap::ns);
     if (out_.gaps.size() > kGapsKept) out_.gaps.pop_back();
   }
@@ -80,9 +78,7 @@ std::vector<const Report*> acknowledged(const std::vector<const Received*>& ours
   for (const Received* received : ours) {
     if (received->report.event == Event::record) acks.push_back(&received->report);
   }
-  const auto key = [](const Report* r) {
-    return std::tie(r->seq, r->sum, r->run, r->nonce, r->disk);
-  };
+  const auto key = [](const Report* r) { return std::tie(r->seq, r->sum, r->run, r->nonce, r->disk); };
   std::ranges::sort(acks, {}, key);
   const auto same = [&key](const Report* a, const Report* b) { return key(a) == key(b); };
   std::vector<const Report*> kept;
@@ -109,8 +105,7 @@ Fate fate_of(const Report& ack, const Ring& ring, const RingFindings& found) {
 }
 
 void judge_leg(const Leg& leg, const std::vector<const Report*>& acks, Verdict& out) {
-  LegVerdict verdict{
-      .path = leg.path, .header = leg.ring.header_state, .found = examine(leg.ring), .lost = {}};
+  LegVerdict verdict{.path = leg.path, .header = leg.ring.header_state, .found = examine(leg.ring), .lost = {}};
   verdict.lost = verdict.found.missing;
   Seqs overwritten;
   for (const Report* ack : acks) {
@@ -155,13 +150,11 @@ Result<Log> read_log(std::istream& in) {
 }
 
 bool Verdict::clean() const {
-  return acknowledged > 0 && lost.empty() && torn.empty() && duplicated.empty() && doubled() == 0 &&
-         foreign.empty() && guest_errors.empty() && malformed == 0 &&
-         (!differ.has_value() || differ->empty());
+  return acknowledged > 0 && lost.empty() && torn.empty() && duplicated.empty() && doubled() == 0 && foreign.empty() &&
+         guest_errors.empty() && malformed == 0 && (!differ.has_value() || differ->empty());
 }
 
-Result<Verdict> judge(const Log& log, std::span<const Leg> legs, std::optional<Mac> vm,
-                      std::optional<Seqs> differ) {
+Result<Verdict> judge(const Log& log, std::span<const Leg> legs, std::optional<Mac> vm, std::optional<Seqs> differ) {
   if (legs.empty()) return Error{"no leg to judge"};
   Verdict out;
   out.malformed = log.malformed;
@@ -178,8 +171,7 @@ Result<Verdict> judge(const Log& log, std::span<const Leg> legs, std::optional<M
   for (const Received& received : log.reports) {
     // The disk as well as the address: a VM whose network card was replaced is still the same.
     const bool same_disk = std::ranges::any_of(legs, [&](const Leg& leg) {
-      return leg.ring.header_state == BlockState::valid &&
-             leg.ring.header.disk == received.report.disk;
+      return leg.ring.header_state == BlockState::valid && leg.ring.header.disk == received.report.disk;
     });
     if (received.report.mac != vm && !same_disk) {
       ++out.other_reports;
@@ -191,9 +183,7 @@ Result<Verdict> judge(const Log& log, std::span<const Leg> legs, std::optional<M
   tidy(out.late);
   const auto acks = acknowledged(ours, out);
   for (const Leg& leg : legs) judge_leg(leg, acks, out);
-  for (Seqs* seqs :
-       {&out.lost, &out.torn, &out.duplicated, &out.interleaved, &out.chain, &out.foreign})
-    tidy(*seqs);
+  for (Seqs* seqs : {&out.lost, &out.torn, &out.duplicated, &out.interleaved, &out.chain, &out.foreign}) tidy(*seqs);
   return out;
 }
 

@@ -73,17 +73,14 @@ struct Verdict {
   std::vector<Run> runs;                  ///< in the order they began
   std::vector<LegVerdict> legs;
 
-  std::uint64_t doubled() const {
-    return late.size() + two_contents.size() + interleaved.size() + chain.size();
-  }
+  std::uint64_t doubled() const { return late.size() + two_contents.size() + interleaved.size() + chain.size(); }
   /// Nothing found, and something was there to be found.
   bool clean() const;
 };
 
 /// `vm` chooses among the VMs in the log; by default the one whose ledger is on the first leg.
 /// `differ` comes from comparing the legs byte by byte.
-Result<Verdict> judge(const Log& log, std::span<const Leg> legs, std::optional<Mac> vm,
-                      std::optional<Seqs> differ);
+Result<Verdict> judge(const Log& log, std::span<const Leg> legs, std::optional<Mac> vm, std::optional<Seqs> differ);
 
 std::string to_text(const Verdict& verdict);
 std::string to_json(const Verdict& verdict);

@@ -27,12 +27,9 @@ Seqs shown(const Seqs& seqs) {
 
 const char* word(BlockState header) {
   switch (header) {
-    case BlockState::zero:
-      return "empty";
-    case BlockState::valid:
-      return "valid";
-    case BlockState::bad:
-      return "damaged";
+    case BlockState::zero: return "empty";
+    case BlockState::valid: return "valid";
+    case BlockState::bad: return "damaged";
   }
   return "?";
 }
@@ -63,10 +60,7 @@ json gap_json(const Gap& gap) {
 }
 
 json run_json(const Run& run) {
-  return {{"id", to_text(run.id)},
-          {"first_seq", run.first_seq},
-          {"last_seq", run.last_seq},
-          {"reports", run.reports}};
+  return {{"id", to_text(run.id)}, {"first_seq", run.first_seq}, {"last_seq", run.last_seq}, {"reports", run.reports}};
 }
 
 }  // namespace
@@ -74,8 +68,8 @@ json run_json(const Run& run) {
 std::string to_text(const Verdict& v) {
   std::string out = v.clean() ? "CLEAN" : "NOT CLEAN";
   out += ": " + std::to_string(v.acknowledged) + " records acknowledged by " +
-         (v.vm ? to_text(*v.vm) : std::string("nobody")) + " in " + std::to_string(v.runs.size()) +
-         " run(s) over " + seconds_text(v.span_ns) + "\n";
+         (v.vm ? to_text(*v.vm) : std::string("nobody")) + " in " + std::to_string(v.runs.size()) + " run(s) over " +
+         seconds_text(v.span_ns) + "\n";
   if (v.acknowledged == 0) out += "  nothing was acknowledged: this proves nothing\n";
   line(out, "lost", v.lost);
   line(out, "torn", v.torn);
@@ -86,18 +80,15 @@ std::string to_text(const Verdict& v) {
   line(out, "two runners: record does not follow the one before it", v.chain);
   if (!v.foreign.empty()) line(out, "records of another disk", v.foreign);
   if (v.differ) line(out, "blocks in which the legs differ", *v.differ);
-  if (v.overwritten > 0)
-    out += "  overwritten since, not judged: " + std::to_string(v.overwritten) + "\n";
-  if (v.malformed > 0)
-    out += "  log lines that are no report: " + std::to_string(v.malformed) + "\n";
+  if (v.overwritten > 0) out += "  overwritten since, not judged: " + std::to_string(v.overwritten) + "\n";
+  if (v.malformed > 0) out += "  log lines that are no report: " + std::to_string(v.malformed) + "\n";
   for (const std::string& error : v.guest_errors) out += "  the guest reported: " + error + "\n";
   if (!v.gaps.empty())
     out += "  longest gap between reports: " + seconds_text(v.gaps[0].ns) + " after record " +
            std::to_string(v.gaps[0].after_seq) + "\n";
   for (const LegVerdict& leg : v.legs)
-    out += "  leg " + leg.path + ": " + word(leg.header) + " header, newest record " +
-           std::to_string(leg.found.last) + ", lost " + std::to_string(leg.lost.size()) +
-           ", torn " + std::to_string(leg.found.torn.size()) + "\n";
+    out += "  leg " + leg.path + ": " + word(leg.header) + " header, newest record " + std::to_string(leg.found.last) +
+           ", lost " + std::to_string(leg.lost.size()) + ", torn " + std::to_string(leg.found.torn.size()) + "\n";
   return out;
 }
 

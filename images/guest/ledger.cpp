@@ -28,9 +28,8 @@ constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 constexpr std::uint64_t kMaxRate = 10'000;  // records a second
 constexpr int kErrorRepeats = 3;            // an error report must not hang on one datagram
 constexpr unsigned kErrorPauseUs = 200'000;
-constexpr const char* kUsage =
-    "usage: ledger --device PATH --collector ADDR[:PORT] (--mac MAC | --interface NAME)\n"
-    "              [--offset BYTES] [--rate RECORDS_PER_SECOND] [--count RECORDS]\n";
+constexpr const char* kUsage = "usage: ledger --device PATH --collector ADDR[:PORT] (--mac MAC | --interface NAME)\n"
+                               "              [--offset BYTES] [--rate RECORDS_PER_SECOND] [--count RECORDS]\n";
 
 struct Settings {
   std::string device;
@@ -80,29 +79,14 @@ std::optional<Settings> parse_arguments(int argc, char** argv) {
   while ((key = ::getopt_long(argc, argv, "", kOptions.data(), nullptr)) != -1) {
     bool good = true;
     switch (key) {
-      case 'd':
-        out.device = optarg;
-        break;
-      case 'c':
-        good = collector = assign(out.collector, parse_address(optarg));
-        break;
-      case 'm':
-        good = mac = assign(out.mac, parse_mac(optarg));
-        break;
-      case 'i':
-        good = mac = assign(out.mac, mac_of(optarg));
-        break;
-      case 'o':
-        good = number(optarg, out.offset);
-        break;
-      case 'r':
-        good = number(optarg, out.rate) && out.rate > 0 && out.rate <= kMaxRate;
-        break;
-      case 'n':
-        good = number(optarg, out.count);
-        break;
-      default:
-        return {};
+      case 'd': out.device = optarg; break;
+      case 'c': good = collector = assign(out.collector, parse_address(optarg)); break;
+      case 'm': good = mac = assign(out.mac, parse_mac(optarg)); break;
+      case 'i': good = mac = assign(out.mac, mac_of(optarg)); break;
+      case 'o': good = number(optarg, out.offset); break;
+      case 'r': good = number(optarg, out.rate) && out.rate > 0 && out.rate <= kMaxRate; break;
+      case 'n': good = number(optarg, out.count); break;
+      default: return {};
     }
     if (!good) {
       std::fprintf(stderr, "ledger: bad value '%s'\n", optarg);
@@ -130,8 +114,8 @@ class Reporter {
   // only makes a record that nobody may hold us to.
   void send(const Report& report) const {
     const std::string text = to_text(report);
-    static_cast<void>(::sendto(socket_, text.data(), text.size(), MSG_DONTWAIT,
-                               reinterpret_cast<const sockaddr*>(&to_), sizeof to_));
+    static_cast<void>(
+        ::sendto(socket_, text.data(), text.size(), MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&to_), sizeof to_));
   }
 
   void send_error(Report report, const Error& error) const {
@@ -165,8 +149,8 @@ Result<> write_records(Journal& journal, const Settings& settings, const Reporte
     if (stop_asked != 0) return {};
     const auto nonce = random_value<std::uint64_t>();
     if (!nonce) return nonce.error();
-    const auto record = journal.append(
-        {.mono_ns = now_ns(CLOCK_MONOTONIC), .wall_ns = now_ns(CLOCK_REALTIME), .nonce = *nonce});
+    const auto record =
+        journal.append({.mono_ns = now_ns(CLOCK_MONOTONIC), .wall_ns = now_ns(CLOCK_REALTIME), .nonce = *nonce});
     if (!record) return record.error();
     reporter.send(report_of(*record));  // append() has flushed
   }

@@ -50,8 +50,7 @@ int open_socket(const sockaddr_in& address) {
   const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (socket < 0) return -1;
   ::setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof kReceiveBuffer);
-  if (::bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
-    return socket;
+  if (::bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return socket;
   ::close(socket);
   return -1;
 }
@@ -76,8 +75,8 @@ class Collector {
     std::array<char, kMaxReportBytes + 1> buffer{};  // one more: too long is seen as too long
     sockaddr_in from{};
     socklen_t length = sizeof from;
-    const ssize_t got = ::recvfrom(socket_, buffer.data(), buffer.size(), MSG_DONTWAIT,
-                                   reinterpret_cast<sockaddr*>(&from), &length);
+    const ssize_t got =
+        ::recvfrom(socket_, buffer.data(), buffer.size(), MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&from), &length);
     if (got < 0) return errno == EINTR || errno == EAGAIN || errno == ECONNREFUSED;
     auto report = parse_report({buffer.data(), static_cast<std::size_t>(got)});
     if (!report) {
@@ -97,8 +96,7 @@ class Collector {
     if (garbage_ == noted_ || (noted_at_ != 0 && now < noted_at_ + kNsPerSecond)) return true;
     noted_ = garbage_;
     noted_at_ = now;
-    return append(log_, "# not a report: " + std::to_string(garbage_) + " so far, last from " +
-                            garbage_from_);
+    return append(log_, "# not a report: " + std::to_string(garbage_) + " so far, last from " + garbage_from_);
   }
 
   int socket_;

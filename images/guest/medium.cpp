@@ -14,10 +14,8 @@ namespace bascule::ledger {
 
 Result<Medium> Medium::open(const std::string& path, Mode mode) {
   struct stat info{};
-  if (::stat(path.c_str(), &info) != 0)
-    return Error{"cannot open " + path + ": " + std::strerror(errno)};
-  if (!S_ISBLK(info.st_mode) && !S_ISREG(info.st_mode))
-    return Error{path + " is neither a block device nor a file"};
+  if (::stat(path.c_str(), &info) != 0) return Error{"cannot open " + path + ": " + std::strerror(errno)};
+  if (!S_ISBLK(info.st_mode) && !S_ISREG(info.st_mode)) return Error{path + " is neither a block device nor a file"};
 
   int flags = O_CLOEXEC | O_DIRECT | (mode == Mode::write ? O_RDWR : O_RDONLY);
   if (mode == Mode::write && S_ISBLK(info.st_mode)) flags |= O_EXCL;
@@ -28,13 +26,11 @@ Result<Medium> Medium::open(const std::string& path, Mode mode) {
   const off_t size = ::lseek(fd, 0, SEEK_END);
   Medium medium(fd, size < 0 ? 0 : static_cast<std::uint64_t>(size), path);  // closes fd from here
   if (size < 0) return medium.failure("cannot find the size of", 0, errno);
-  if (mode == Mode::write && ::flock(fd, LOCK_EX | LOCK_NB) != 0)
-    return Error{path + " is in use by another ledger"};
+  if (mode == Mode::write && ::flock(fd, LOCK_EX | LOCK_NB) != 0) return Error{path + " is in use by another ledger"};
   return medium;
 }
 
-Medium::Medium(int fd, std::uint64_t size, std::string path)
-    : fd_(fd), size_(size), path_(std::move(path)) {}
+Medium::Medium(int fd, std::uint64_t size, std::string path) : fd_(fd), size_(size), path_(std::move(path)) {}
 
 Medium::Medium(Medium&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), size_(other.size_), path_(std::move(other.path_)) {}
@@ -51,8 +47,7 @@ Medium::~Medium() {
 }
 
 Error Medium::failure(const char* act, std::uint64_t offset, int error) const {
-  return Error{std::string(act) + " " + path_ + " at byte " + std::to_string(offset) + ": " +
-               std::strerror(error)};
+  return Error{std::string(act) + " " + path_ + " at byte " + std::to_string(offset) + ": " + std::strerror(error)};
 }
 
 Result<> Medium::read(std::uint64_t offset, std::span<Block> out) const {

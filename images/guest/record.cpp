@@ -130,8 +130,7 @@ BlockState decode(const Block& block, Header& out) {
   RawHeader raw{};
   const BlockState state = load(block, kHeaderMagic, raw);
   if (state != BlockState::valid) return state;
-  if (raw.version != kVersion || raw.block_bytes != kBlockBytes || raw.slots < kMinSlots ||
-      raw.slots > kMaxSlots)
+  if (raw.version != kVersion || raw.block_bytes != kBlockBytes || raw.slots < kMinSlots || raw.slots > kMaxSlots)
     return BlockState::bad;
   out = {.disk = raw.disk, .mac = raw.mac, .slots = raw.slots, .wall_ns = raw.wall_ns};
   return state;

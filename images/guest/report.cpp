@@ -35,8 +35,7 @@ bool unhex(std::string_view text, std::span<std::uint8_t> out) {
 
 std::string hex(std::uint64_t value) {
   std::array<std::uint8_t, 8> bytes{};
-  for (auto it = bytes.rbegin(); it != bytes.rend(); ++it, value >>= 8U)
-    *it = static_cast<std::uint8_t>(value & 255U);
+  for (auto it = bytes.rbegin(); it != bytes.rend(); ++it, value >>= 8U) *it = static_cast<std::uint8_t>(value & 255U);
   return hex(std::span<const std::uint8_t>(bytes));
 }
 
@@ -141,9 +140,8 @@ std::optional<Report> parse_report(std::string_view text) {
 }
 
 std::string to_text(const Received& received) {
-  return "recv_mono=" + std::to_string(received.mono_ns) +
-         " recv_wall=" + std::to_string(received.wall_ns) + " from=" + received.from + " " +
-         to_text(received.report);
+  return "recv_mono=" + std::to_string(received.mono_ns) + " recv_wall=" + std::to_string(received.wall_ns) +
+         " from=" + received.from + " " + to_text(received.report);
 }
 
 std::optional<Received> parse_received(std::string_view line) {
@@ -161,8 +159,7 @@ std::optional<Received> parse_received(std::string_view line) {
 
 std::string to_text(const Mac& mac) {
   std::string out;
-  for (const std::uint8_t& byte : mac)
-    out += (out.empty() ? "" : ":") + hex(std::span<const std::uint8_t>(&byte, 1));
+  for (const std::uint8_t& byte : mac) out += (out.empty() ? "" : ":") + hex(std::span<const std::uint8_t>(&byte, 1));
   return out;
 }
 

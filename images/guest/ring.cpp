@@ -64,14 +64,13 @@ void examine_unused(const Ring& ring, RingFindings& out) {
 Result<std::uint64_t> slots_that_fit(std::uint64_t medium_bytes, std::uint64_t offset) {
   const std::uint64_t blocks = medium_bytes < offset ? 0 : (medium_bytes - offset) / kBlockBytes;
   if (blocks < kMinSlots + 1)
-    return Error{"the medium has " + std::to_string(medium_bytes) +
-                 " bytes: no room for a ledger from byte " + std::to_string(offset)};
+    return Error{"the medium has " + std::to_string(medium_bytes) + " bytes: no room for a ledger from byte " +
+                 std::to_string(offset)};
   return std::min(blocks - 1, kMaxSlots);
 }
 
 Result<Ring> read_ring(const Medium& medium, std::uint64_t offset) {
-  if (offset % kBlockBytes != 0)
-    return Error{"the offset is not a multiple of " + std::to_string(kBlockBytes)};
+  if (offset % kBlockBytes != 0) return Error{"the offset is not a multiple of " + std::to_string(kBlockBytes)};
   const auto fit = slots_that_fit(medium.size(), offset);
   if (!fit) return fit.error();
 
@@ -89,8 +88,7 @@ Result<Ring> read_ring(const Medium& medium, std::uint64_t offset) {
   for (std::uint64_t at = 0; at < count; at += kBlocksPerRead) {
     const auto part = std::span(buffer).first(std::min<std::size_t>(kBlocksPerRead, count - at));
     if (auto r = medium.read(offset + (1 + at) * kBlockBytes, part); !r) return r.error();
-    for (std::size_t i = 0; i < part.size(); ++i)
-      ring.slots[at + i].state = decode(part[i], ring.slots[at + i].record);
+    for (std::size_t i = 0; i < part.size(); ++i) ring.slots[at + i].state = decode(part[i], ring.slots[at + i].record);
   }
   return ring;
 }

@@ -34,7 +34,7 @@ struct RingFindings {
   std::uint64_t last = 0;   ///< newest valid record; 0: none
   std::uint64_t first = 1;  ///< oldest record that must be there; first > last: none
   std::uint64_t last_sum = 0;
-  bool in_flight = false;  ///< the block after the newest is damaged: a write was cut off
+  bool in_flight = false;                  ///< the block after the newest is damaged: a write was cut off
   std::vector<std::uint64_t> missing;      ///< a later record is there, this one is not
   std::vector<std::uint64_t> torn;         ///< bad checksum where this record belongs
   std::vector<std::uint64_t> misplaced;    ///< a valid record in another record's slot
@@ -43,8 +43,8 @@ struct RingFindings {
   std::vector<std::uint64_t> interleaved;  ///< a run goes on after another run began
 
   bool clean() const {
-    return missing.empty() && torn.empty() && misplaced.empty() && foreign.empty() &&
-           chain.empty() && interleaved.empty();
+    return missing.empty() && torn.empty() && misplaced.empty() && foreign.empty() && chain.empty() &&
+           interleaved.empty();
   }
 };
 RingFindings examine(const Ring& ring);

@@ -36,8 +36,7 @@ std::uint64_t now_ns(clockid_t clock) {
   constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
   timespec now{};
   ::clock_gettime(clock, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * kNsPerSecond +
-         static_cast<std::uint64_t>(now.tv_nsec);
+  return static_cast<std::uint64_t>(now.tv_sec) * kNsPerSecond + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
 }  // namespace bascule::ledger

@@ -37,8 +37,7 @@ void transaction(std::string_view text) {
   const auto answer = etcd::decode_txn(text, asked);
   if (!answer) return check_text(answer.error().what);
   const auto& branch = answer->reply.succeeded ? asked.success : asked.failure;
-  if (answer->reply.responses.size() != branch.size())
-    broken("an answer that does not fit the question");
+  if (answer->reply.responses.size() != branch.size()) broken("an answer that does not fit the question");
   for (std::size_t i = 0; i < branch.size(); ++i) {
     const bool fits = answer->reply.responses[i].index() == branch[i].index();
     if (!fits) broken("a response of another kind than asked for");
@@ -61,8 +60,7 @@ void stream(std::string_view text) {
     if (step.act == etcd::WatchCursor::Step::Act::finish) return;
     const kv::Revision before = last;
     for (const kv::Event& event : step.item.events) {
-      if (event.kv.mod_revision <= before || event.kv.mod_revision < last)
-        broken("a change twice, or backwards");
+      if (event.kv.mod_revision <= before || event.kv.mod_revision < last) broken("a change twice, or backwards");
       last = event.kv.mod_revision;
     }
     if (cursor.next() != last + 1) broken("the watch would resume at the wrong place");
@@ -74,8 +72,7 @@ void error(std::string_view text) {
     for (const bool writes : {true, false}) {
       const core::Error made = etcd::decode_error(status, text, writes);
       check_text(made.what);
-      if (made.code == core::Errc::unavailable)
-        broken("an answer that claims that nothing was sent");
+      if (made.code == core::Errc::unavailable) broken("an answer that claims that nothing was sent");
     }
   }
 }
@@ -103,26 +100,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
   switch (data[0]) {
-    case 'T':
-      transaction(text);
-      break;
-    case 'W':
-      stream(text);
-      break;
-    case 'S':
-      static_cast<void>(etcd::decode_status(text));
-      break;
-    case 'E':
-      error(text);
-      break;
-    case 'B':
-      base64(text);
-      break;
-    case 'U':
-      endpoint(text);
-      break;
-    default:
-      return -1;
+    case 'T': transaction(text); break;
+    case 'W': stream(text); break;
+    case 'S': static_cast<void>(etcd::decode_status(text)); break;
+    case 'E': error(text); break;
+    case 'B': base64(text); break;
+    case 'U': endpoint(text); break;
+    default: return -1;
   }
   return 0;
 }

@@ -48,8 +48,12 @@ std::string text_of(const core::Request& r) {
     std::string operator()(const core::PutVm& v) const { return codec::encode(v.spec); }
     std::string operator()(const core::ImportImage& v) const { return v.image.name + v.image.sha256; }
     std::string operator()(const core::RemoveImage& v) const { return v.image; }
-    std::string operator()(const core::ResizeVm& v) const { return fmt::format("{} {} {}", v.vm, v.cpus, v.memory_mib); }
-    std::string operator()(const core::GrowVolume& v) const { return fmt::format("{} {} {}", v.vm, v.volume, v.size_mib); }
+    std::string operator()(const core::ResizeVm& v) const {
+      return fmt::format("{} {} {}", v.vm, v.cpus, v.memory_mib);
+    }
+    std::string operator()(const core::GrowVolume& v) const {
+      return fmt::format("{} {} {}", v.vm, v.volume, v.size_mib);
+    }
     std::string operator()(const core::VerifyVolume& v) const { return v.vm + v.volume; }
     std::string operator()(const core::MigrateVm& v) const { return v.vm + v.target + v.policy; }
     std::string operator()(const core::StartVm& v) const { return v.vm; }
@@ -86,7 +90,8 @@ void settle(core::VmView& vm, core::Revision revision) {
 
 }  // namespace
 
-FakeCell::FakeCell(asio::any_io_executor executor, std::string folder) : folder_(std::move(folder)), news_(std::move(executor)) {
+FakeCell::FakeCell(asio::any_io_executor executor, std::string folder)
+    : folder_(std::move(folder)), news_(std::move(executor)) {
   view_.synced = true;
   view_.revision = 100;
   forgotten_ = 100;
@@ -258,7 +263,8 @@ bool FakeCell::finish(const std::string& id, core::OpState state) {
   auto& op = it->second.value;
   op.state = state;
   op.finished_ms = kNow + 1234;
-  for (auto& step : op.steps) step.state = state == core::OpState::done ? core::StepState::done : core::StepState::undone;
+  for (auto& step : op.steps)
+    step.state = state == core::OpState::done ? core::StepState::done : core::StepState::undone;
   if (state != core::OpState::done) op.error = "the test said so";
   if (state == core::OpState::needs_operator) op.todo = "nothing, it is a test";
   it->second.revision = changed("operation.changed", id, op.project);
@@ -309,8 +315,9 @@ Result<std::string> FakeCell::image_upload_path(const std::string& name, std::ui
   return fmt::format("{}/{}.{}.part", folder_, name, ++uploads_);
 }
 
-asio::awaitable<Result<api::Submitted>> FakeCell::import_image(core::Caller caller, std::string name, std::string temporary,
-                                                               std::string reason, std::string idempotency_key) {
+asio::awaitable<Result<api::Submitted>> FakeCell::import_image(core::Caller caller, std::string name,
+                                                               std::string temporary, std::string reason,
+                                                               std::string idempotency_key) {
   std::ifstream in(temporary, std::ios::binary);
   std::array<char, 65536> piece{};
   std::uint64_t bytes = 0;

@@ -33,14 +33,10 @@ bool holds(const Keys& keys, const kv::Compare& compare) {
   const kv::KeyValue nothing;
   const kv::KeyValue& there = found == keys.end() ? nothing : found->second;
   switch (compare.target) {
-    case kv::Compare::Target::mod_revision:
-      return there.mod_revision == compare.number;
-    case kv::Compare::Target::create_revision:
-      return there.create_revision == compare.number;
-    case kv::Compare::Target::version:
-      return there.version == compare.number;
-    case kv::Compare::Target::value:
-      return found != keys.end() && there.value == compare.value;
+    case kv::Compare::Target::mod_revision: return there.mod_revision == compare.number;
+    case kv::Compare::Target::create_revision: return there.create_revision == compare.number;
+    case kv::Compare::Target::version: return there.version == compare.number;
+    case kv::Compare::Target::value: return found != keys.end() && there.value == compare.value;
   }
   return false;
 }
@@ -132,16 +128,14 @@ Result<kv::TxnReply> FakeKv::Store::apply(const kv::Txn& txn) {
     return fail(Errc::refused, "duplicate key given in txn request");
   }
   kv::TxnReply reply;
-  reply.succeeded = std::ranges::all_of(
-      txn.compares, [this](const kv::Compare& compare) { return holds(keys, compare); });
+  reply.succeeded =
+      std::ranges::all_of(txn.compares, [this](const kv::Compare& compare) { return holds(keys, compare); });
   const std::vector<kv::Op>& branch = reply.succeeded ? txn.success : txn.failure;
   for (const kv::Op& op : branch) {
     const auto* range = std::get_if<kv::Range>(&op);
     if (range == nullptr || range->revision == 0) continue;
-    if (range->revision < compacted)
-      return fail(Errc::stale, "required revision has been compacted");
-    if (range->revision > revision)
-      return fail(Errc::refused, "required revision is a future revision");
+    if (range->revision < compacted) return fail(Errc::stale, "required revision has been compacted");
+    if (range->revision > revision) return fail(Errc::refused, "required revision is a future revision");
   }
   const kv::Revision next = revision + 1;
   for (const kv::Op& op : branch) reply.responses.push_back(carry_out(op, next));
@@ -161,12 +155,8 @@ struct FakeKv::Knobs {
 
 class FakeKv::Watch final : public runtime::KvWatch {
  public:
-  Watch(const asio::any_io_executor& executor, std::shared_ptr<Store> store, std::string prefix,
-        kv::Revision from)
-      : store_(std::move(store)),
-        prefix_(std::move(prefix)),
-        next_(std::max<kv::Revision>(from, 1)),
-        timer_(executor) {
+  Watch(const asio::any_io_executor& executor, std::shared_ptr<Store> store, std::string prefix, kv::Revision from)
+      : store_(std::move(store)), prefix_(std::move(prefix)), next_(std::max<kv::Revision>(from, 1)), timer_(executor) {
     store_->sleepers.push_back(&timer_);
   }
   Watch(const Watch&) = delete;
@@ -199,8 +189,7 @@ class FakeKv::Watch final : public runtime::KvWatch {
     }
     WatchItem item;
     for (const kv::Event& event : store_->history) {
-      if (event.kv.mod_revision >= next_ && event.kv.key.starts_with(prefix_))
-        item.events.push_back(event);
+      if (event.kv.mod_revision >= next_ && event.kv.key.starts_with(prefix_)) item.events.push_back(event);
     }
     if (item.events.empty()) return std::nullopt;
     item.revision = item.events.back().kv.mod_revision;
@@ -217,15 +206,12 @@ class FakeKv::Watch final : public runtime::KvWatch {
   std::optional<WatchItem> final_;
 };
 
-FakeKv::FakeKv(asio::any_io_executor executor)
-    : FakeKv(std::move(executor), std::make_shared<Store>()) {}
+FakeKv::FakeKv(asio::any_io_executor executor) : FakeKv(std::move(executor), std::make_shared<Store>()) {}
 FakeKv::FakeKv(asio::any_io_executor executor, std::shared_ptr<Store> store)
     : executor_(std::move(executor)), store_(std::move(store)), knobs_(std::make_unique<Knobs>()) {}
 FakeKv::~FakeKv() = default;
 
-std::unique_ptr<FakeKv> FakeKv::another() {
-  return std::unique_ptr<FakeKv>(new FakeKv(executor_, store_));
-}
+std::unique_ptr<FakeKv> FakeKv::another() { return std::unique_ptr<FakeKv>(new FakeKv(executor_, store_)); }
 
 asio::awaitable<Result<kv::TxnReply>> FakeKv::txn(kv::Txn txn, Deadline deadline) {
   if (const auto good = kv::check_limits(txn); !good) co_return good.error();
@@ -235,8 +221,7 @@ asio::awaitable<Result<kv::TxnReply>> FakeKv::txn(kv::Txn txn, Deadline deadline
   const bool late = timer.expiry() > deadline;
   if (late) timer.expires_at(deadline);
   co_await timer.async_wait(quiet());
-  if (knobs_->unavailable)
-    co_return fail(Errc::unavailable, "no member of the store can be reached");
+  if (knobs_->unavailable) co_return fail(Errc::unavailable, "no member of the store can be reached");
   if (!writes) {
     if (late) co_return fail(Errc::unavailable, "no answer in time");
     co_return store_->apply(txn);

@@ -19,8 +19,7 @@ class FakeKv final : public runtime::KvStore {
   FakeKv& operator=(const FakeKv&) = delete;
   ~FakeKv() override;
 
-  boost::asio::awaitable<core::Result<core::kv::TxnReply>> txn(core::kv::Txn txn,
-                                                               runtime::Deadline deadline) override;
+  boost::asio::awaitable<core::Result<core::kv::TxnReply>> txn(core::kv::Txn txn, runtime::Deadline deadline) override;
   std::unique_ptr<runtime::KvWatch> watch(std::string prefix, core::kv::Revision from) override;
   [[nodiscard]] runtime::StoreHealth health() const override;
 
@@ -33,8 +32,7 @@ class FakeKv final : public runtime::KvStore {
   void hold_writes(int count);   ///< the same, and they are applied by release_held()
   void release_held();
   void be_unavailable(bool unavailable);
-  void answer_after(
-      std::chrono::milliseconds latency);  ///< past the deadline: outcome_unknown, or unavailable
+  void answer_after(std::chrono::milliseconds latency);  ///< past the deadline: outcome_unknown, or unavailable
 
   // The whole store.
   void compact(core::kv::Revision revision);

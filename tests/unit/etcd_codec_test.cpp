@@ -38,8 +38,7 @@ TEST(Base64, IsThatOfTheStandard) {
 }
 
 TEST(Base64, RefusesWhatItWouldNotWrite) {
-  for (const char* text :
-       {"Z", "Zg", "Zg=", "Zh==", "Zm9=", "Zg==Zg==", "=Zg=", "====", "Zm 9", "Zm9v\n", "Zm-_"}) {
+  for (const char* text : {"Z", "Zg", "Zg=", "Zh==", "Zm9=", "Zg==Zg==", "=Zg=", "====", "Zm 9", "Zm9v\n", "Zm-_"}) {
     EXPECT_FALSE(from_base64(text)) << text;
   }
 }
@@ -70,8 +69,7 @@ TEST(EncodeTxn, WritesEachOperationUnderItsName) {
     {"request_put":{"key":"YQ==","value":""}}, {"request_delete_range":{"key":"Yg=="}},
     {"request_range":{"key":"YS8=","range_end":"YTA=","limit":"5","revision":"9","keys_only":true}}])");
   EXPECT_EQ(json.at("success"), expected);
-  EXPECT_EQ(json.at("failure"),
-            nlohmann::json::parse(R"([{"request_range":{"key":"Yw==","limit":"1"}}])"));
+  EXPECT_EQ(json.at("failure"), nlohmann::json::parse(R"([{"request_range":{"key":"Yw==","limit":"1"}}])"));
 }
 
 TEST(EncodeTxn, EndsWithTheBraceThatMakesItValid) {
@@ -85,8 +83,7 @@ TEST(EncodeTxn, EndsWithTheBraceThatMakesItValid) {
 
 TEST(EncodeWatch, AsksForThePrefixFromTheRevision) {
   EXPECT_EQ(nlohmann::json::parse(encode_watch("a/", 8)),
-            nlohmann::json::parse(
-                R"({"create_request":{"key":"YS8=","range_end":"YTA=","start_revision":"8"}})"));
+            nlohmann::json::parse(R"({"create_request":{"key":"YS8=","range_end":"YTA=","start_revision":"8"}})"));
 }
 
 TEST(PrefixEnd, IsTheFirstKeyThatDoesNotBeginWithIt) {
@@ -101,8 +98,7 @@ TEST(Limits, EachOneIsCheckedAndTheLargestAllowedPasses) {
     txn.success.push_back(std::move(op));
     return kv::check_limits(txn).has_value();
   };
-  EXPECT_TRUE(
-      with(kv::Put{std::string(kv::kMaxKeyBytes, 'k'), std::string(kv::kMaxValueBytes, 'v')}));
+  EXPECT_TRUE(with(kv::Put{std::string(kv::kMaxKeyBytes, 'k'), std::string(kv::kMaxValueBytes, 'v')}));
   EXPECT_FALSE(with(kv::Put{std::string(kv::kMaxKeyBytes + 1, 'k'), ""}));
   EXPECT_FALSE(with(kv::Put{"k", std::string(kv::kMaxValueBytes + 1, 'v')}));
   EXPECT_FALSE(with(kv::Put{"", "v"}));
@@ -131,8 +127,7 @@ kv::Txn put_and_get() {
 
 TEST(DecodeTxn, ReadsSuccess) {
   const auto answer = decode_txn(
-      std::string("{") + kHeader +
-          R"(,"succeeded":true,"responses":[{"response_put":{"header":{"revision":"6"}}}]})",
+      std::string("{") + kHeader + R"(,"succeeded":true,"responses":[{"response_put":{"header":{"revision":"6"}}}]})",
       put_and_get());
   ASSERT_TRUE(answer) << answer.error().what;
   EXPECT_TRUE(answer->reply.succeeded);
@@ -178,10 +173,8 @@ TEST(DecodeTxn, RefusesWhatIsNotTheAnswerToTheQuestion) {
       R"({"header":{"cluster_id":"1","revision":"99999999999999999999"},"succeeded":true,"responses":[{"response_put":{}}]})",
       head +
           R"(,"responses":[{"response_range":{"kvs":[{"key":"YQ","mod_revision":"1"}]}},{"response_delete_range":{}}]})",
-      head +
-          R"(,"responses":[{"response_range":{"kvs":[{"mod_revision":"1"}]}},{"response_delete_range":{}}]})",
-      head +
-          R"(,"responses":[{"response_range":{"kvs":[{"key":"YQ=="}]}},{"response_delete_range":{}}]})",
+      head + R"(,"responses":[{"response_range":{"kvs":[{"mod_revision":"1"}]}},{"response_delete_range":{}}]})",
+      head + R"(,"responses":[{"response_range":{"kvs":[{"key":"YQ=="}]}},{"response_delete_range":{}}]})",
       head + R"(,"responses":[{"response_range":{"kvs":[[]]}},{"response_delete_range":{}}]})",
   };
   for (const std::string& body : bad) EXPECT_FALSE(decode_txn(body, put_and_get())) << body;
@@ -203,8 +196,7 @@ TEST(DecodeStatus, ReadsVersionLeaderAndAlarms) {
 }
 
 TEST(DecodeWatch, ReadsEachKindOfMessage) {
-  const auto created =
-      decode_watch(std::string(R"({"result":{)") + kHeader + R"(,"created":true}})");
+  const auto created = decode_watch(std::string(R"({"result":{)") + kHeader + R"(,"created":true}})");
   ASSERT_TRUE(created) << created.error().what;
   EXPECT_TRUE(created->created);
   const auto events = decode_watch(
@@ -217,8 +209,8 @@ TEST(DecodeWatch, ReadsEachKindOfMessage) {
   EXPECT_EQ(events->events[0].kv, (kv::KeyValue{"a", "1", 5, 5, 1}));
   EXPECT_EQ(events->events[1].kind, kv::Event::Kind::del);
   EXPECT_EQ(events->events[1].kv.mod_revision, 6);
-  const auto compacted = decode_watch(std::string(R"({"result":{)") + kHeader +
-                                      R"(,"canceled":true,"compact_revision":"4"}})");
+  const auto compacted =
+      decode_watch(std::string(R"({"result":{)") + kHeader + R"(,"canceled":true,"compact_revision":"4"}})");
   ASSERT_TRUE(compacted);
   EXPECT_TRUE(compacted->canceled);
   EXPECT_EQ(compacted->compact_revision, 4);
@@ -231,11 +223,10 @@ TEST(DecodeWatch, ReadsEachKindOfMessage) {
 
 TEST(DecodeWatch, RefusesWhatItDoesNotUnderstand) {
   const std::string head = std::string(R"({"result":{)") + kHeader;
-  for (const std::string& line :
-       {std::string("{}"), std::string(R"({"result":{}})"), std::string(R"({"result":[]})"),
-        head + R"(,"events":[{"type":"RENAME","kv":{"key":"YQ==","mod_revision":"6"}}]}})",
-        head + R"(,"events":[{"type":"PUT"}]}})", head + R"(,"events":[5]}})",
-        head + R"(,"events":{}}})", head + R"(,"created":1}})"}) {
+  for (const std::string& line : {std::string("{}"), std::string(R"({"result":{}})"), std::string(R"({"result":[]})"),
+                                  head + R"(,"events":[{"type":"RENAME","kv":{"key":"YQ==","mod_revision":"6"}}]}})",
+                                  head + R"(,"events":[{"type":"PUT"}]}})", head + R"(,"events":[5]}})",
+                                  head + R"(,"events":{}}})", head + R"(,"created":1}})"}) {
     EXPECT_FALSE(decode_watch(line)) << line;
   }
 }
@@ -245,27 +236,22 @@ TEST(DecodeError, OnlyADefiniteNoIsDefinite) {
     return decode_error(status, body, writes).code;
   };
   const auto plain = [](int grpc, const char* text) {
-    return R"({"error":")" + std::string(text) + R"(","message":")" + text + R"(","code":)" +
-           std::to_string(grpc) + "}";
+    return R"({"error":")" + std::string(text) + R"(","message":")" + text + R"(","code":)" + std::to_string(grpc) +
+           "}";
   };
   EXPECT_EQ(code(400, plain(3, "etcdserver: duplicate key given in txn request")), Errc::refused);
-  EXPECT_EQ(code(400, plain(11, "etcdserver: mvcc: required revision has been compacted")),
-            Errc::stale);
-  EXPECT_EQ(code(400, plain(11, "etcdserver: mvcc: required revision is a future revision")),
-            Errc::refused);
+  EXPECT_EQ(code(400, plain(11, "etcdserver: mvcc: required revision has been compacted")), Errc::stale);
+  EXPECT_EQ(code(400, plain(11, "etcdserver: mvcc: required revision is a future revision")), Errc::refused);
   EXPECT_EQ(code(429, plain(8, "etcdserver: mvcc: database space exceeded")), Errc::exhausted);
   EXPECT_EQ(code(403, plain(7, "etcdserver: permission denied")), Errc::forbidden);
   EXPECT_EQ(code(401, plain(16, "etcdserver: invalid auth token")), Errc::forbidden);
   EXPECT_EQ(code(404, "404 page not found\n"), Errc::refused);
   // grpc says this of an answer, after the write was made.
-  EXPECT_EQ(code(429, plain(8, "grpc: received message larger than max (5 vs. 4)")),
-            Errc::outcome_unknown);
-  EXPECT_EQ(code(429, plain(8, "grpc: received message larger than max (5 vs. 4)"), false),
-            Errc::exhausted);
+  EXPECT_EQ(code(429, plain(8, "grpc: received message larger than max (5 vs. 4)")), Errc::outcome_unknown);
+  EXPECT_EQ(code(429, plain(8, "grpc: received message larger than max (5 vs. 4)"), false), Errc::exhausted);
   EXPECT_EQ(code(503, plain(14, "etcdserver: request timed out")), Errc::outcome_unknown);
-  EXPECT_EQ(
-      code(503, R"({"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader"}})"),
-      Errc::outcome_unknown);
+  EXPECT_EQ(code(503, R"({"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader"}})"),
+            Errc::outcome_unknown);
   EXPECT_EQ(code(500, plain(2, "anything")), Errc::outcome_unknown);
   EXPECT_EQ(code(408, ""), Errc::outcome_unknown);
   EXPECT_EQ(code(429, ""), Errc::outcome_unknown);
@@ -289,9 +275,9 @@ TEST(ParseEndpoint, TakesOnlyHttpsWithHostAndPort) {
   const auto v6 = parse_endpoint("https://[fd00::1]:2379/");
   ASSERT_TRUE(v6);
   EXPECT_EQ(v6->host, "fd00::1");
-  for (const char* url : {"", "http://h:1", "https://h", "https://h:", "https://h:0",
-                          "https://h:65536", "https://:1", "https://h:1/path", "https://h:1 ",
-                          "https://a@b:1", "https://h\r\nx:1", "https://::1:2379"}) {
+  for (const char* url :
+       {"", "http://h:1", "https://h", "https://h:", "https://h:0", "https://h:65536", "https://:1", "https://h:1/path",
+        "https://h:1 ", "https://a@b:1", "https://h\r\nx:1", "https://::1:2379"}) {
     const auto endpoint = parse_endpoint(url);
     ASSERT_FALSE(endpoint) << url;
     EXPECT_EQ(endpoint.error().code, Errc::invalid);

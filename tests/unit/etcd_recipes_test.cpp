@@ -18,8 +18,7 @@ using runtime::GuardedWrite;
 
 class Recipes : public testing::Test {
  protected:
-  Result<Commit> commit(GuardedWrite write, std::chrono::milliseconds limit = 2s,
-                        runtime::Found* found = nullptr) {
+  Result<Commit> commit(GuardedWrite write, std::chrono::milliseconds limit = 2s, runtime::Found* found = nullptr) {
     return run(io_, runtime::commit_guarded(store_, std::move(write), {in(limit), 200ms}, found));
   }
   kv::Revision set(const std::string& key, const std::string& value) {
@@ -74,9 +73,8 @@ TEST_F(Recipes, AnotherWritersValueIsStaleEvenAfterAnUnknownOutcome) {
   // The other one writes while ours is on its way.
   kv::Txn theirs = put("k", "theirs");
   theirs.compares.push_back(kv::Compare::mod_revision("k", revision));
-  boost::asio::co_spawn(
-      io_, other->txn(std::move(theirs), in(1s)),
-      [](const std::exception_ptr&, const Result<kv::TxnReply>& reply) { EXPECT_TRUE(reply); });
+  boost::asio::co_spawn(io_, other->txn(std::move(theirs), in(1s)),
+                        [](const std::exception_ptr&, const Result<kv::TxnReply>& reply) { EXPECT_TRUE(reply); });
   runtime::Found found;
   const auto made = commit(guarded("k", revision, "mine"), 2s, &found);
   ASSERT_FALSE(made);
@@ -155,20 +153,17 @@ TEST_F(Recipes, AWriteThatIsNotGuardedIsNotSent) {
 TEST_F(Recipes, ADecisionReadIsRepeatedAfterALostAnswer) {
   set("k", "v");
   store_.lose_answers(2);
-  const auto reply =
-      run(io_, runtime::read_decision(store_, "probe", {kv::get("k")}, {in(2s), 200ms}));
+  const auto reply = run(io_, runtime::read_decision(store_, "probe", {kv::get("k")}, {in(2s), 200ms}));
   ASSERT_TRUE(reply) << reply.error().what;
   EXPECT_EQ(reply->responses.size(), 1U);
   store_.be_unavailable(true);
-  const auto none =
-      run(io_, runtime::read_decision(store_, "probe", {kv::get("k")}, {in(200ms), 100ms}));
+  const auto none = run(io_, runtime::read_decision(store_, "probe", {kv::get("k")}, {in(200ms), 100ms}));
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, Errc::unavailable);
 }
 
 TEST_F(Recipes, ADecisionReadMayNotWrite) {
-  const auto reply =
-      run(io_, runtime::read_decision(store_, "probe", {kv::Put{"k", "v"}}, {in(1s)}));
+  const auto reply = run(io_, runtime::read_decision(store_, "probe", {kv::Put{"k", "v"}}, {in(1s)}));
   ASSERT_FALSE(reply);
   EXPECT_EQ(reply.error().code, Errc::invalid);
   EXPECT_EQ(get("k").version, 0);
@@ -179,8 +174,7 @@ TEST_F(Recipes, AListingWhoseRevisionIsCompactedOnTheWayBeginsAgain) {
   class Compacts final : public runtime::KvStore {
    public:
     explicit Compacts(FakeKv& inner) : inner_(inner) {}
-    boost::asio::awaitable<Result<kv::TxnReply>> txn(kv::Txn txn,
-                                                     runtime::Deadline deadline) override {
+    boost::asio::awaitable<Result<kv::TxnReply>> txn(kv::Txn txn, runtime::Deadline deadline) override {
       ++requests;
       Result<kv::TxnReply> reply = co_await inner_.txn(std::move(txn), deadline);
       if (requests != 2) co_return reply;
@@ -212,8 +206,8 @@ TEST_F(Recipes, AFakeWatchReportsABreakAndGoesOn) {
   store_.break_watches();
   set("w/2", "b");
   for (int i = 0; i < 3; ++i) kinds.push_back(run(io_, watch->next(in(1s)))->kind);
-  EXPECT_EQ(kinds, (std::vector<Kind>{Kind::connected, Kind::events, Kind::disconnected,
-                                      Kind::connected, Kind::events}));
+  EXPECT_EQ(kinds,
+            (std::vector<Kind>{Kind::connected, Kind::events, Kind::disconnected, Kind::connected, Kind::events}));
 }
 
 }  // namespace

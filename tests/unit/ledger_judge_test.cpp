@@ -292,8 +292,7 @@ TEST(LedgerJudge, AnErrorReportedByTheGuestIsNotClean) {
   const Disk disk;
   Story story;
   story.run(disk, 1, 5);
-  story.receive(
-      {.event = Event::error, .mac = kMac, .run = testkit::id(1), .text = "cannot flush"});
+  story.receive({.event = Event::error, .mac = kMac, .run = testkit::id(1), .text = "cannot flush"});
   const Verdict v = verdict_on(story, disk);
   EXPECT_EQ(v.guest_errors, std::vector<std::string>{"cannot flush"});
   EXPECT_FALSE(v.clean());
@@ -345,8 +344,7 @@ TEST(LedgerJudge, TheSecondLegIsJudgedToo) {
   story.run(a, 1, 5);
   const Disk b(a);
   b.poke(Disk::at(2) + 50, "x");
-  const std::vector<Leg> legs{{.path = "a", .ring = testkit::ring_of(a)},
-                              {.path = "b", .ring = testkit::ring_of(b)}};
+  const std::vector<Leg> legs{{.path = "a", .ring = testkit::ring_of(a)}, {.path = "b", .ring = testkit::ring_of(b)}};
   const auto v = judge(story.log, legs, std::nullopt, std::nullopt);
   EXPECT_TRUE(v->legs[0].lost.empty());
   EXPECT_EQ(v->legs[1].lost, (Seqs{2}));

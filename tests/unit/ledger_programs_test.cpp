@@ -69,8 +69,7 @@ std::string read_file(const std::string& path) {
 
 void send(const sockaddr_in& to, const std::string& datagram) {
   const int socket = ::socket(AF_INET, SOCK_DGRAM, 0);
-  ::sendto(socket, datagram.data(), datagram.size(), 0, reinterpret_cast<const sockaddr*>(&to),
-           sizeof to);
+  ::sendto(socket, datagram.data(), datagram.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
   ::close(socket);
 }
 
@@ -180,8 +179,7 @@ TEST_F(LedgerPrograms, WhatCouldNotBeFlushedIsNeverReported) {
   EXPECT_EQ(Program("ledger", write(5)).wait(), 0);  // formats, with a flush that works
   EXPECT_EQ(Program("ledger", write(5), out_, Program::Flush::fails).wait(), 1);
   wait_for_line("text=cannot flush");
-  EXPECT_EQ(read_file(log_).find("event=record", read_file(log_).rfind("event=start")),
-            std::string::npos);
+  EXPECT_EQ(read_file(log_).find("event=record", read_file(log_).rfind("event=start")), std::string::npos);
   EXPECT_EQ(check(disk_), 1) << "an I/O error in the guest is not clean";
 }
 

@@ -51,8 +51,7 @@ TEST(LedgerRecord, TwoRecordsDifferInEverySectorSoThatATornWriteShows) {
   encode(first, a);
   encode(second, b);
   for (std::size_t sector = 0; sector < kBlockBytes; sector += 512)
-    EXPECT_FALSE(std::equal(a.bytes.begin() + sector, a.bytes.begin() + sector + 512,
-                            b.bytes.begin() + sector));
+    EXPECT_FALSE(std::equal(a.bytes.begin() + sector, a.bytes.begin() + sector + 512, b.bytes.begin() + sector));
 }
 
 TEST(LedgerReport, TextComesBackAsItWent) {
@@ -240,8 +239,8 @@ TEST(LedgerJournal, AFailedFlushIsAnErrorAndEndsIt) {
     if (!testkit::break_flush()) ::_exit(2);
     const auto first = journal->append({.nonce = 1});
     const auto second = journal->append({.nonce = 2});
-    const bool good = !first && first.error().what.find("cannot flush") != std::string::npos &&
-                      !second && second.error().what.find("earlier") != std::string::npos;
+    const bool good = !first && first.error().what.find("cannot flush") != std::string::npos && !second &&
+                      second.error().what.find("earlier") != std::string::npos;
     ::_exit(good ? 0 : 1);
   };
   EXPECT_EXIT(in_child(), testing::ExitedWithCode(0), "");

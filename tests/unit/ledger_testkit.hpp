@@ -49,8 +49,7 @@ class Disk {
     std::filesystem::resize_file(path_, kOffset + (1 + slots) * kBlockBytes);
   }
   Disk(const Disk& other) : Disk() {
-    std::filesystem::copy_file(other.path_, path_,
-                               std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::copy_file(other.path_, path_, std::filesystem::copy_options::overwrite_existing);
   }
   Disk& operator=(const Disk&) = delete;
   ~Disk() { std::filesystem::remove(path_); }
@@ -82,12 +81,9 @@ class Disk {
 inline Result<Journal> open(const Disk& disk, std::uint8_t run, std::uint8_t new_disk = 0xd1) {
   auto medium = Medium::open(disk.path(), Medium::Mode::write);
   if (!medium) return medium.error();
-  return Journal::open(std::move(*medium), {.offset = kOffset,
-                                            .max_slots = kMaxSlots,
-                                            .mac = kMac,
-                                            .run = id(run),
-                                            .new_disk = id(new_disk),
-                                            .wall_ns = 1});
+  return Journal::open(
+      std::move(*medium),
+      {.offset = kOffset, .max_slots = kMaxSlots, .mac = kMac, .run = id(run), .new_disk = id(new_disk), .wall_ns = 1});
 }
 
 /// The collector's log, and the clock of everything.
@@ -96,8 +92,7 @@ struct Story {
   std::uint64_t now = 1'000'000'000;
 
   void receive(Report report) {
-    log.reports.push_back(
-        {.mono_ns = now, .wall_ns = now, .from = "t", .report = std::move(report)});
+    log.reports.push_back({.mono_ns = now, .wall_ns = now, .from = "t", .report = std::move(report)});
   }
   /// `count` records appended, each reported if `reported`.
   void append(Journal& journal, std::uint64_t count, bool reported = true) {
@@ -136,8 +131,7 @@ inline bool break_flush() {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   }};
   const sock_fprog program{.len = code.size(), .filter = code.data()};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
 }  // namespace bascule::ledger::testkit

@@ -1,5 +1,5 @@
-// The cell as this host knows it: a CellView kept by listing once and watching, and the few transactions that change it.
-// Thread rule: everything on the io thread.
+// The cell as this host knows it: a CellView kept by listing once and watching, and the few transactions that change
+// it. Thread rule: everything on the io thread.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -33,7 +33,7 @@ struct CellChange {
 inline constexpr std::chrono::seconds kSilentAfter{5};
 inline constexpr std::chrono::seconds kRenew{1};            ///< DESIGN section 4, `renew`
 inline constexpr std::chrono::seconds kCommitDeadline{20};  ///< for one change with all its retries
-inline constexpr int kCommitTries = 16;                     ///< lost compares before giving up: two hosts write the audit head
+inline constexpr int kCommitTries = 16;  ///< lost compares before giving up: two hosts write the audit head
 inline constexpr std::size_t kEventsKept = 8192;
 
 class CellStore {
