@@ -22,8 +22,8 @@ using core::fail;
 
 namespace {
 
-constexpr std::size_t kReadAhead = 64 * 1024;  // beside the head: the body, or requests sent ahead
-constexpr std::chrono::milliseconds kShutdownTime{2000};      // for the peer's own close_notify
+constexpr std::size_t kReadAhead = 64 * 1024;                // beside the head: the body, or requests sent ahead
+constexpr std::chrono::milliseconds kShutdownTime{2000};     // for the peer's own close_notify
 constexpr std::chrono::milliseconds kStopShutdownTime{200};  // the same when the server stops
 constexpr std::size_t kChatter = 4096;                       // bytes a subscriber may send without being cut
 
@@ -61,8 +61,10 @@ bool has_body(const Parser& head) {
 }  // namespace
 
 Session::Session(std::shared_ptr<ServerState> state, asio::ip::tcp::socket socket)
-    : state_(std::move(state)), stream_(beast::tcp_stream(std::move(socket)), state_->tls),
-      buffer_(limits().header_bytes + kReadAhead), identity_(fail(Errc::forbidden, "no handshake yet")) {
+    : state_(std::move(state)),
+      stream_(beast::tcp_stream(std::move(socket)), state_->tls),
+      buffer_(limits().header_bytes + kReadAhead),
+      identity_(fail(Errc::forbidden, "no handshake yet")) {
   state_->open.insert(this);
 }
 Session::~Session() { state_->open.erase(this); }
@@ -137,7 +139,8 @@ asio::awaitable<bool> Session::wait_for_request() {
 asio::awaitable<bool> Session::bad_head(boost::system::error_code ec) {
   const auto began = Clock::now();
   if (ec == http::error::header_limit || ec == http::error::buffer_overflow) {
-    auto reply = problem(431, "The head is too large", fmt::format("a request's head has at most {} bytes", limits().header_bytes), "/");
+    auto reply = problem(431, "The head is too large",
+                         fmt::format("a request's head has at most {} bytes", limits().header_bytes), "/");
     co_return co_await answer_and_drain(nullptr, std::move(reply), true, began);
   }
   // Anything of another category is the connection's own end: nobody is there to be told.
@@ -202,7 +205,8 @@ asio::awaitable<bool> Session::change(HeadParser& head, Call& call, Clock::time_
   const auto refuse = [&](int status, const char* title, std::string detail) {
     return answer_and_drain(&call.route, problem(status, title, std::move(detail), call.request.target), true, began);
   };
-  const std::string too_large = fmt::format("the body has more than {} bytes; nothing was changed", limits().body_bytes);
+  const std::string too_large =
+      fmt::format("the body has more than {} bytes; nothing was changed", limits().body_bytes);
   const bool keep = head.keep_alive();
   if (has_body(head)) {
     if (!has_content_type(call.request, "application/json")) {
@@ -231,19 +235,22 @@ asio::awaitable<bool> Session::subscribe(const Call& call, Clock::time_point beg
   const NamedPlace named(state_->streams_of, name_of(call.caller));
   if (state_->streams > limits().streams || state_->streams_of[name_of(call.caller)] > limits().streams_per_name) {
     metrics.refused("streams");
-    const auto full = fail(Errc::unavailable, "this host has as many event streams as it takes; end some, or ask another host");
+    const auto full =
+        fail(Errc::unavailable, "this host has as many event streams as it takes; end some, or ask another host");
     co_return co_await answer(&call.route, Router::refusal(call, full), true, began);
   }
   metrics.answered(&call.route, 200, Clock::now() - began);
-  std::string head = fmt::format(
-      "HTTP/1.1 200 OK\r\nDate: {}\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
-      "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n", date());
+  std::string head =
+      fmt::format("HTTP/1.1 200 OK\r\nDate: {}\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+                  "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
+                  date());
   if (!co_await write(std::move(head))) co_return false;
   metrics.streams(1);
   using namespace asio::experimental::awaitable_operators;
-  auto following = follow_events(call, std::move(*subscription), *this, state_->stop, state_->stopping, limits().heartbeat);
+  auto following =
+      follow_events(call, std::move(*subscription), *this, state_->stop, state_->stopping, limits().heartbeat);
   auto leaving = until_peer_leaves();
-  auto either = std::move(following) || std::move(leaving);
+  auto either = std::move(leaving) || std::move(following);
   co_await std::move(either);
   metrics.streams(-1);
   if (wrote_too_slowly_) metrics.stream_dropped();
@@ -254,6 +261,8 @@ asio::awaitable<bool> Session::subscribe(const Call& call, Clock::time_point beg
 asio::awaitable<void> Session::until_peer_leaves() {
   std::array<char, 256> sink{};
   for (std::size_t heard = 0; heard < kChatter;) {
+    // A read takes the deadline that stands when it begins: a write's would end the stream.
+    stream_.next_layer().expires_never();
     auto [ec, n] = co_await stream_.async_read_some(asio::buffer(sink), kToken);
     if (ec) co_return;
     heard += n;
@@ -261,9 +270,11 @@ asio::awaitable<void> Session::until_peer_leaves() {
 }
 
 asio::awaitable<bool> Session::write(std::string text) {
+  const auto began = Clock::now();
   within(limits().write_time);
   auto [ec, n] = co_await asio::async_write(stream_, asio::buffer(text), kToken);
-  wrote_too_slowly_ = ec == beast::error::timeout;
+  // The timeout closes the socket, and the read beside this write may be told first.
+  wrote_too_slowly_ = ec && Clock::now() - began >= limits().write_time;
   stream_.next_layer().expires_never();
   co_return !ec;
 }
@@ -273,14 +284,16 @@ asio::awaitable<bool> Session::answer(const Route* route, HttpReply reply, bool 
   state_->router.metrics().answered(route, reply.status, Clock::now() - began);
   const std::string head = head_of(reply, keep);
   // The body is shared and goes out as it is: no copy for the many readers of one list.
-  std::array<asio::const_buffer, 2> buffers{asio::buffer(head), reply.body ? asio::buffer(*reply.body) : asio::const_buffer()};
+  std::array<asio::const_buffer, 2> buffers{asio::buffer(head),
+                                            reply.body ? asio::buffer(*reply.body) : asio::const_buffer()};
   within(limits().write_time);
   auto [ec, n] = co_await asio::async_write(stream_, buffers, kToken);
   wrote_too_slowly_ = ec == beast::error::timeout;
   co_return !ec && keep;
 }
 
-asio::awaitable<bool> Session::answer_and_drain(const Route* route, HttpReply reply, bool body, Clock::time_point began) {
+asio::awaitable<bool> Session::answer_and_drain(const Route* route, HttpReply reply, bool body,
+                                                Clock::time_point began) {
   auto sending = answer(route, std::move(reply), false, began);
   co_await std::move(sending);
   if (!body || wrote_too_slowly_) co_return false;

@@ -9,7 +9,7 @@ namespace bascule::storage {
 
 using std::chrono::milliseconds;
 
-inline constexpr milliseconds kAskDeadline{10'000};
+inline constexpr milliseconds kAskDeadline{30'000};
 inline constexpr milliseconds kActDeadline{30'000};        // one drbdsetup command; the kernel's own waits are shorter
 inline constexpr milliseconds kPromoteDeadline{60'000};    // may run the fence-peer helper, up to four times
 inline constexpr milliseconds kMetadataDeadline{300'000};  // the bitmap of 16 TiB is 512 MiB

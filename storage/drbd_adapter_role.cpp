@@ -261,7 +261,7 @@ struct DrbdAdapter::Stream {
 namespace {
 constexpr milliseconds kFirstBackoff{200};
 constexpr milliseconds kLastBackoff{5'000};
-constexpr milliseconds kDumpDeadline{10'000};  // for each line of the initial dump
+constexpr milliseconds kDumpDeadline{30'000};  // for each line of the initial dump
 
 bool ours(std::string_view name) { return !vm_of(name).empty(); }
 }  // namespace

@@ -2,18 +2,18 @@
 
 #include <fmt/format.h>
 
-#include "api/hostctl/operation.hpp"
 #include "api/hostctl/paths.hpp"
+#include "api/hostctl/table.hpp"
 #include "api/hostctl/text.hpp"
 
 namespace bascule::hostctl {
 namespace {
 
-std::vector<StepView> steps_of(const Json& plan) {
-  std::vector<StepView> out;
-  for (const auto& s : plan.items())
-    out.push_back({s.text("kind"), s.text("host"), s.text("state"), s.text("note"), 0});
-  return out;
+Table plan_table(const Json& plan) {
+  Table table({">#", "STEP", "HOST"});
+  std::size_t n = 0;
+  for (const auto& s : plan.items()) table.add({std::to_string(++n), s.text("kind"), s.text("host")});
+  return table;
 }
 
 }  // namespace
@@ -55,12 +55,12 @@ Exit report(Session& session, const Change& change, const Submission& done) {
   }
   const std::string what = safe(change.object);
   if (session.args.dry_run) {
-    const auto steps = steps_of(done.plan);
+    const Table steps = plan_table(done.plan);
     if (steps.empty())
       session.print(what + ": " + (done.unchanged ? "unchanged" : "nothing to do but to write it down") + "\n");
     else
       session.print(what + ": would take these steps; nothing was changed\n" +
-                    render_steps(steps, session.colour, session.columns));
+                    steps.render(session.colour, session.columns));
     return Exit::done;
   }
   if (done.unchanged || done.operation.empty()) {

@@ -152,7 +152,7 @@ class Tree {
         ->type_name(kPolicies)
         ->check(one_of(kPolicies));
     change(migrate);
-    auto* resize = named(vm, "resize", "Change CPUs or memory; takes effect at the next start", "VM", &vm_resize);
+    auto* resize = named(vm, "resize", "Change CPUs or memory, while the VM is off", "VM", &vm_resize);
     resize->add_option("--cpus", args_.cpus, "Number of virtual CPUs")
         ->type_name("N")
         ->check(CLI::Range(std::int64_t{1}, std::int64_t{core::Limits::cpus}));

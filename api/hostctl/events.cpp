@@ -72,7 +72,7 @@ class Events {
       return;
     }
     const std::string object = data && data->is_object() ? data->text("object") : e.data;
-    session_.print(fmt::format("{}  {:<20} {}\n", utc(now_ms()), safe(e.type), safe(object)));
+    session_.print(fmt::format("{:>10}  {:<20} {}\n", safe(e.id), safe(e.type), safe(object)));
   }
 
   Session& session_;

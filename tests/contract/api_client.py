@@ -2,6 +2,7 @@
 import http.client
 import json
 import re
+import socket
 import ssl
 import subprocess
 import threading
@@ -196,6 +197,7 @@ class Stream:
     def __init__(self, rig, name, target="/v1/events", last=None):
         self.connection = http.client.HTTPSConnection("127.0.0.1", rig.port, timeout=15, context=tls(rig.pki, name))
         self.connection.request("GET", target, headers={"Last-Event-ID": str(last)} if last is not None else {})
+        self.socket = self.connection.sock  # the connection lets go of it at the answer's head
         self.response = self.connection.getresponse()
         self.status = self.response.status
         self.type = self.response.getheader("Content-Type")
@@ -232,7 +234,7 @@ class Stream:
 
     def close(self):
         try:
-            self.connection.sock and self.connection.sock.shutdown(2)
+            self.socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
         self.thread.join(5)

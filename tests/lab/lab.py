@@ -21,8 +21,7 @@ def say(text):
 def cmd_up(args):
     lab = Lab(args.name)
     lab.pool = args.pool
-    if args.build_dir:
-        lab.build = os.path.abspath(args.build_dir)
+    work.choose_build(lab, args)
     with cluster.locked(lab):
         proc.mark(lab.name)
         work.up(lab, args.hosts, say, build=not args.no_build)
@@ -107,6 +106,11 @@ def cmd_test(args):
     return suite.main(args)
 
 
+def _build_options(sub):
+    sub.add_argument("--no-build", action="store_true", help="take the programs as they are, or none")
+    sub.add_argument("--build-dir", help="take the programs from this build (default build/release)")
+
+
 def parser():
     top = argparse.ArgumentParser(prog="lab", description="Two sites and a witness as real kernels on this machine.")
     common = argparse.ArgumentParser(add_help=False)
@@ -121,8 +125,7 @@ def parser():
     sub = add("up", "build, boot the witness and the hosts, wait until all is healthy", cmd_up)
     sub.add_argument("--hosts", type=int, default=2, help="hosts, sites alternate (default 2: a1, b1)")
     sub.add_argument("--pool", choices=POOLS, default="lvm-thin", help="kind of backing device that hostd uses")
-    sub.add_argument("--no-build", action="store_true", help="take the programs as they are, or none")
-    sub.add_argument("--build-dir", help="take the programs from this build (default build/release)")
+    _build_options(sub)
     add("down", "stop and remove everything of the lab", cmd_down)
     add("status", "what is on, healthy and cut", cmd_status).add_argument("--json", action="store_true")
     sub = add("exec", "run a command in a host", cmd_exec)
@@ -144,6 +147,7 @@ def parser():
     sub.add_argument("state", choices=("on", "off"))
     sub = add("demo", "the whole main job, step by step", cmd_demo)
     sub.add_argument("--keep", action="store_true", help="leave the lab up")
+    _build_options(sub)
     sub.add_argument("--json", metavar="FILE", help="write the steps there")
     sub = add("test", "all tests: unit, contract, lint, then the lab's scenarios", cmd_test)
     sub.add_argument("--quick", action="store_true", help="without the lab's scenarios")

@@ -39,7 +39,7 @@ def restore(lab):
         for node in lab.nodes.values():
             if not uml.is_on(lab, node):
                 cluster.power(lab, node, True)
-    wait_for("etcd to be healthy after the scenario", lambda: cluster.etcd_healthy(lab), 60, every=0.5)
+    wait_for("etcd to be healthy after the scenario", lambda: cluster.etcd_healthy(lab), 120, every=0.5)
 
 
 def _run(name, function, lab):

@@ -11,6 +11,7 @@ from .plan import Lab
 from .proc import LabError, run, wait_for
 
 BOOT_SECONDS = 420  # alone it takes 8 s; a machine that also builds and tests is slow
+ANSWER_SECONDS = 120
 LOCK_SECONDS = 60
 
 
@@ -77,7 +78,7 @@ def up(lab, say, build):
     for node in lab.nodes.values():
         wait_booted(lab, node)
         say(f"{node.id} is up")
-    wait_for("etcd with all its members healthy", lambda: etcd_healthy(lab), 60, every=0.5)
+    wait_for("etcd with all its members healthy", lambda: etcd_healthy(lab), 120, every=0.5)
     lab.complete = True
     lab.save()
     say("etcd is healthy on all members")
@@ -96,7 +97,7 @@ def down(lab):
 
 def wait_booted(lab, node):
     wait_for(f"{node.id} to boot", lambda: uml.is_ready(lab, node), BOOT_SECONDS)
-    wait_for(f"{node.id} to answer", lambda: remote.is_reachable(lab, node), 30)
+    wait_for(f"{node.id} to answer", lambda: remote.is_reachable(lab, node), ANSWER_SECONDS)
 
 
 def power(lab, node, on):

@@ -71,12 +71,13 @@ def _step(steps, name, function):
 
 def main(args, say):
     lab = Lab(args.name)
+    work.choose_build(lab, args)
     steps = []
     with open(HERE / "demo.toml", "rb") as file:
         planned = tomllib.load(file)["step"]
     with cluster.locked(lab):
         try:
-            ok = _run(lab, steps, planned, say)
+            ok = _run(lab, steps, planned, args, say)
         finally:
             if not args.keep:
                 ok = _step(steps, "the lab is taken down and nothing is left", lambda: cluster.down(lab)) and all(
@@ -91,12 +92,12 @@ def main(args, say):
     return 0 if ok else 1
 
 
-def _run(lab, steps, planned, say):
+def _run(lab, steps, planned, args, say):
     def boot():
         proc.mark(lab.name)
         if lab.state_file.exists():
             cluster.down(lab)
-        work.up(lab, 2, say, build=True)
+        work.up(lab, 2, say, build=not args.no_build)
         ledger.start_collector(lab)
         return ", ".join(lab.nodes)
     if not _step(steps, "two sites and a witness are built and booted", boot):

@@ -12,7 +12,7 @@ def argv(lab, node, command, tty=False):
     ssh = lab.run / "ssh"
     options = ["-F", "none", "-i", str(ssh / "user"), "-o", f"UserKnownHostsFile={ssh / 'known'}", "-o", "BatchMode=yes",
                "-o", "StrictHostKeyChecking=yes", "-o", "ControlMaster=auto", "-o", f"ControlPath={ssh}/%h",
-               "-o", "ControlPersist=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5",
+               "-o", "ControlPersist=yes", "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=5",
                "-o", "ServerAliveCountMax=6", "-o", "LogLevel=ERROR"]
     if tty:
         options.append("-t")
@@ -40,7 +40,7 @@ def execute(lab, node, command, *, check=True, timeout=60, **kw):
 
 def is_reachable(lab, node):
     try:
-        return execute(lab, node, ["true"], check=False, timeout=15).returncode == 0
+        return execute(lab, node, ["true"], check=False, timeout=60).returncode == 0
     except LabError:
         return False
 

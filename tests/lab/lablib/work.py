@@ -1,9 +1,10 @@
 """Building the project for the lab, beside the host root."""
 import concurrent.futures
+import os
 
 from . import cluster
 from .plan import PROJECT
-from .proc import run
+from .proc import LabError, run
 
 TARGETS = ["hostd", "hostctl", "ledger", "ledger-check", "ledger-collect", "guest_image"]
 BUILD_SECONDS = 1500
@@ -14,6 +15,13 @@ def build_programs(lab, say):
     run(["cmake", "--preset", "release"], cwd=PROJECT, timeout=120)
     run(["cmake", "--build", lab.build, "--target", *TARGETS], cwd=PROJECT, timeout=BUILD_SECONDS)
     say("the programs are built")
+
+
+def choose_build(lab, args):
+    if args.build_dir:
+        lab.build = os.path.abspath(args.build_dir)
+        if not args.no_build:
+            raise LabError("--build-dir takes programs as they are: give --no-build with it")
 
 
 def up(lab, hosts, say, build):
