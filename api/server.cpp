@@ -3,14 +3,13 @@
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <vector>
 
 #include "api/state.hpp"
 #include "api/tls.hpp"
+#include "hostd/runtime/background.hpp"
 
 namespace bascule::api {
 namespace asio = boost::asio;
@@ -93,7 +92,7 @@ asio::awaitable<void> Server::Impl::accept() {
       continue;
     }
     auto task = serve(state, std::move(socket));
-    asio::co_spawn(state->executor, std::move(task), asio::detached);
+    runtime::run_in_background(state->executor, "an API connection", std::move(task));
   }
 }
 

@@ -6,8 +6,6 @@
 #include <sys/utsname.h>
 #include <systemd/sd-daemon.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <filesystem>
@@ -17,6 +15,7 @@
 #include "api/server.hpp"
 #include "hostd/cell_service.hpp"
 #include "hostd/observer.hpp"
+#include "hostd/runtime/background.hpp"
 #include "hostd/runtime/etcd/etcd_store.hpp"
 #include "hostd/runtime/libvirt/accel_probe.hpp"
 #include "hostd/runtime/libvirt/event_loop.hpp"
@@ -178,12 +177,12 @@ api::CellPort::Health App::health() const {
 
 asio::awaitable<void> App::run() {
   const auto executor = co_await asio::this_coro::executor;
-  asio::co_spawn(executor, cell->run(), asio::detached);
-  asio::co_spawn(executor, cell->renew(), asio::detached);
-  asio::co_spawn(executor, vms->run(), asio::detached);
-  asio::co_spawn(executor, worker->run(), asio::detached);
-  asio::co_spawn(executor, announce(), asio::detached);
-  asio::co_spawn(executor, server->run(), asio::detached);
+  runtime::run_in_background(executor, "the view of the cell", cell->run());
+  runtime::run_in_background(executor, "the host's lease", cell->renew());
+  runtime::run_in_background(executor, "libvirt", vms->run());
+  runtime::run_in_background(executor, "the worker", worker->run());
+  runtime::run_in_background(executor, "announcing the host", announce());
+  runtime::run_in_background(executor, "the API", server->run());
   ::sd_notify(0, "READY=1");
   asio::signal_set signals(executor, SIGTERM, SIGINT);
   co_await signals.async_wait(asio::as_tuple(asio::use_awaitable));
@@ -203,7 +202,7 @@ int run_app(const Config& config) {
     spdlog::error("hostd does not start: {}", ok.error().what);
     return 1;
   }
-  asio::co_spawn(app.io, app.run(), asio::detached);
+  runtime::run_in_background(app.io.get_executor(), "hostd", app.run());
   app.io.run();
   return 0;
 }

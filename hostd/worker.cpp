@@ -2,11 +2,10 @@
 
 #include <spdlog/spdlog.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <functional>
 
 #include "hostd/core/right.hpp"
+#include "hostd/runtime/background.hpp"
 #include "hostd/steps/step.hpp"
 
 namespace bascule {
@@ -83,7 +82,7 @@ void Worker::start_operations() {
     if (next.kind == core::Work::Kind::none || busy_vms_.contains(it->second.value.vm)) continue;
     if (!busy_ops_.insert(id).second) continue;
     auto task = work(id, next);
-    asio::co_spawn(node_.cell.changed().executor(), std::move(task), asio::detached);
+    runtime::run_in_background(node_.cell.changed().executor(), "step " + id, std::move(task));
   }
 }
 
@@ -184,7 +183,7 @@ void Worker::start_remedies() {
     }
     busy_vms_.insert(vm);
     auto task = mend(vm);
-    asio::co_spawn(node_.cell.changed().executor(), std::move(task), asio::detached);
+    runtime::run_in_background(node_.cell.changed().executor(), "mending " + vm, std::move(task));
   }
   look_at_ = std::move(later);
 }
@@ -215,7 +214,7 @@ asio::awaitable<void> Worker::run() {
       look_at_.insert(vm);
       if (!publishing_.insert(vm).second) continue;
       auto task = publish(vm);
-      asio::co_spawn(node_.cell.changed().executor(), std::move(task), asio::detached);
+      runtime::run_in_background(node_.cell.changed().executor(), "publishing " + vm, std::move(task));
     }
     if (node_.cell.view().synced) start_remedies();
     co_await node_.cell.changed().wait(seen, Clock::time_point::max());

@@ -3,11 +3,10 @@
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "hostd/runtime/background.hpp"
 #include "storage/deadlines.hpp"
 #include "storage/drbd_adapter.hpp"
 #include "storage/tool.hpp"
@@ -320,7 +319,7 @@ void DrbdAdapter::listen(Changed changed, Trouble trouble) {
   stream_ = std::make_shared<Stream>();
   stream_->changed = std::move(changed);
   stream_->trouble = std::move(trouble);
-  asio::co_spawn(executor_, follow(stream_), asio::detached);
+  runtime::run_in_background(executor_, "DRBD's events", follow(stream_));
 }
 
 void DrbdAdapter::stop() {

@@ -7,8 +7,6 @@
 #include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -16,6 +14,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <string_view>
 
+#include "hostd/runtime/background.hpp"
 #include "hostd/runtime/spawn.hpp"
 
 namespace bascule::runtime {
@@ -149,9 +148,9 @@ asio::awaitable<Result<Outcome>> run(Command command) {
   child->finished.expires_at(asio::steady_timer::time_point::max());
   // The readers and the supervisor are coroutines of their own: a cancelled caller leaves, they
   // still reap.
-  asio::co_spawn(executor, read_all(child, &child->out, &child->outcome.out), asio::detached);
-  asio::co_spawn(executor, read_all(child, &child->err, &child->outcome.err), asio::detached);
-  asio::co_spawn(executor, supervise(child, command.deadline), asio::detached);
+  run_in_background(executor, "a process's output", read_all(child, &child->out, &child->outcome.out));
+  run_in_background(executor, "a process's errors", read_all(child, &child->err, &child->outcome.err));
+  run_in_background(executor, "the end of a process", supervise(child, command.deadline));
 
   const auto [error] = co_await child->finished.async_wait(kTuple);
   static_cast<void>(error);
@@ -204,7 +203,7 @@ Result<std::unique_ptr<LineProcess>> LineProcess::start(const asio::any_io_execu
   state->watch.assign(spawned->pidfd.release());
   state->out.assign(spawned->out.release());
   state->name = command.argv.front();
-  asio::co_spawn(executor, reap(state), asio::detached);
+  run_in_background(executor, "the end of a process", reap(state));
   return std::unique_ptr<LineProcess>(new LineProcess(std::move(state)));
 }
 

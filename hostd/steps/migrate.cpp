@@ -9,10 +9,9 @@
 //   source  demote; target  close the window, confirm
 #include <fmt/format.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 
 #include "hostd/core/plan_rules.hpp"
+#include "hostd/runtime/background.hpp"
 #include "hostd/steps/step.hpp"
 
 namespace bascule::steps {
@@ -204,7 +203,8 @@ Answer live_migrate(Context c) {
   // safety: S1, S4. The committed record marks this migration and names this host; QEMU keeps the target's copy paused
   // until H is committed by this same step, and only `resume_target` lets it run.
   auto watch = std::make_shared<Watcher>();
-  asio::co_spawn(co_await asio::this_coro::executor, follow(c, watch), asio::detached);
+  const auto executor = co_await asio::this_coro::executor;
+  runtime::run_in_background(executor, "the progress of a migration", follow(c, watch));
   const auto begin = Clock::now();
   auto params = params_of(c);
   auto moved = co_await c.node.vms.migrate(c.op.vm, c.op.target_host, std::move(params));

@@ -13,6 +13,7 @@ from lablib.case import expect, main, sh  # noqa: E402
 TOOL = "/opt/bascule/bin/drbd_contract"
 FENCE = "/run/drbd_contract_fence"
 ROOT, DATA = "/dev/drbd900", "/dev/drbd901"
+MIB = 1024 * 1024
 PATIENCE = 300  # seconds for one act; the machine may be busy
 
 
@@ -161,9 +162,14 @@ def test_life_mixed_lvm(lab):
 
 def test_grow(lab):
     """A volume grows while Primary and in sync; not before its backing has grown, never smaller; the legs stay equal."""
+    # What somebody else left on the pool's disk must not show in the new space.
+    sh(lab, "a1", "sh", "-c", "lvcreate -qq -y -n contract_dirt -L 256M vg0 && "
+       "dd if=/dev/urandom of=/dev/vg0/contract_dirt bs=1M count=256 oflag=direct status=none; "
+       "lvremove -qq -y vg0/contract_dirt", timeout=PATIENCE)
     a, b = in_sync_pair(lab, ("lvm", "loop"))
     try:
         a.ok("promote")
+        old_mib = -(-int(a.sh("blockdev", "--getsize64", backing(a, "root"))) // MIB)
         a.sh("dd", "if=/dev/urandom", f"of={ROOT}", "bs=1M", "count=64", "oflag=direct", "status=none")
         before = digest(a, ROOT, 64)
         a.no("conflict", "grow it first", "resize", "root", 128)
@@ -176,7 +182,8 @@ def test_grow(lab):
         a.until("in sync", synced)
         expect(b.state()["v0"].startswith("UpToDate/UpToDate/Established/131072/"), b.state())
         expect(digest(a, ROOT, 64) == before, "growing changed what was written")
-        zero = a.sh("sh", "-c", f"dd if={ROOT} bs=1M skip=65 status=none iflag=direct | tr -d '\\0' | wc -c").strip()
+        # DRBD's own metadata lay at the end of the old device and shows there; everything behind it is zero.
+        zero = a.sh("sh", "-c", f"dd if={ROOT} bs=1M skip={old_mib} status=none iflag=direct | tr -d '\\0' | wc -c").strip()
         expect(zero == "0", f"the new space holds {zero} bytes that are not zero")
         a.ok("verify", "root")
         a.until("verified", lambda s: "Verify" not in s["v0"])
@@ -278,7 +285,8 @@ def test_events(lab):
         expect(any("peer=Primary" in line for line in lines), text)
         expect(any(line.startswith("trouble: ") for line in lines), text)
         expect("peer=Secondary" in [line for line in lines if line.startswith("ok")][-1], text)
-        expect(not a.sh("sh", "-c", "pgrep -x drbdsetup-84", check=False).strip(), "a reader was left behind")
+        # An orphan belongs to init; hostd has a reader of its own.
+        expect(not a.sh("sh", "-c", "pgrep -P 1 -x drbdsetup-84", check=False).strip(), "a reader was left behind")
     finally:
         clean((a, b), "l1")
 

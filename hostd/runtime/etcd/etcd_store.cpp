@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <utility>
 
+#include "hostd/runtime/background.hpp"
 #include "hostd/runtime/etcd/encode.hpp"
 #include "hostd/runtime/etcd/members.hpp"
 #include "hostd/runtime/etcd/watch.hpp"
@@ -159,7 +158,7 @@ class EtcdStore final : public KvStore {
   explicit EtcdStore(std::shared_ptr<Members> members) : members_(std::move(members)) {
     for (std::size_t i = 0; i < members_->size(); ++i) {
       const auto timer = timers_.emplace_back(std::make_shared<asio::steady_timer>(members_->executor()));
-      asio::co_spawn(members_->executor(), keep_checking(members_, timer, i), asio::detached);
+      run_in_background(members_->executor(), "a check of an etcd member", keep_checking(members_, timer, i));
     }
   }
   EtcdStore(const EtcdStore&) = delete;

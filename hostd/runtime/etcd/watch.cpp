@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
@@ -11,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "hostd/runtime/background.hpp"
 #include "hostd/runtime/etcd/encode.hpp"
 #include "hostd/runtime/etcd/watch_cursor.hpp"
 
@@ -181,7 +180,7 @@ class EtcdWatch final : public KvWatch {
 
 std::unique_ptr<KvWatch> start_watch(std::shared_ptr<Members> members, std::string prefix, core::kv::Revision from) {
   auto state = std::make_shared<State>(std::move(members), std::move(prefix), from);
-  asio::co_spawn(state->members->executor(), run(state), asio::detached);
+  run_in_background(state->members->executor(), "an etcd watch", run(state));
   return std::make_unique<EtcdWatch>(std::move(state));
 }
 
