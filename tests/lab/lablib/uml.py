@@ -1,6 +1,5 @@
 """Kernels: boot a node, cut its power, read its console."""
 import os
-import pathlib
 import resource
 import shutil
 import subprocess
@@ -55,10 +54,11 @@ def pid_of(lab, node):
     """The node's main process, or None when it is off. A pid that now belongs to something else counts as off."""
     try:
         pid = int((node.dir / "pid").read_text())
-        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        # Not the command line: that reads empty for an instant while the process executes another program.
+        here = os.readlink(f"/proc/{pid}/cwd")
     except (OSError, ValueError):
         return None
-    return pid if f"uml_dir={lab.uml_dir}".encode() in words and f"umid={node.id}".encode() in words else None
+    return pid if here == str(node.dir) else None
 
 
 def is_on(lab, node):
