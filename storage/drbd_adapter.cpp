@@ -194,7 +194,15 @@ Task<> DrbdAdapter::attach(DrbdCommands c, Volume volume, std::optional<std::str
   auto applied = co_await run_tool(std::move(log), Effect::changes, kMetadataDeadline);
   if (!applied) co_return applied.error();
   if (!applied->ok()) co_return refusal("applying the activity log of " + device, *applied);
-  auto attach = c.attach(volume);
+  // The size both legs had last, not the record's: a host may return in the middle of growing. Attached smaller than its
+  // peer, the kernel refuses the connection; larger, the new part would be out of sync with nobody to resync it.
+  auto ask = c.metadata_details(volume);
+  auto details = co_await run_tool(std::move(ask), Effect::reads, kAskDeadline);
+  if (!details) co_return details.error();
+  if (!details->ok()) co_return refusal("reading the metadata of " + device, *details);
+  const auto agreed = agreed_kib(details->out);
+  if (!agreed) co_return fail(Errc::io, "drbdmeta does not say the size of " + device + "; it was not attached");
+  auto attach = c.attach(volume, *agreed == 0 ? volume.size_mib * 1024 : *agreed);
   auto done = co_await act(std::move(attach),
                            fmt::format("attaching {} to volume {} of VM {}", device, volume.name, c.resource().vm));
   if (!done) co_return done.error();

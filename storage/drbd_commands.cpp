@@ -82,10 +82,17 @@ std::vector<Argv> DrbdCommands::new_peer() const {
   return list;
 }
 
-Argv DrbdCommands::attach(const Volume& volume) const {
+Argv DrbdCommands::metadata_details(const Volume& volume) const {
+  Argv argv = meta(volume);
+  argv.emplace_back("show-gi");
+  if (nine()) argv.push_back("--node-id=" + peer_id());
+  return argv;
+}
+
+Argv DrbdCommands::attach(const Volume& volume, std::uint64_t size_kib) const {
   Argv argv = setup({"attach", std::to_string(volume.minor), backing(volume), backing(volume), "internal"});
   append(argv, sections_.disk);
-  argv.push_back(fmt::format("--size={}K", volume.size_mib * 1024));
+  argv.push_back(fmt::format("--size={}K", size_kib));
   return argv;
 }
 
@@ -177,6 +184,22 @@ int failure_code(std::string_view said) {
     if (error == std::errc{} && end != number.data() + number.size() && *end == ')') return code;
   }
   return 0;
+}
+
+std::optional<std::uint64_t> agreed_kib(std::string_view details) {
+  static constexpr std::string_view kNever = "zero size device -- never seen peer yet?";
+  static constexpr std::string_view kBefore = "last agreed size: ";
+  if (details.find(kNever) != std::string_view::npos) return 0;
+  const auto line = details.find(kBefore);
+  if (line == std::string_view::npos) return std::nullopt;
+  std::string_view rest = details.substr(line, details.find('\n', line) - line);
+  const auto open = rest.find('(');
+  if (open == std::string_view::npos) return std::nullopt;
+  rest.remove_prefix(open + 1);
+  std::uint64_t sectors = 0;
+  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), sectors);
+  if (error != std::errc{} || std::string_view(end, rest.data() + rest.size()) != " sectors)") return std::nullopt;
+  return sectors / 2;
 }
 
 bool just_created(std::string_view generation) {

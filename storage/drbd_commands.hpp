@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,11 +57,13 @@ class DrbdCommands {
   /// Before every attach; 0 also when there is nothing to do.
   Argv apply_activity_log(const Volume& volume) const;
 
+  Argv metadata_details(const Volume& volume) const;
+
   // Bringing up. On 9 the peer is made known before attaching and `connect` only opens it.
   Argv new_resource() const;
   Argv new_minor(const Volume& volume) const;
   std::vector<Argv> new_peer() const;  ///< empty on 8.4
-  Argv attach(const Volume& volume) const;
+  Argv attach(const Volume& volume, std::uint64_t size_kib) const;
   Argv connect() const;
 
   /// The same resource for the commands that need no configuration.
@@ -104,5 +107,8 @@ inline constexpr int no_connection = 162;  ///< 8.4: "unknown connection"
 /// "0000000000000004:...": UUID_JUST_CREATED, that is: metadata made, never written since. The
 /// lowest bit only says whether the device was primary.
 bool just_created(std::string_view generation);
+
+/// From `metadata_details`: the size both legs had last, 0 before they ever met, nullopt when the text does not say it.
+std::optional<std::uint64_t> agreed_kib(std::string_view details);
 
 }  // namespace bascule::storage

@@ -49,6 +49,7 @@ Result<Plan> Planner::operator()(const GrowVolume& verb) const {
   add(p.operation.steps, StepKind::resize_drbd, holder);
   add(p.operation.steps, StepKind::resize_guest_disk, holder);
   add(p.operation.steps, StepKind::record_size, holder);
+  add(p.operation.steps, StepKind::record_size, peer);
   return p;
 }
 

@@ -71,6 +71,10 @@ Answer resize_guest_disk(Context c) {
 Answer record_size(Context c) {
   auto ok = co_await c.node.cell.commit_size(c.op.vm, c.op.object, c.op.size_mib);
   if (!ok) co_return ok.error();
+  auto resource = co_await resolved_resource(c.node, c.op.vm);
+  if (!resource) co_return resource.error();
+  auto written = co_await c.node.drbd.write_config(*resource);
+  if (!written) co_return written.error();
   co_return done();
 }
 

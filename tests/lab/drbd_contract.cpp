@@ -2,7 +2,7 @@
 //   drbd_contract SELF POOL VERB [ARGUMENTS]      POOL: loop, lvm or lvm-thin
 //   make SIZE_MIB ID | up ID | unmake ID | drop ID   legs with DRBD metadata, resource without connection; drop: legs
 //   only connect | disconnect [force] | skip | promote | demote | two yes|no | allowed | query | down verify VOLUME |
-//   grow VOLUME MIB ID | resize VOLUME MIB | detach VOLUME [force] | space | events SECONDS
+//   grow VOLUME MIB ID | size VOLUME MIB | resize VOLUME MIB | detach VOLUME [force] | space | events SECONDS
 // Prints one line: "ok ..." or "<code>: <sentence>", exit 0 or 1. The resource is vm-contract on a1 and b1.
 #include <array>
 #include <boost/asio/co_spawn.hpp>
@@ -134,13 +134,17 @@ struct Tool {
 
   Result<> resize(const std::string& volume, std::uint64_t mib) {
     Resource r = resource();
-    auto done = wait(drbd->resize(r, volume, mib));
-    if (!done) return done;
+    return wait(drbd->resize(r, volume, mib));
+  }
+
+  /// As the record of a cell has it before DRBD grows.
+  Result<> size(const std::string& volume, std::uint64_t mib) {
+    Resource r = resource();
     for (auto& v : r.volumes) {
       if (v.name == volume) v.size_mib = mib;
     }
     remember(r, self);
-    return {};
+    return wait(drbd->write_config(r));
   }
 
   Result<> act(std::span<char*> words) {
@@ -161,6 +165,7 @@ struct Tool {
     if (verb == "verify") return wait(drbd->verify(resource(), word(1)));
     if (verb == "grow") return grow(word(1), number(2), word(3));
     if (verb == "resize") return resize(word(1), number(2));
+    if (verb == "size") return size(word(1), number(2));
     if (verb == "detach") return wait(drbd->detach(resource(), word(1), word(2) == "force"));
     if (verb == "down") return wait(drbd->down(name));
     return core::fail(core::Errc::invalid, "no such verb: " + verb);

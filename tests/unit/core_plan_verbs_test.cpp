@@ -226,7 +226,7 @@ TEST(RemoveVmPlan, NeedsTheGuestGoneEverywhereAndBothHosts) {
 
 TEST(GrowVolumePlan, GrowsBothBackingDevicesFirst) {
   const auto p = plan(cell(), ask(GrowVolume{"vm1", "root", 128}), "a1");
-  EXPECT_EQ(steps(*p), "grow-leg@a1 grow-leg@b1 resize-drbd@a1 resize-guest-disk@a1 record-size@a1");
+  EXPECT_EQ(steps(*p), "grow-leg@a1 grow-leg@b1 resize-drbd@a1 resize-guest-disk@a1 record-size@a1 record-size@b1");
   EXPECT_EQ(p->operation.object, "root");
   EXPECT_EQ(p->operation.size_mib, 128U);
   EXPECT_TRUE(plan(cell(), ask(GrowVolume{"vm1", "root", 64}), "a1")->unchanged);

@@ -113,7 +113,7 @@ TEST_P(DryRun, OurCommandsToComeUpAreThoseOfDrbdadm) {
     for (auto& argv : c.new_peer()) ours.push_back(argv);
     for (const auto& v : c.resource().volumes) {
       ours.push_back(c.apply_activity_log(v));
-      ours.push_back(c.attach(v));
+      ours.push_back(c.attach(v, v.size_mib * 1024));
     }
     ours.push_back(c.connect());
     EXPECT_EQ(drbdadm({"up"}), normal(ours));
@@ -283,6 +283,17 @@ TEST(DrbdConfig, KnowsAFreshGenerationFromAnyOther) {
   EXPECT_FALSE(just_created("4:0"));
   EXPECT_FALSE(just_created(""));
   EXPECT_FALSE(just_created("000000000000000x:"));
+}
+
+TEST(DrbdCommands, TheSizeBothLegsHadLastIsReadFromTheMetadata) {
+  EXPECT_EQ(agreed_kib("flags: Secondary\nlast agreed size: 20 MB (40960 sectors)\nlast agreed max bio size: 4096 Byte\n"),
+            20480);
+  EXPECT_EQ(agreed_kib("meta-data: clean\nzero size device -- never seen peer yet?\n"), 0);
+  EXPECT_FALSE(agreed_kib(""));
+  EXPECT_FALSE(agreed_kib("last agreed size: 20 MB"));
+  EXPECT_FALSE(agreed_kib("last agreed size: 20 MB (-1 sectors)"));
+  EXPECT_FALSE(agreed_kib("last agreed size: 20 MB (99999999999999999999 sectors)"));
+  EXPECT_FALSE(agreed_kib("last agreed size: 20 MB (40960 sectors"));
 }
 
 TEST(DrbdConfig, TellsTheVersionsApart) {
