@@ -105,7 +105,7 @@ std::string vm(const core::CellView& view, const core::VmView& vm) {
 std::string host(const core::CellView& view, const core::HostView& host) {
   const std::string& id = host.info.value.id;
   Json j = record(host.info.value);
-  j["alive"] = !host.silent && host.lease.revision != 0;
+  j["alive"] = host.alive() && host.lease.revision != 0;
   j["revision"] = host.info.revision;
   j["memory_free_mib"] = core::free_memory_mib(view, id, {});
   j["vms"] = std::ranges::count_if(view.vms, [&](const auto& v) { return v.second.right.value.host == id; });

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <algorithm>
+#include <charconv>
 #include <ranges>
 #include <set>
 
@@ -67,7 +68,7 @@ std::string pick(const CellView& view, const VmSpec& spec, const std::string& se
   std::string best;
   std::uint64_t best_free = 0;
   for (const auto& [id, h] : view.hosts) {
-    if (h.silent || (not_on && h.info.value.site == *not_on)) continue;
+    if (!h.alive() || (not_on && h.info.value.site == *not_on)) continue;
     const std::uint64_t free = free_memory_mib(view, id, spec.name);
     if (free < spec.memory_mib) continue;
     const bool wins_tie = id == self && free == best_free && prefer_self_site.has_value();
@@ -87,6 +88,19 @@ Result<> check_networks_on(const CellView& view, const VmSpec& spec, const std::
     }
   }
   return {};
+}
+
+// An emulating QEMU (TCG) before 9.0 misses writes of the guest while its memory is copied, and what arrives is
+// damaged. Source: QEMU 9.0, "physmem: Fix migration dirty bitmap coherency with TCG memory access". KVM has its own
+// log.
+constexpr int kTcgMigratesSince = 9;
+
+bool copies_all_memory(const HostInfo& source) {
+  if (source.accel == "kvm") return true;
+  int major = 0;
+  const auto& version = source.qemu_version;
+  std::from_chars(version.data(), version.data() + version.size(), major);
+  return major >= kTcgMigratesSince;
 }
 
 }  // namespace
@@ -126,6 +140,10 @@ Result<const VmView*> find_vm(const CellView& view, const std::string& name) {
 Result<> check_host_alive(const CellView& view, const std::string& host) {
   const HostView* h = view.host(host);
   if (h == nullptr) return fail(Errc::invalid, "there is no host '" + host + "' in this cell");
+  if (h->info.revision == 0) {
+    return fail(Errc::unavailable, "host " + host + " has not described itself yet: its hostd is just starting. " +
+                                       "Nothing was changed; try again when `hostctl host list` shows it alive");
+  }
   if (h->silent) {
     return fail(Errc::unavailable, "host " + host +
                                        " does not renew its lease: its hostd is down or cut off. "
@@ -255,6 +273,11 @@ Result<> check_migration(const CellView& view, const VmView& vm, const std::stri
   }
   if (auto r = check_host_alive(view, source); !r) return r;
   if (auto r = check_host_alive(view, target); !r) return r;
+  if (const auto& from = view.host(source)->info.value; !copies_all_memory(from)) {
+    return fail(Errc::conflict, fmt::format("host {} emulates its guests with QEMU {}, which damages a guest's memory "
+                                            "when it is moved live; KVM or QEMU {}.0 is needed. The VM keeps running",
+                                            source, from.qemu_version, kTcgMigratesSince));
+  }
   if (auto r = mark(vm.right.value, vm.layout.value, source, target); !r) return r.error();
   const auto status = vm.status.find(source);
   for (const auto& v : vm.layout.value.volumes) {

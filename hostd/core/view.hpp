@@ -22,6 +22,8 @@ struct HostView {
   Versioned<HostLease> lease;
   /// No renewal seen for longer than `stale_after` on this host's own monotonic clock; kept by the shell.
   bool silent{};
+  /// Its lease may be seen before its description: a host of which nothing is known yet is not used either.
+  bool alive() const { return !silent && info.revision != 0; }
 };
 
 struct VmView {

@@ -35,7 +35,7 @@ core::HostView host(const std::string& id, core::Site site) {
   i.memory_mib = core::Limits::memory_mib;
   i.pool_free_mib = core::Limits::volume_mib;
   i.pool_kind = "loop";
-  i.accel = "tcg";
+  i.accel = "kvm";
   i.networks = {"clients"};
   i.last_port = 65000;
   h.info.revision = h.lease.revision = 1;

@@ -17,8 +17,11 @@ inline const Leg kLegB{"b1", "lb"};
 inline HostView host(const std::string& id, Site site) {
   HostView h;
   h.info.revision = 1;
+  h.info.revision = 1;
   h.info.value.id = id;
   h.info.value.site = site;
+  h.info.value.accel = "kvm";
+  h.info.value.qemu_version = "7.2.22";
   h.info.value.cpus = 4;
   h.info.value.memory_mib = 600;
   h.info.value.pool_free_mib = 1000;

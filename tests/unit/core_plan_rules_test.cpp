@@ -71,6 +71,10 @@ TEST(CheckHostAlive, TellsAnUnknownHostFromASilentOne) {
   CellView view = cell();
   EXPECT_EQ(text(check_host_alive(view, "a1")), "ok");
   EXPECT_EQ(text(check_host_alive(view, "c1")), "invalid: there is no host 'c1' in this cell");
+  view.hosts["b1"].info = {};  // its lease came first
+  EXPECT_EQ(text(check_host_alive(view, "b1")),
+            "unavailable: host b1 has not described itself yet: its hostd is just starting. Nothing was changed; try "
+            "again when `hostctl host list` shows it alive");
   view.hosts["a1"].silent = true;
   EXPECT_EQ(text(check_host_alive(view, "a1")),
             "unavailable: host a1 does not renew its lease: its hostd is down or cut off. Nothing was changed; try "
@@ -256,6 +260,26 @@ TEST(CheckStart, NeedsARecordALiveHolderGoodLegsAndMemory) {
     vm = test::stopped_vm();
     row.change(view, vm);
     EXPECT_EQ(text(check_start(view, vm, 256)), row.wanted) << "row " << &row - table;
+  }
+}
+
+TEST(CheckMigration, RefusesAnEmulatorThatWouldDamageTheGuestsMemory) {
+  const struct {
+    const char *accel, *qemu;
+    bool good;
+  } table[] = {{"kvm", "7.2.22", true}, {"kvm", "", true},       {"tcg", "7.2.22", false}, {"tcg", "8.2.1", false},
+               {"tcg", "9.0.0", true},  {"tcg", "10.0.2", true}, {"tcg", "", false},       {"", "10.0.2", true}};
+  for (const auto& row : table) {
+    CellView view = cell();
+    view.hosts["a1"].info.value.accel = row.accel;
+    view.hosts["a1"].info.value.qemu_version = row.qemu;
+    const auto said = text(check_migration(view, view.vms["vm1"], "b1"));
+    if (row.good)
+      EXPECT_EQ(said, "ok") << row.accel << ' ' << row.qemu;
+    else
+      EXPECT_EQ(said, std::string("conflict: host a1 emulates its guests with QEMU ") + row.qemu +
+                          ", which damages a guest's memory when it is moved live; KVM or QEMU 9.0 is needed. The VM "
+                          "keeps running");
   }
 }
 

@@ -15,8 +15,9 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-core::DomainSpec full_spec() {
+core::DomainSpec full_spec(core::Accel accel = core::Accel::tcg) {
   core::DomainSpec spec;
+  spec.accel = accel;
   spec.name = "vm1";
   spec.uuid = core::domain_uuid("lab", "vm1");
   spec.cpus = 4;
@@ -124,6 +125,7 @@ const std::set<std::string> allowed{"/domain",
                                     "/domain/devices/disk/driver@error_policy",
                                     "/domain/devices/disk/driver@rerror_policy",
                                     "/domain/devices/disk/driver@iothread",
+                                    "/domain/devices/disk/driver@ioeventfd",
                                     "/domain/devices/disk/source",
                                     "/domain/devices/disk/source@dev",
                                     "/domain/devices/disk/target",
@@ -153,11 +155,14 @@ const std::set<std::string> allowed{"/domain",
                                     "/domain/devices/rng/backend@model"};
 
 TEST(DomainXml, HoldsNothingThatIsNotOnTheAllowList) {
-  const auto xml = domain_xml(full_spec());
-  ASSERT_TRUE(xml) << xml.error().what;
-  const auto parsed = parse(*xml);
-  for (const auto& [path, value] : parsed) EXPECT_TRUE(allowed.contains(path)) << path;
-  for (const auto& path : allowed) EXPECT_TRUE(parsed.contains(path)) << path << " is allowed but never made";
+  std::set<std::string> made;
+  for (const auto accel : {core::Accel::tcg, core::Accel::kvm}) {
+    const auto xml = domain_xml(full_spec(accel));
+    ASSERT_TRUE(xml) << xml.error().what;
+    for (const auto& [path, value] : parse(*xml)) made.insert(path);
+  }
+  for (const auto& path : made) EXPECT_TRUE(allowed.contains(path)) << path;
+  for (const auto& path : allowed) EXPECT_TRUE(made.contains(path)) << path << " is allowed but never made";
 }
 
 TEST(DomainXml, HasNoWayIntoTheGuest) {
@@ -194,17 +199,28 @@ TEST(DomainXml, SaysWhatWasAskedFor) {
   EXPECT_EQ(one(parsed, "/domain/cpu@mode"), "custom");
   EXPECT_EQ(parsed.count("/domain/devices/disk"), 8U);
   EXPECT_EQ(parsed.count("/domain/devices/interface"), 2U);
-  for (const auto& [path, value] : {std::pair{"cache", "none"},
-                                    {"io", "native"},
-                                    {"discard", "unmap"},
-                                    {"type", "raw"},
-                                    {"error_policy", "stop"}}) {
+  for (const auto& [path, value] :
+       {std::pair{"cache", "none"}, {"discard", "unmap"}, {"type", "raw"}, {"error_policy", "stop"}}) {
     const auto [from, to] = parsed.equal_range(std::string("/domain/devices/disk/driver@") + path);
     for (auto it = from; it != to; ++it) EXPECT_EQ(it->second, value) << path;
   }
-  auto kvm = full_spec();
-  kvm.accel = core::Accel::kvm;
-  EXPECT_EQ(one(parse(*domain_xml(kvm)), "/domain@type"), "kvm");
+}
+
+TEST(DomainXml, GivesAnEmulatedGuestNoThreadsOfItsOwnForTheDisk) {
+  const auto first = [](core::Accel accel, const std::string& path) {
+    const auto parsed = parse(*domain_xml(full_spec(accel)));
+    const auto it = parsed.find(path);
+    return it == parsed.end() ? "none" : it->second;
+  };
+  const std::string driver = "/domain/devices/disk/driver";
+  EXPECT_EQ(first(core::Accel::kvm, "/domain@type"), "kvm");
+  EXPECT_EQ(first(core::Accel::kvm, driver + "@io"), "native");
+  EXPECT_EQ(first(core::Accel::kvm, driver + "@iothread"), "1");
+  EXPECT_EQ(first(core::Accel::kvm, driver + "@ioeventfd"), "none");
+  EXPECT_EQ(first(core::Accel::tcg, "/domain@type"), "qemu");
+  EXPECT_EQ(first(core::Accel::tcg, driver + "@io"), "threads");
+  EXPECT_EQ(first(core::Accel::tcg, driver + "@iothread"), "none");
+  EXPECT_EQ(first(core::Accel::tcg, driver + "@ioeventfd"), "off");
 }
 
 TEST(DomainXml, IsValidByLibvirtsOwnSchema) {

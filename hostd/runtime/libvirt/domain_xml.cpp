@@ -19,12 +19,12 @@ bool printable_path(std::string_view path) {
 }
 
 // cache=none: acknowledged writes are on the replicated device, and libvirt holds a migration safe. A write error
-// stops the guest rather than being shown to it. The I/O thread keeps QEMU's main loop, and so the monitor, answering
-// while DRBD holds writes back.
-void add_disk(std::string& xml, const DomainDisk& disk, bool as_file) {
+// stops the guest rather than being shown to it. The I/O thread (without KVM: QEMU's worker threads) keeps QEMU's main
+// loop, and so the monitor, answering while DRBD holds writes back.
+void add_disk(std::string& xml, const DomainDisk& disk, bool kvm, bool as_file) {
   xml += as_file ? "  <disk type='file' device='disk'>\n" : "  <disk type='block' device='disk'>\n";
-  xml += "   <driver name='qemu' type='raw' cache='none' io='native' discard='unmap'"
-         " error_policy='stop' rerror_policy='stop' iothread='1'/>\n";
+  xml += "   <driver name='qemu' type='raw' cache='none' discard='unmap' error_policy='stop' rerror_policy='stop'";
+  xml += kvm ? " io='native' iothread='1'/>\n" : " io='threads' ioeventfd='off'/>\n";
   xml += std::string("   <source ") + (as_file ? "file=" : "dev=") + quoted(disk.device) + "/>\n";
   xml += "   <target dev='" + disk_target(disk.index) + "' bus='virtio'/>\n";
   xml += "   <boot order='" + std::to_string(disk.index + 1) + "'/>\n";
@@ -41,7 +41,8 @@ void add_nic(std::string& xml, const DomainNic& nic) {
 }
 
 void add_machine(std::string& xml, const DomainSpec& spec) {
-  xml += " <vcpu>" + std::to_string(spec.cpus) + "</vcpu>\n <iothreads>1</iothreads>\n";
+  xml += " <vcpu>" + std::to_string(spec.cpus) + "</vcpu>\n";
+  if (spec.accel == core::Accel::kvm) xml += " <iothreads>1</iothreads>\n";
   xml += std::string(" <os>\n  <type arch='x86_64' machine='") + machine_type + "'>hvm</type>\n </os>\n";
   xml += " <features>\n  <acpi/>\n  <apic/>\n </features>\n";
   xml += " <cpu mode='custom' match='exact' check='partial'>\n  <model fallback='forbid'>" +
@@ -94,7 +95,7 @@ Result<std::string> domain_xml(const DomainSpec& spec, const XmlOptions& options
   add_machine(xml, spec);
   xml += " <devices>\n";
   for (const auto& disk : spec.disks) {
-    add_disk(xml, disk, options.any_disk_path && !disk.device.starts_with("/dev/"));
+    add_disk(xml, disk, spec.accel == core::Accel::kvm, options.any_disk_path && !disk.device.starts_with("/dev/"));
   }
   for (const auto& nic : spec.nics) add_nic(xml, nic);
   xml += "  <controller type='usb' model='none'/>\n  <memballoon model='none'/>\n"

@@ -42,6 +42,20 @@ def restore(lab):
     wait_for("etcd to be healthy after the scenario", lambda: cluster.etcd_healthy(lab), 120, every=0.5)
 
 
+def explain(lab):
+    """What each host says after a failure, before anything is mended: a machine that ran the tests may be gone soon."""
+    said = []
+    for host in lab.hosts:
+        for command in (["cat", "/proc/drbd"], ["virsh", "list", "--all"],
+                        ["journalctl", "-n", "60", "--no-pager", "-o", "short-precise"]):
+            said.append(f"--- {host.id}: {' '.join(command)}")
+            try:
+                said.append(sh(lab, host.id, *command, check=False, timeout=30).rstrip())
+            except LabError as err:
+                said.append(str(err))
+    return "\n".join(said)
+
+
 def _run(name, function, lab):
     sentence = " ".join((function.__doc__ or name).split())
     start = time.monotonic()
@@ -52,6 +66,8 @@ def _run(name, function, lab):
         why = str(err)
     except Exception:  # a bug in the scenario is a failure of it, not the end of the suite
         why = traceback.format_exc()
+    if why and lab:
+        why += "\n" + explain(lab)
     if lab:
         try:
             restore(lab)

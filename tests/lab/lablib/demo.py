@@ -4,7 +4,7 @@ import sys
 import time
 import tomllib
 
-from . import cluster, ledger, net, proc, remote, work
+from . import case, cluster, ledger, net, proc, work
 from .plan import HERE, Lab
 from .proc import LabError, run, wait_for
 
@@ -31,14 +31,14 @@ class Demo:
         return lines[-1].strip() if lines else ""
 
     def hosts_ready(self):
-        """All hosts are listed by each of them."""
-        def listed():
+        """Each host answers and sees all of them alive."""
+        def sees_all(host):
             try:
-                said = self.hostctl(["--json", "host", "list"], 30)
+                said = self.hostctl(["--endpoint", f"https://{host.address('mgmt')}:8443", "--json", "host", "list"], 30)
             except LabError:
-                return None
-            return said if all(f'"{host.id}"' in said for host in self.lab.hosts) else None
-        wait_for("the hosts to answer", listed, 60, every=1)
+                return False
+            return sum(seen["alive"] for seen in json.loads(said)) == len(self.lab.hosts)
+        wait_for("the hosts to answer", lambda: all(sees_all(host) for host in self.lab.hosts), 60, every=1)
         return ", ".join(host.id for host in self.lab.hosts)
 
     def records(self, count, seconds):
@@ -106,17 +106,6 @@ def _run(lab, steps, planned, args, say):
     for step in planned:
         arguments = {key: value for key, value in step.items() if key not in ("name", "do")}
         if not _step(steps, step["name"], lambda: getattr(demo, step["do"])(**arguments)):
-            _explain(demo)
+            print(case.explain(lab))
             return False
     return True
-
-
-def _explain(demo):
-    """What the hosts say after a failure, so that the reader need not boot the lab again."""
-    for host in demo.lab.hosts:
-        print(f"--- hostd on {host.id}, its last lines")
-        try:
-            print(remote.execute(demo.lab, host, ["journalctl", "-u", "hostd", "-n", "25", "--no-pager", "-o", "cat"],
-                                 check=False, timeout=30).stdout)
-        except LabError as err:
-            print(err)

@@ -10,7 +10,10 @@ from .proc import LabError, run
 
 KEEP = 2  # bases that no lab uses; older ones are removed when a new one is made
 NO_PATHS = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
-PARTS = ("packages-host.txt", "root-customize", "root-init", "root-disk")
+SOURCES = ("deb http://deb.debian.org/debian bookworm main", "deb http://deb.debian.org/debian bookworm-updates main",
+           "deb http://deb.debian.org/debian-security bookworm-security main",
+           "deb http://deb.debian.org/debian bookworm-backports main")  # what root-preferences takes from it
+PARTS = ("packages-host.txt", "root-customize", "root-init", "root-disk", "root-preferences")
 LAYOUT = 2  # of the base; a new number when the code below makes it differently
 
 
@@ -59,7 +62,8 @@ def _build(lab, folder):
     argv = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory",
             "--dpkgopt=force-unsafe-io", "--include=" + ",".join(package_list("packages-host.txt"))]
     argv += [f"--dpkgopt=path-exclude={path}" for path in NO_PATHS]
-    argv += [f"--customize-hook={HERE / 'root-customize'} \"$1\" {HERE}", "bookworm", str(root)]
+    argv += [f"--setup-hook=install -D -m 0644 {HERE / 'root-preferences'} \"$1\"/etc/apt/preferences.d/lab",
+             f"--customize-hook={HERE / 'root-customize'} \"$1\" {HERE}", "bookworm", str(root), *SOURCES]
     run(argv, timeout=1800, env={"TMPDIR": str(work)})
     run(["mke2fs", "-q", "-t", "ext4", "-d", str(root), "-E", "lazy_itable_init=1", str(made / "root.ext4"),
          f"{PLAN['root']['size_mib']}M"], timeout=300)
