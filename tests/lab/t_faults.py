@@ -47,7 +47,7 @@ def test_bad_images(lab):
     run(["qemu-img", "convert", "-q", "-O", "qcow2", str(cluster.program(lab, "guest.img")), str(small)])
     os.truncate(small, 1024 * 1024)
     says(vm.refused("image", "import", "backed", str(backed), watch=True), "backing file")
-    says(vm.refused("image", "import", "cut", str(small), watch=True), "cut")
+    says(vm.refused("image", "import", "cut", str(small), watch=True), "cut short")
     says(vm.refused("image", "import", "junk", str(junk), watch=True), "junk", "raw")
     says(vm.refused("image", "import", "../../etc/passwd", str(base)), "name")
     expect([image["name"] for image in vm.ask("image", "list")] == [NAME], f"left behind: {vm.ask('image', 'list')}")
@@ -74,7 +74,7 @@ def test_two_migrations_and_cancel(lab):
     end = vm.ended(first)
     expect(end["state"] == "undone" and "cancelled" in end["error"], f"{end['state']}: {end['error']}")
     vm.runs_only_on(here)
-    window = sh(lab, here, "drbdsetup", "show", "bascule-" + NAME)
+    window = sh(lab, here, "drbdsetup", "show", "vm-" + NAME)
     expect("allow-two-primaries" not in window or "allow-two-primaries no" in window, window)
 
 
@@ -196,8 +196,8 @@ def test_not_while_resyncing(lab):
     slow = ["drbdsetup", "disk-options", str(minor), "--c-plan-ahead=0"]
     try:
         sh(lab, there, *slow, "--resync-rate=1M")
-        sh(lab, there, "drbdadm", "invalidate", "bascule-" + NAME)
-        says(vm.refused("vm", "migrate", NAME, "--to", there), "not in sync", "Wait for the resync")
+        sh(lab, there, "drbdadm", "invalidate", "vm-" + NAME)
+        says(vm.refused("vm", "migrate", NAME, "--to", there), "in sync", "resync", "then migrate")
         vm.records_go_on()
     finally:
         sh(lab, there, *slow, "--resync-rate=200M")

@@ -47,7 +47,8 @@ def explain(lab):
     said = []
     for host in lab.hosts:
         for command in (["cat", "/proc/drbd"], ["virsh", "list", "--all"],
-                        ["journalctl", "-n", "60", "--no-pager", "-o", "short-precise"]):
+                        ["journalctl", "-n", "40", "--no-pager", "-o", "short-precise", "_TRANSPORT=kernel", "+",
+                         "_SYSTEMD_UNIT=hostd.service", "+", "_SYSTEMD_UNIT=libvirtd.service"]):
             said.append(f"--- {host.id}: {' '.join(command)}")
             try:
                 said.append(sh(lab, host.id, *command, check=False, timeout=30).rstrip())

@@ -36,7 +36,7 @@ class ClientVm:
 
     def start_operation(self, *words):
         """Begins a change and does not wait; the operation's id."""
-        return self.ask(*words, "--reason", "scenario")["id"]
+        return self.ask(*words, "--reason", "scenario")["operation"]
 
     def operation(self, ident):
         return self.ask("op", "show", ident)
@@ -103,9 +103,13 @@ class ClientVm:
 
     def prepare(self):
         """The VM runs on a1 and its records come in, whatever a scenario before this one left."""
+        self.job.hosts_ready()
         self.collector = self.collector or ledger.start_collector(self.lab)
         if not any(image["name"] == NAME for image in self.ask("image", "list")):
             self.job.ctl(["image", "import", NAME, "{image}", "--reason", "scenario", "--watch"])
+        for operation in self.ask("op", "list"):
+            if operation["state"] in ("running", "undoing"):
+                self.ended(operation["id"])
         self.do("apply", "-f", str(HERE / "demo-vm.yaml"))
         self.records_go_on()
 

@@ -21,7 +21,12 @@ def start_collector(lab):
     with open(lab.run / "collector.err", "ab") as errors:
         child = subprocess.Popen(net.inside(lab, argv), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
                                  start_new_session=True)
-    wait_for("the collector to start", lambda: log_path(lab).exists() and log_path(lab).stat().st_size, 10)
+
+    def started():
+        if child.poll() is not None:
+            raise LabError(f"the collector ended at once; see {lab.run / 'collector.err'}")
+        return log_path(lab).exists() and log_path(lab).stat().st_size
+    wait_for("the collector to start", started, 10)
     return child
 
 

@@ -1,4 +1,4 @@
-"""`lab test`: unit, contract and lint tests, then the scenarios on a lab, then those that boot labs of their own."""
+"""`lab test`: unit, contract and lint tests, the scenarios on a lab, those that boot labs of their own, fuzz targets."""
 import os
 import re
 import subprocess
@@ -12,7 +12,8 @@ from .proc import LabError, mark, run
 LABELS = "unit|contract|lint"
 BUILD_SECONDS = 1500
 CTEST_SECONDS = 600
-FILE_SECONDS = 600  # one t_*.py
+FILE_SECONDS = 900  # one t_*.py
+FUZZ_SECONDS = 60  # each target; two run at a time
 NAME = "test"
 
 
@@ -47,6 +48,7 @@ def main(args):
             _ctest(tally)
             if not args.quick:
                 _scenarios(tally, lab)
+                _fuzz(tally)
     finally:
         with cluster.locked(lab):
             cluster.clean(lab)
@@ -85,6 +87,15 @@ def _ctest(tally):
         tally.add(ok, case.get("name"))
     if done.returncode != 0 and not bad:
         tally.add(False, f"ctest: exit {done.returncode}")
+
+
+def _fuzz(tally):
+    tally.head(f"fuzz targets, {FUZZ_SECONDS} s each, with the address and undefined-behaviour sanitizers")
+    done = subprocess.run([str(PROJECT / "tests" / "fuzz" / "run-all"), str(FUZZ_SECONDS)], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=BUILD_SECONDS, check=False)
+    said = [line for line in done.stdout.splitlines() if not line.startswith("[")]  # ninja's progress
+    print("\n".join(said[-60:]), flush=True)
+    tally.add(done.returncode == 0, "fuzz targets")
 
 
 def _scenarios(tally, lab):
