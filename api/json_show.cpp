@@ -132,7 +132,7 @@ std::string volume(const core::VmView& vm, const core::VolumeLayout& volume) {
 
 std::string operation(const core::CellView& view, const core::Versioned<core::Operation>& op) {
   Json j = record(op.value);
-  for (const char* inner : {"writer", "spec", "restore"}) j.erase(inner);
+  for (const char* inner : {"writer", "spec", "restore", "idempotency"}) j.erase(inner);
   j["revision"] = op.revision;
   const auto progress = view.progress.find(op.value.id);
   if (progress != view.progress.end()) j["progress"] = record(progress->second);

@@ -205,6 +205,16 @@ asio::awaitable<void> Worker::publish(std::string vm) {
   publishing_.erase(vm);
 }
 
+/// One batch after each operation that this host ended: the journal grows only then, so nothing needs a clock or a
+/// leader, and hosts that come at once lose a compare.
+asio::awaitable<void> Worker::forget() {
+  auto done = co_await node_.cell.forget_old(wall_ms());
+  if (!done) spdlog::info("old operations stay until the next one ends: {}", done.error().what);
+  if (done && *done > 0) spdlog::info("{} old operations forgotten", *done);
+  forgetting_ = false;
+  node_.cell.changed().notify();
+}
+
 asio::awaitable<void> Worker::run() {
   while (true) {
     const auto seen = node_.cell.changed().count();
@@ -217,6 +227,11 @@ asio::awaitable<void> Worker::run() {
       runtime::run_in_background(node_.cell.changed().executor(), "publishing " + vm, std::move(task));
     }
     if (node_.cell.view().synced) start_remedies();
+    if (!forgetting_ && node_.cell.take_ended()) {
+      forgetting_ = true;
+      auto task = forget();
+      runtime::run_in_background(node_.cell.changed().executor(), "forgetting old operations", std::move(task));
+    }
     co_await node_.cell.changed().wait(seen, Clock::time_point::max());
   }
 }

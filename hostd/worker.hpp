@@ -21,6 +21,7 @@ class Worker {
   boost::asio::awaitable<void> mend(std::string vm);
   boost::asio::awaitable<core::Result<>> apply(std::string vm, core::Remedy remedy);
   boost::asio::awaitable<void> publish(std::string vm);
+  boost::asio::awaitable<void> forget();
   void start_operations();
   void start_remedies();
 
@@ -28,6 +29,7 @@ class Worker {
   std::set<std::string> busy_ops_, busy_vms_, publishing_;
   std::set<std::string> window_looked_at_;  ///< VMs whose window was asked for since this hostd started
   std::set<std::string> look_at_;           ///< VMs to reconcile
+  bool forgetting_{};
 };
 
 }  // namespace bascule

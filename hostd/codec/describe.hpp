@@ -43,7 +43,7 @@ template <class A> void describe(A& a, core::Operation& v) {
   a("reason", v.reason); a("created_ms", v.created_ms); a("finished_ms", v.finished_ms); a("state", v.state);
   a("cancel_requested", v.cancel_requested); a("steps", v.steps); a("error", v.error); a("todo", v.todo);
   a("source_host", v.source_host); a("target_host", v.target_host); a("size_mib", v.size_mib); a("spec", v.spec); a("restore", v.restore);
-  a("result", v.result); a("writer", v.writer);
+  a("result", v.result); a("idempotency", v.idempotency); a("writer", v.writer);
 }
 template <class A> void describe(A& a, core::Progress& v) {
   a("step", v.step); a("percent", v.percent); a("text", v.text); a("done_bytes", v.done_bytes); a("total_bytes", v.total_bytes);

@@ -248,6 +248,7 @@ struct Operation {
   std::optional<VmSpec> spec;                 ///< the definition to write in the transaction that ends it as done
   std::optional<VmSpec> restore;              ///< the definition to write back if it ends undone
   std::map<std::string, std::string> result;  ///< downtime_ms, total_ms, sha256 ...
+  std::string idempotency;                    ///< `idem/<this>` names it and is forgotten with it; empty: no key
   Writer writer;
   bool operator==(const Operation&) const = default;
 };

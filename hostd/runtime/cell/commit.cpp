@@ -49,6 +49,11 @@ core::Who who_of(const core::Caller& caller) {
   return {caller.name, role, caller.project};
 }
 
+/// Keys are per caller: two callers may choose the same.
+std::string idempotency_digest(const core::Who& who, const std::string& key) {
+  return sha256(who.role + '/' + who.project + '/' + who.name + '/' + key);
+}
+
 /// What a request asks for, as text: two requests with one idempotency key must be the same.
 std::string request_text(const core::Request& request) {
   struct Text {
@@ -142,6 +147,7 @@ Result<CellStore::Draft> CellStore::draft_submit(const core::Plan& plan, const c
   op.reason = request.reason;
   op.created_ms = now;
   op.writer = writer();
+  if (!request.idempotency_key.empty()) op.idempotency = idempotency_digest(op.author, request.idempotency_key);
   const bool at_once = op.steps.empty();
   if (at_once) {
     op.state = core::OpState::done;
@@ -177,9 +183,8 @@ Result<CellStore::Draft> CellStore::draft_submit(const core::Plan& plan, const c
     records.push_back(record);
   }
   add_audit(d.txn, std::move(records), now);
-  if (!request.idempotency_key.empty()) {
-    const auto key = keys::idempotency(
-        root_, sha256(op.author.role + '/' + op.author.project + '/' + op.author.name + '/' + request.idempotency_key));
+  if (!op.idempotency.empty()) {
+    const auto key = keys::idempotency(root_, op.idempotency);
     expect(d.txn, key, 0);
     runtime::put(d.txn, key, digest + ' ' + id);
   }
@@ -204,8 +209,7 @@ asio::awaitable<Result<CellStore::Accepted>> CellStore::submit(core::Request req
   const std::string digest = sha256(request_text(request));
   const auto who = who_of(request.caller);
   if (!request.idempotency_key.empty() && !request.dry_run) {
-    auto before =
-        co_await remembered(sha256(who.role + '/' + who.project + '/' + who.name + '/' + request.idempotency_key));
+    auto before = co_await remembered(idempotency_digest(who, request.idempotency_key));
     if (!before) co_return before.error();
     if (*before) {
       if ((*before)->request_digest != digest) {

@@ -120,13 +120,15 @@ void CellStore::apply(const core::kv::Event& event) {
   if (eat(key, "ops/")) {
     const std::string id(key);
     auto& op = view_.operations[id];
+    const std::string project = op.value.project;
     view_.vms_changed = std::max(view_.vms_changed, revision);
     set(op, event);
-    note(revision, "operation.changed", id, op.value.project);
+    note(revision, deleted ? "operation.removed" : "operation.changed", id, deleted ? project : op.value.project);
     if (deleted || core::finished(op.value.state))
       active_.erase(id);
     else
       active_.insert(id);
+    if (core::finished(op.value.state) && op.value.writer.host == self_) ended_here_ = true;
     if (deleted) view_.operations.erase(id);
   } else if (eat(key, "progress/")) {
     const std::string id(key);

@@ -86,6 +86,12 @@ class CellStore {
   /// Layout and spec after a volume grew.
   boost::asio::awaitable<core::Result<>> commit_size(std::string vm, std::string volume, std::uint64_t size_mib);
 
+  /// True once after an operation was seen to end by this host's own write.
+  bool take_ended() { return std::exchange(ended_here_, false); }
+  /// Deletes what core::prune names, with the keys that go with it: how many. No error matters: what is left is left
+  /// for the next time, and stale means that another host was faster.
+  boost::asio::awaitable<core::Result<std::size_t>> forget_old(core::WallMs now);
+
   // Information; a lost write is repeated by the next change.
   boost::asio::awaitable<core::Result<>> put_status(std::string vm, core::VmStatus status);
   boost::asio::awaitable<core::Result<>> put_info(core::HostInfo info);
@@ -126,6 +132,7 @@ class CellStore {
   core::CellView view_;
   Signal changed_;
   std::set<std::string> active_, changed_vms_;
+  bool ended_here_{};
   std::deque<CellChange> events_;
   core::Revision events_from_{0};
   std::map<std::string, std::chrono::steady_clock::time_point> lease_seen_;
