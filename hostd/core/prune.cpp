@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 namespace bascule::core {
 namespace {
@@ -35,7 +36,7 @@ std::vector<std::string> prune(const CellView& view, WallMs now) {
   }
   if (ended.size() <= kOperationsKept) return {};
   // Nothing is written to an operation after its end, so its revision tells when it ended relative to the others.
-  std::ranges::sort(ended, {}, [](const auto& it) { return it->second.revision; });
+  std::ranges::sort(ended, {}, [](const auto& it) { return std::tie(it->second.revision, it->first); });
   const auto last = last_words(view);
   std::vector<std::string> ids;
   for (std::size_t i = 0; i + kOperationsKept < ended.size() && ids.size() < kForgetBatch; ++i) {
