@@ -7,7 +7,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lablib import cluster, demo, net, proc, remote, suite, uml, work  # noqa: E402
+from lablib import cluster, demo, net, proc, remote, suite, work  # noqa: E402
 from lablib.plan import POOLS, Lab  # noqa: E402
 from lablib.proc import LabError  # noqa: E402
 

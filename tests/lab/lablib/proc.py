@@ -129,41 +129,6 @@ def kill_all(find, seconds=20):
         pass  # zombies of a parent that does not wait for its children: nothing of the lab is left in them
 
 
-def marked_pids(name):
-    """Processes whose environment says that they belong to lab `name`, this one excepted."""
-    want = f"{MARK}={name}".encode()
-    found = []
-    for pid in _pids():
-        if pid == os.getpid():
-            continue
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as environ:
-                if want in environ.read().split(b"\0"):
-                    found.append(pid)
-        except OSError:
-            continue
-    return found
-
-
-def kill_all(find, seconds=20):
-    """Kills the groups and pids that find() returns until it returns none."""
-    own_group = os.getpgrp()
-
-    def gone():
-        pids = find()
-        for pid in pids:
-            group = _group_of(pid)
-            try:
-                if group == pid and group != own_group:
-                    os.killpg(group, signal.SIGKILL)
-                else:
-                    os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        return not [pid for pid in pids if _group_of(pid) is not None]
-    wait_for("the lab's processes to die", gone, seconds, every=0.1)
-
-
 def mark(name):
     """From now on children of this process belong to lab `name` and die with it."""
     os.environ[MARK] = name

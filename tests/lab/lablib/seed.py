@@ -5,7 +5,7 @@ import re
 import shutil
 import uuid
 
-from .plan import HERE, PLAN, PROJECT
+from .plan import HERE, PROJECT
 from .proc import LabError, run
 
 
