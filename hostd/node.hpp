@@ -2,6 +2,7 @@
 // Thread rule: io thread only.
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <set>
 #include <string>
@@ -33,6 +34,8 @@ struct Node {
 
   /// What this host sees of each VM; kept by Observer.
   std::map<std::string, core::LocalVm> local;
+  /// When a guest was last stopped here to be handed over.
+  std::map<std::string, std::chrono::steady_clock::time_point> handover_began;
   std::map<std::string, core::DomainState> domains;  ///< active domains, while libvirt is reached
   bool domains_known{};                              ///< libvirt has given a full list since it was last reached
   /// The entry of a VM that has a leg here, made when it is first asked for.

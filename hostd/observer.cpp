@@ -26,6 +26,9 @@ void Observer::domain_event(const core::DomainEvent& event) {
       const auto it = node_.local.find(event.info.name);
       if (it == node_.local.end()) return;
       it->second.domain = event.info.state;
+      if (event.info.reason == core::DomainReason::migrating) {
+        node_.handover_began[event.info.name] = std::chrono::steady_clock::now();
+      }
       spdlog::info("{}: domain is {} ({})", event.info.name, core::to_string(event.info.state),
                    core::to_string(event.info.reason));
       touch(event.info.name);

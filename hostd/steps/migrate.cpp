@@ -100,6 +100,20 @@ asio::awaitable<Result<core::DomainInfo>> settled(Context c) {
   }
 }
 
+/// The copy on this host once libvirt has it whole, or knows that it never will be. A copy that still waits for memory
+/// must not be resumed. Errors: timeout.
+asio::awaitable<Result<core::DomainInfo>> arrived(Context c) {
+  const auto until = Clock::now() + kSettle;
+  while (true) {
+    auto here = co_await c.node.vms.observe(c.op.vm);
+    if (!here || here->reason != core::DomainReason::migrating) co_return here;
+    if (Clock::now() >= until) {
+      co_return fail(Errc::timeout, "the guest has not arrived whole on " + c.self() + "; it is not let run");
+    }
+    co_await pause(kLook);
+  }
+}
+
 core::Result<core::Outcome> handed_over(Context& c, std::string note) {
   const auto* vm = c.vm();
   auto next = core::hand_over(vm->right.value, vm->layout.value, c.self(), c.op.target_host);
@@ -206,6 +220,7 @@ Answer live_migrate(Context c) {
   const auto executor = co_await asio::this_coro::executor;
   runtime::run_in_background(executor, "the progress of a migration", follow(c, watch));
   const auto begin = Clock::now();
+  c.node.handover_began.erase(c.op.vm);  // its arrival here, perhaps
   auto params = params_of(c);
   auto moved = co_await c.node.vms.migrate(c.op.vm, c.op.target_host, std::move(params));
   watch->over = true;
@@ -218,11 +233,8 @@ Answer live_migrate(Context c) {
       if (c.cancelled()) co_return fail(Errc::cancelled, "cancelled; the VM keeps running on " + c.self());
       co_return fail(Errc::refused, moved.error().what + ". The VM stays on " + c.self());
     }
-  } else {
-    auto here = co_await c.node.vms.observe(c.op.vm);
-    if (!here) co_return here.error();
-    if (here->state != DomainState::absent) co_return fail(Errc::refused, "the guest is still on " + c.self());
   }
+  // safety: H. `migrate` succeeds only when the guest has arrived and the process here has ended.
   auto out = handed_over(c, fmt::format("arrived on {}", c.op.target_host));
   if (out) out->result["migrate_ms"] = std::to_string(took);
   co_return out;
@@ -277,7 +289,7 @@ Answer undo_open_window(Context c) {
 Answer resume_target(Context c) {
   const auto* vm = c.vm();
   if (vm->right.value.host != c.self()) co_return fail(Errc::conflict, "the record does not name this host");
-  auto here = co_await c.node.vms.observe(c.op.vm);
+  auto here = co_await arrived(c);
   if (!here) co_return here.error();
   if (here->state == DomainState::running) co_return done("running");
   if (here->state != DomainState::paused) {
@@ -291,6 +303,19 @@ Answer resume_target(Context c) {
   auto resumed = co_await c.node.vms.resume(c.op.vm, proof);
   if (!resumed) co_return resumed.error();
   co_return done("running on " + c.self());
+}
+
+Answer demote_source(Context c) {
+  // By this host's clock alone: from the stop of the guest here to the news that it runs there, which is a little late.
+  const auto began = c.node.handover_began.find(c.op.vm);
+  std::optional<std::chrono::milliseconds> stood;
+  if (began != c.node.handover_began.end()) {
+    stood = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began->second);
+    c.node.handover_began.erase(began);
+  }
+  auto out = co_await demote(std::move(c));
+  if (out && stood) out->result["downtime_ms"] = std::to_string(stood->count());
+  co_return out;
 }
 
 Answer close_window(Context c) {

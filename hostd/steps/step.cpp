@@ -85,8 +85,8 @@ Answer run(Context c) {
     case StepKind::shutdown: return shutdown(std::move(c));
     case StepKind::destroy: return destroy(std::move(c));
     case StepKind::reset: return reset(std::move(c));
-    case StepKind::demote:
-    case StepKind::demote_source: return demote(std::move(c));
+    case StepKind::demote: return demote(std::move(c));
+    case StepKind::demote_source: return demote_source(std::move(c));
     case StepKind::admit_migration: return admit_migration(std::move(c));
     case StepKind::mark_migration: return mark_migration(std::move(c));
     case StepKind::prepare_target: return prepare_target(std::move(c));

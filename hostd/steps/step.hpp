@@ -62,6 +62,7 @@ Answer hand_over(Context c);
 Answer admit_start(Context c);
 Answer promote(Context c);
 Answer demote(Context c);
+Answer demote_source(Context c);
 Answer start_domain(Context c);
 Answer shutdown(Context c);
 Answer destroy(Context c);

@@ -104,7 +104,10 @@ Result<> call_migrate(const Connection& c, const Target& vm, const std::string& 
   // the record names that host (H); libvirt refuses a second copy of the same uuid on the target.
   if (virDomainMigrateToURI3(domain.get(), to.c_str(), list.list, static_cast<unsigned>(list.count),
                              flags_of(params)) == 0) {
-    return {};
+    // safety: S1. Only a host that was asked and has no such domain may give the right away (H).
+    const auto here = call_observe(c, vm);
+    if (here && here->state == DomainState::absent) return {};
+    return fail(Errc::outcome_unknown, what + ": libvirt says it was, but its domain is not gone from here");
   }
   const bool aborted = last_code() == VIR_ERR_OPERATION_ABORTED;
   return settle(c, vm, last_error(c.get(), Call::change, what), aborted);

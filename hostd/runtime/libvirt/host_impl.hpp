@@ -12,6 +12,7 @@
 
 #include "hostd/runtime/libvirt/calls.hpp"
 #include "hostd/runtime/libvirt/connection.hpp"
+#include "hostd/runtime/libvirt/domain_process.hpp"
 #include "hostd/runtime/libvirt/io_gate.hpp"
 #include "hostd/runtime/libvirt/libvirt_host.hpp"
 #include "hostd/runtime/libvirt/worker_pool.hpp"
@@ -102,6 +103,7 @@ struct LibvirtHost::Impl : std::enable_shared_from_this<LibvirtHost::Impl> {
 
   Target target(const std::string& name) const { return {name, core::domain_uuid(options.cell, name)}; }
   std::string peer_uri(const std::string& host) const;
+  boost::asio::awaitable<void> until_left(std::string uuid, libvirt::DomainProcess& process);
 
   template <class T>
   using Job = std::function<core::Result<T>()>;

@@ -1,11 +1,14 @@
 #include "hostd/runtime/libvirt/libvirt_host.hpp"
 
+#include <boost/asio/experimental/awaitable_operators.hpp>
+
 #include "hostd/core/names.hpp"
 #include "hostd/runtime/libvirt/host_impl.hpp"
 
 namespace bascule::runtime {
 using core::Errc;
 using core::fail;
+using namespace boost::asio::experimental::awaitable_operators;
 
 LibvirtHost::LibvirtHost(boost::asio::any_io_executor executor, LibvirtOptions options)
     : impl_(std::make_shared<Impl>(std::move(executor), std::move(options))) {}
@@ -99,10 +102,33 @@ LibvirtHost::Answer<> LibvirtHost::migrate(std::string name, std::string host, c
     if (!connection) return connection.error();
     return libvirt::call_migrate(**connection, vm, to, host, params);
   };
-  auto done =
-      co_await impl->in_pool<void>(impl->migrations.pool, Call::change, migrate_limit, std::move(what), std::move(job));
+  auto process = libvirt::DomainProcess::open(impl->executor, impl->options.pid_folder, impl->target(name));
+  auto call = impl->in_pool<void>(impl->migrations.pool, Call::change, migrate_limit, std::move(what), std::move(job));
+  core::Result<> done;
+  if (process) {
+    auto left = impl->until_left(core::domain_uuid(impl->options.cell, name), *process);
+    auto first = co_await (std::move(call) || std::move(left));
+    if (first.index() == 0) done = std::get<0>(std::move(first));
+  } else {
+    done = co_await std::move(call);
+  }
   impl->migrating.erase(name);
   co_return done;
+}
+
+/// Returns only when the guest was stopped here to be handed over and then, as the kernel says, its process ended:
+/// libvirt kills it when the target has the guest whole. (Should QEMU die in between by itself, the target has none to
+/// resume and says so.) The call into libvirt returns later and is not waited for.
+boost::asio::awaitable<void> LibvirtHost::Impl::until_left(std::string uuid, libvirt::DomainProcess& process) {
+  const auto self = shared_from_this();
+  const bool ended = co_await process.ended();
+  const auto it = told.find(uuid);
+  if (ended && it != told.end() && it->second.reason == core::DomainReason::migrating) co_return;
+  // It cannot be told from here: whoever races this against the call waits for the call.
+  boost::asio::steady_timer timer(executor);
+  timer.expires_at(std::chrono::steady_clock::time_point::max());
+  boost::system::error_code cancelled;
+  co_await timer.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, cancelled));
 }
 
 LibvirtHost::Answer<> LibvirtHost::abort_migration(std::string name) {

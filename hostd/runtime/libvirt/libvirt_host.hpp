@@ -23,6 +23,8 @@ struct LibvirtOptions {
   /// How this host's daemon reaches another host's; {host} is replaced by its id, a valid name.
   std::string peer_uri{"qemu+tls://{host}/system"};
   libvirt::XmlOptions xml;
+  /// Where the daemon keeps the pid files of its QEMU processes.
+  std::string pid_folder{"/run/libvirt/qemu"};
 };
 
 class LibvirtHost final : public VmHost {

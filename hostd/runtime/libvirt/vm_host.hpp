@@ -59,11 +59,11 @@ class VmHost {
   virtual Answer<> resume(std::string name, core::ResumeProof proof) = 0;
 
   /// Live migration to `host`, peer to peer between the two libvirt daemons; returns when it has ended. The guest
-  /// arrives PAUSED and stays so until `resume` on the target; the source is gone when this succeeds. Never unsafe,
-  /// never post-copy. If this hostd dies in the middle, the daemons go on and the next hostd observes.
-  /// Errors: invalid, not_found, conflict (a migration of it runs), cancelled (abort_migration; it still runs here),
-  /// refused (failed; it still runs here), outcome_unknown (it does not run here now, or that could not be asked:
-  /// the target may hold a paused copy).
+  /// arrives PAUSED and stays so until `resume` on the target. Success: it arrived, and the process here has ended; the
+  /// daemon here may still be tidying up, with `observe` waiting for it. Never unsafe, never post-copy. If this hostd
+  /// dies in the middle, the daemons go on and the next hostd observes. Errors: invalid, not_found, conflict (a
+  /// migration of it runs), cancelled (abort_migration; it still runs here), refused (failed; it still runs here),
+  /// outcome_unknown (it does not run here now, or that could not be asked: the target may hold a paused copy).
   virtual Answer<> migrate(std::string name, std::string host, core::MigrationParams params) = 0;
   /// Asks QEMU to give up an outgoing migration. `conflict` when none runs. Success means asked, not ended.
   virtual Answer<> abort_migration(std::string name) = 0;
