@@ -95,7 +95,7 @@ class ClientVm:
     def in_sync(self, seconds=120):
         def synced():
             legs = [leg for volume in self.ask("volume", "list") if volume["vm"] == NAME for leg in volume["legs"]]
-            return legs and all((leg["disk"], leg["replication"], leg["out_of_sync_kib"]) == ("UpToDate", "Established", 0)
+            return legs and all((leg.get("disk"), leg.get("replication"), leg.get("out_of_sync_kib")) == ("UpToDate", "Established", 0)
                                 for leg in legs)
         wait_for("both legs to be in sync", synced, seconds, every=0.5)
 

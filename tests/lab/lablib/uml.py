@@ -32,6 +32,9 @@ def boot(lab, node):
             f"ubd0={node.cow},{root}", "root=/dev/ubda", "rw",
             "init=/usr/lib/bascule-lab/init", f"labseed={node.seed}", f"labexchange={lab.exchange}",
             f"labbuild={lab.build}", f"labhost={node.id}",
+            # A periodic tick. The one-shot timer of User-Mode Linux 6.1 can be lost: the signal that comes while the one
+            # before it is handled is dropped, and the kernel stands still, for a while or for ever.
+            "highres=off", "nohz=off",
             "net.ifnames=0", "selinux=0", "con=null", "con0=fd:0,fd:1", "noreboot", "quiet", "loglevel=4", "systemd.show_status=0"]
     if node.disk_mib:
         argv.append(f"ubd1={node.disk}")
