@@ -16,6 +16,7 @@ measure() {  # PROMISED_RATE PROMISED_P99_MS arguments
   local rate=$1 p99=$2
   shift 2
   "$build/bin/api_bench" "$pki" --json "$@" | tee "$pki/out"
+  if [ -n "${API_BENCH_JSON:-}" ]; then cat "$pki/out" >>"$API_BENCH_JSON"; fi
   python3 - "$pki/out" "$rate" "$p99" <<'PY' || failed=1
 import json, sys
 out, rate, p99 = json.load(open(sys.argv[1])), float(sys.argv[2]), float(sys.argv[3])
