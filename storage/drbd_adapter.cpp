@@ -194,8 +194,8 @@ Task<> DrbdAdapter::attach(DrbdCommands c, Volume volume, std::optional<std::str
   auto applied = co_await run_tool(std::move(log), Effect::changes, kMetadataDeadline);
   if (!applied) co_return applied.error();
   if (!applied->ok()) co_return refusal("applying the activity log of " + device, *applied);
-  // The size both legs had last, not the record's: a host may return in the middle of growing. Attached smaller than its
-  // peer, the kernel refuses the connection; larger, the new part would be out of sync with nobody to resync it.
+  // The size both legs had last, not the record's: a host may return in the middle of growing. Attached smaller than
+  // its peer, the kernel refuses the connection; larger, the new part would be out of sync with nobody to resync it.
   auto ask = c.metadata_details(volume);
   auto details = co_await run_tool(std::move(ask), Effect::reads, kAskDeadline);
   if (!details) co_return details.error();

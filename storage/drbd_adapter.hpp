@@ -62,6 +62,7 @@ class DrbdAdapter final : public DrbdPort {
   /// all.
   Task<> act_patiently(Argv argv, std::string what, int code, int attempts);
   Task<ShownResource> show(std::string name);
+  Running devices(std::string name, const ResourceState& state) const;
   Task<Running> running(std::string name, ResourceState state);
   Task<> attach(DrbdCommands commands, Volume volume, std::optional<std::string> attached);
   Task<> make_peer_known(DrbdCommands commands, ShownResource shown);

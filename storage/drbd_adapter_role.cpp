@@ -24,11 +24,19 @@ asio::awaitable<void> pause(milliseconds time) {
   static_cast<void>(error);
 }
 
+/// Enough for roles, which are set by resource or by minor. The link's commands need addresses, too: `running`.
+Running DrbdAdapter::devices(std::string name, const ResourceState& state) const {
+  Running running{version_, std::move(name), {}, {}, {}, state.peer_id};
+  for (const auto& [index, volume] : state.volumes) running.minors.push_back(volume.minor);
+  return running;
+}
+
 Task<Running> DrbdAdapter::running(std::string name, ResourceState state) {
   auto shown = co_await show(name);
   if (!shown) co_return shown.error();
-  Running running{version_, std::move(name), {}, shown->local_address, shown->remote_address, state.peer_id};
-  for (const auto& [index, volume] : state.volumes) running.minors.push_back(volume.minor);
+  Running running = devices(std::move(name), state);
+  running.local = shown->local_address;
+  running.remote = shown->remote_address;
   co_return running;
 }
 
@@ -144,11 +152,10 @@ Task<> DrbdAdapter::promote(std::string name, PromotionProof proof) {
   auto state = co_await query(name);
   if (!state) co_return state.error();
   if (auto ok = check_promotable(*state); !ok) co_return ok.error();
-  auto now = co_await running(name, *state);
-  if (!now) co_return now.error();
+  const Running now = devices(name, *state);
   const std::string what = fmt::format("promoting {} (epoch {}, revision {})", name, proof.epoch, proof.revision);
-  const auto primary = now->primary();
-  const auto secondary = now->secondary();
+  const auto primary = now.primary();
+  const auto secondary = now.secondary();
   for (std::size_t i = 0; i < primary.size(); ++i) {
     for (int attempt = 1;; ++attempt) {
       Argv argv = primary[i];
@@ -182,9 +189,8 @@ Task<> DrbdAdapter::demote(std::string name) {
   auto state = co_await query(name);
   if (!state) co_return state.error();
   if (!state->present) co_return Result<>{};
-  auto now = co_await running(name, *state);
-  if (!now) co_return now.error();
-  for (auto& argv : now->secondary()) {  // also when Secondary already: on 8.4 each device has its own role
+  const Running now = devices(name, *state);
+  for (auto& argv : now.secondary()) {  // also when Secondary already: on 8.4 each device has its own role
     Argv command = argv;
     auto done = co_await act_patiently(std::move(command), "demoting " + name, failure::held_open, kHeldOpenAttempts);
     if (!done) co_return done.error();
@@ -217,9 +223,9 @@ Task<> DrbdAdapter::set_two_primaries(std::string name, bool allow) {
   const std::string what = fmt::format("{} two primaries of {}", allow ? "allowing" : "forbidding", name);
   auto done = co_await act(std::move(argv), what);
   if (!done) co_return done.error();
-  auto set = co_await two_primaries(std::move(name));
+  auto set = co_await show(std::move(name));
   if (!set) co_return set.error();
-  if (*set != allow) co_return fail(Errc::refused, what + ": the setting did not stay; look at the connection");
+  if (set->allow_two_primaries != allow) co_return fail(Errc::refused, what + ": the setting did not stay; look at the connection");
   co_return Result<>{};
 }
 

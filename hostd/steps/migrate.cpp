@@ -164,7 +164,6 @@ Answer prepare_target(Context c) {
   if (here->state != DomainState::absent) {
     co_return fail(Errc::conflict, "a copy of the VM exists on " + c.self() + " already");
   }
-  if (auto ok = co_await in_sync_now(c.node, c.op.vm); !ok) co_return ok.error();
   co_return done();
 }
 

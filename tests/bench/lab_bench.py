@@ -128,6 +128,7 @@ def migration(vm, rounds):
         _with_hostd(vm.lab, "a1")
         vm.job.hosts_ready()
         vm.in_sync()
+        wait_for("hostd to know the VM again", lambda: vm.ask("vm", "show", NAME)["state"] == "running", 60)
         for target in ("b1", "a1"):
             hostd.append(_watched(vm, lambda t=target: _by_hostd(vm, t)))
         say(f"round {number + 1} of {rounds}: seconds and ms of silence, virsh {_pairs(virsh[-2:])}; hostd {_pairs(hostd[-2:])}")
