@@ -77,6 +77,9 @@ class CellPort {
     std::string sentence;  ///< what is wrong and what it means
   };
   virtual Health health() const = 0;
+  /// The caller, a host, asks this one not to take its VMs over for the takeover time from now. Errors: refused, and
+  /// why.
+  virtual core::Result<> promise(const std::string& host, const core::HostLease& lease) = 0;
   virtual std::string host_id() const = 0;
 };
 

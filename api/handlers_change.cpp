@@ -143,6 +143,40 @@ Task migrate(const Call& call) {
   verb->vm = call.part(2);
   return submit(call, std::move(*verb), std::move(reason));
 }
+Task failover(const Call& call) {
+  std::string reason;
+  auto verb = json::failover(call.request.body, reason);
+  if (!verb) return refused(verb.error());
+  verb->vm = call.part(2);
+  return submit(call, std::move(*verb), std::move(reason));
+}
+Task failback(const Call& call) {
+  std::string reason;
+  auto verb = json::failback(call.request.body, reason);
+  if (!verb) return refused(verb.error());
+  verb->vm = call.part(2);
+  return submit(call, std::move(*verb), std::move(reason));
+}
+Task maintenance(const Call& call) {
+  std::string reason;
+  auto verb = json::maintenance(call.request.body, reason);
+  if (!verb) return refused(verb.error());
+  verb->host = call.part(2);
+  return submit(call, std::move(*verb), std::move(reason));
+}
+Task arm(const Call& call) { return plain(call, core::SetArmed{true}); }
+Task disarm(const Call& call) { return plain(call, core::SetArmed{false}); }
+
+/// Between hosts: it changes no record, so it has no reason and leaves no audit record.
+Task lease_promise(const Call& call) {
+  auto lease = json::lease(call.request.body);
+  if (!lease) co_return lease.error();
+  if (auto promised = call.parts.cell.promise(call.caller.name, *lease); !promised) {
+    co_return fail(Errc::conflict, promised.error().what);
+  }
+  co_return reply(R"({"promised":true})", 200);
+}
+
 Task resize(const Call& call) {
   std::string reason;
   auto verb = json::resize(call.request.body, reason);

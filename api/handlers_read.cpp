@@ -208,6 +208,7 @@ Task health(const Call& call) {
   const auto h = call.parts.cell.health();
   co_return reply(json::health(h, call.parts.cell.host_id()), h.ok ? 200 : 503);
 }
+Task ha(const Call& call) { co_return reply(json::ha(call.view()), 200); }
 Task version(const Call& call) { co_return reply(json::version(call.parts.cell.host_id())); }
 Task openapi(const Call&) { co_return reply(std::string(openapi_yaml()), 200, "application/yaml"); }
 Task metrics(const Call& call) {

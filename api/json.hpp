@@ -14,6 +14,7 @@ namespace bascule::api::json {
 std::string vm(const core::CellView& view, const core::VmView& vm);
 std::string vm_summary(const core::CellView& view, const core::VmView& vm);
 std::string host(const core::CellView& view, const core::HostView& host);
+std::string ha(const core::CellView& view);
 std::string image(const core::Versioned<core::Image>& image);
 std::string volume(const core::VmView& vm, const core::VolumeLayout& volume);
 std::string operation(const core::CellView& view, const core::Versioned<core::Operation>& op);
@@ -34,6 +35,10 @@ std::string audit_list(const std::vector<std::string>& items, const std::string&
 core::Result<core::VmSpec> put_vm(const std::string& body, const std::string& name, std::string& reason);
 core::Result<> only_reason(const std::string& body, std::string& reason);
 core::Result<core::MigrateVm> migrate(const std::string& body, std::string& reason);
+core::Result<core::FailoverVm> failover(const std::string& body, std::string& reason);
+core::Result<core::FailbackVm> failback(const std::string& body, std::string& reason);
+core::Result<core::SetMaintenance> maintenance(const std::string& body, std::string& reason);
+core::Result<core::HostLease> lease(const std::string& body);
 core::Result<core::ResizeVm> resize(const std::string& body, std::string& reason);
 core::Result<core::GrowVolume> grow(const std::string& body, std::string& reason);
 

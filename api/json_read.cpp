@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "api/json.hpp"
+#include "hostd/codec/codec.hpp"
 #include "hostd/core/names.hpp"
 
 namespace bascule::api::json {
@@ -58,6 +59,12 @@ class Reader {
       return fault(name, "a whole number from 0 to " + std::to_string(std::numeric_limits<T>::max()) + " is needed");
     }
     out = static_cast<T>(*value);
+  }
+  void flag(const char* name, bool& out, bool needed = false) {
+    const Json* j = find(name, needed);
+    if (j == nullptr) return;
+    if (!j->is_boolean()) return fault(name, "true or false is needed");
+    out = j->get<bool>();
   }
   const Json* array(const char* name, std::size_t most, bool needed = false) {
     const Json* j = find(name, needed);
@@ -171,6 +178,13 @@ Result<core::VmSpec> put_vm(const std::string& body, const std::string& name, st
   r.number("memory_mib", spec.memory_mib, true);
   r.text("power", power);
   r.text("migration_policy", spec.migration_policy);
+  std::string protection = "ha";
+  r.text("protection", protection);
+  r.number("priority", spec.priority);
+  if (const auto level = core::parse_protection(protection))
+    spec.protection = *level;
+  else
+    r.fault("protection", "ha or mirror is needed");
   if (const auto p = core::parse_power(power))
     spec.power = *p;
   else
@@ -206,6 +220,41 @@ Result<core::MigrateVm> migrate(const std::string& body, std::string& reason) {
   if (auto ok = r.done(); !ok) return ok.error();
   return out;
 }
+
+Result<core::FailoverVm> failover(const std::string& body, std::string& reason) {
+  Json j;
+  if (auto ok = parse(body, j); !ok) return ok.error();
+  core::FailoverVm out;
+  Reader r(j, "");
+  r.reason(reason);
+  r.flag("host_is_off", out.host_is_off);
+  if (auto ok = r.done(); !ok) return ok.error();
+  return out;
+}
+
+Result<core::FailbackVm> failback(const std::string& body, std::string& reason) {
+  Json j;
+  if (auto ok = parse(body, j); !ok) return ok.error();
+  core::FailbackVm out;
+  Reader r(j, "");
+  r.reason(reason);
+  r.text("policy", out.policy);
+  if (auto ok = r.done(); !ok) return ok.error();
+  return out;
+}
+
+Result<core::SetMaintenance> maintenance(const std::string& body, std::string& reason) {
+  Json j;
+  if (auto ok = parse(body, j); !ok) return ok.error();
+  core::SetMaintenance out;
+  Reader r(j, "");
+  r.reason(reason);
+  r.flag("on", out.on, true);
+  if (auto ok = r.done(); !ok) return ok.error();
+  return out;
+}
+
+Result<core::HostLease> lease(const std::string& body) { return codec::decode<core::HostLease>(body); }
 
 Result<core::ResizeVm> resize(const std::string& body, std::string& reason) {
   Json j;

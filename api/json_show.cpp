@@ -80,6 +80,8 @@ std::string vm(const core::CellView& view, const core::VmView& vm) {
             {"memory_mib", s.memory_mib},
             {"hosts", {{"nominal", s.nominal_host}, {"peer", s.peer_host}}},
             {"power", core::to_string(s.power)},
+            {"protection", core::to_string(s.protection)},
+            {"priority", s.priority},
             {"migration_policy", s.migration_policy},
             {"revision", vm.spec.revision},
             {"state", core::to_string(core::vm_state(view, vm))},
@@ -108,7 +110,16 @@ std::string host(const core::CellView& view, const core::HostView& host) {
   j["alive"] = host.alive() && host.lease.revision != 0;
   j["revision"] = host.info.revision;
   j["memory_free_mib"] = core::free_memory_mib(view, id, {});
+  j["maintenance"] = host.maintenance.revision != 0;
+  if (host.maintenance.revision != 0) j["maintenance_by"] = record(host.maintenance.value);
+  if (host.fence.revision != 0) j["power_off"] = host.fence.value.confirmed ? "confirmed" : "asked";
   j["vms"] = std::ranges::count_if(view.vms, [&](const auto& v) { return v.second.right.value.host == id; });
+  return dump(j);
+}
+
+std::string ha(const core::CellView& view) {
+  Json j = {{"armed", view.disarmed.revision == 0}};
+  if (view.disarmed.revision != 0) j["disarmed_by"] = record(view.disarmed.value);
   return dump(j);
 }
 

@@ -13,6 +13,11 @@ using enum Kind;
 constexpr std::array kRoutes{
     Route{"GET", "/v1/hosts", staff, read, "limit after", handlers::hosts},
     Route{"GET", "/v1/hosts/{host}", staff, read, "", handlers::host},
+    Route{"POST", "/v1/hosts/{host}/actions/maintenance", operators, change, "dry_run", handlers::maintenance},
+    Route{"POST", "/v1/lease-promise", hosts_only, change, "", handlers::lease_promise},
+    Route{"GET", "/v1/ha", everyone, read, "", handlers::ha},
+    Route{"POST", "/v1/ha/actions/arm", operators, change, "dry_run", handlers::arm},
+    Route{"POST", "/v1/ha/actions/disarm", operators, change, "dry_run", handlers::disarm},
     Route{"GET", "/v1/images", staff, read, "limit after", handlers::images},
     Route{"GET", "/v1/images/{image}", staff, read, "", handlers::image},
     Route{"PUT", "/v1/images/{image}", operators, upload, "", nullptr},
@@ -27,6 +32,8 @@ constexpr std::array kRoutes{
     Route{"POST", "/v1/vms/{vm}/actions/power-off", owners, change, "dry_run", handlers::power_off},
     Route{"POST", "/v1/vms/{vm}/actions/reset", owners, change, "dry_run", handlers::reset},
     Route{"POST", "/v1/vms/{vm}/actions/migrate", operators, change, "dry_run", handlers::migrate},
+    Route{"POST", "/v1/vms/{vm}/actions/failover", operators, change, "dry_run", handlers::failover},
+    Route{"POST", "/v1/vms/{vm}/actions/failback", operators, change, "dry_run", handlers::failback},
     Route{"POST", "/v1/vms/{vm}/actions/resize", operators, change, "dry_run", handlers::resize},
     Route{"GET", "/v1/volumes", everyone, read, "limit after vm project", handlers::volumes},
     Route{"GET", "/v1/volumes/{vm}/{volume}", everyone, read, "", handlers::volume},
@@ -65,6 +72,7 @@ bool allowed(Access access, core::Role role) {
     case staff: return role != core::Role::client;
     case owners: return role == core::Role::operator_ || role == core::Role::client;
     case operators: return role == core::Role::operator_;
+    case hosts_only: return role == core::Role::host;
   }
   return false;
 }

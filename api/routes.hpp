@@ -17,6 +17,7 @@ enum class Access : std::uint8_t {
   staff,     ///< operators, auditors, hosts
   owners,    ///< operators, and clients for what is theirs
   operators,
+  hosts_only,  ///< other hostds of the cell
 };
 bool allowed(Access access, core::Role role);
 

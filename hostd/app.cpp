@@ -13,13 +13,19 @@
 #include <thread>
 
 #include "api/server.hpp"
+#include "hostd/arbiter.hpp"
 #include "hostd/cell_service.hpp"
+#include "hostd/ha_loop.hpp"
 #include "hostd/observer.hpp"
 #include "hostd/runtime/background.hpp"
 #include "hostd/runtime/etcd/etcd_store.hpp"
+#include "hostd/runtime/fence/fence_server.hpp"
 #include "hostd/runtime/libvirt/accel_probe.hpp"
 #include "hostd/runtime/libvirt/event_loop.hpp"
 #include "hostd/runtime/libvirt/libvirt_host.hpp"
+#include "hostd/runtime/peer/peer_client.hpp"
+#include "hostd/runtime/power/agent_power.hpp"
+#include "hostd/runtime/watchdog/device_watchdog.hpp"
 #include "hostd/steps/step.hpp"
 #include "hostd/worker.hpp"
 #include "storage/drbd_adapter.hpp"
@@ -57,7 +63,13 @@ struct App {
   std::unique_ptr<storage::DrbdAdapter> drbd;
   std::unique_ptr<storage::PoolPort> pool;
   ImageStore images;
+  std::unique_ptr<runtime::DeviceWatchdog> watchdog;
+  std::unique_ptr<runtime::PeerClient> peers;
+  std::unique_ptr<runtime::AgentPower> power;
   std::unique_ptr<Node> node;
+  std::unique_ptr<Guardian> guardian;
+  std::unique_ptr<HaLoop> ha;
+  std::unique_ptr<runtime::FenceServer> fence;
   std::unique_ptr<Observer> observer;
   std::unique_ptr<Worker> worker;
   std::unique_ptr<CellService> service;
@@ -91,6 +103,11 @@ core::Result<> App::build() {
   vms = std::make_unique<runtime::LibvirtHost>(io.get_executor(), std::move(libvirt));
   storage::DrbdOptions options;
   options.fence_peer = config.replication.fence_peer;
+  const core::Mono ping(1000 * options.ping_int_s + 100 * options.ping_timeout_ds);
+  core::Timing timing = config.timing;
+  timing.drbd_ping = ping;
+  if (auto sums = core::check(timing); !sums) return sums.error();
+  spdlog::info("timing:\n{}", core::describe(timing));
   auto made = storage::DrbdAdapter::make(io.get_executor(), config.host, options);
   if (!made) return made.error();
   drbd = std::move(*made);
@@ -98,9 +115,27 @@ core::Result<> App::build() {
                                   config.pool.thin_pool};
   pool = storage::make_pool(io.get_executor(), pool_config);
   node = std::make_unique<Node>(config, *cell, *vms, *drbd, *pool, images);
+  // A watchdog that the hostd before left running is taken over before anything that may take long.
+  watchdog = std::make_unique<runtime::DeviceWatchdog>(config.watchdog.device);
+  auto made_peers =
+      runtime::PeerClient::make(io.get_executor(), {config.api.tls.ca, config.api.tls.cert, config.api.tls.key});
+  if (!made_peers) return made_peers.error();
+  peers = std::move(*made_peers);
+  power = std::make_unique<runtime::AgentPower>(config.power);
+  guardian = std::make_unique<Guardian>(*node, *watchdog, *peers, instance);
+  ha = std::make_unique<HaLoop>(*node, *guardian, *power);
+  node->facts = [this] { return ha->facts(); };
+  node->arm = [this] { return guardian->arm(); };
+  auto made_fence = runtime::FenceServer::make(io.get_executor(), config.fence_socket, [this](std::string resource) {
+    return decide_fence(*node, std::move(resource));
+  });
+  if (!made_fence) return made_fence.error();
+  fence = std::move(*made_fence);
   observer = std::make_unique<Observer>(*node);
   worker = std::make_unique<Worker>(*node);
-  service = std::make_unique<CellService>(*cell, images, [this] { return health(); });
+  service = std::make_unique<CellService>(
+      *cell, images, [this] { return health(); },
+      [this](const std::string& host, const core::HostLease& lease) { return guardian->promise(host, lease); });
   api::ServerOptions server_options;
   server_options.listen = config.api.listen;
   server_options.tls = {config.api.tls.ca, config.api.tls.cert, config.api.tls.key};
@@ -178,7 +213,9 @@ api::CellPort::Health App::health() const {
 asio::awaitable<void> App::run() {
   const auto executor = co_await asio::this_coro::executor;
   runtime::run_in_background(executor, "the view of the cell", cell->run());
-  runtime::run_in_background(executor, "the host's lease", cell->renew());
+  runtime::run_in_background(executor, "the watchdog", guardian->run());
+  runtime::run_in_background(executor, "failover", ha->run());
+  runtime::run_in_background(executor, "DRBD's questions", fence->run());
   runtime::run_in_background(executor, "libvirt", vms->run());
   runtime::run_in_background(executor, "the worker", worker->run());
   runtime::run_in_background(executor, "announcing the host", announce());
@@ -188,6 +225,8 @@ asio::awaitable<void> App::run() {
   co_await signals.async_wait(asio::as_tuple(asio::use_awaitable));
   ::sd_notify(0, "STOPPING=1");
   spdlog::info("stopping; guests run on");
+  guardian->release();
+  fence->stop();
   server->stop();
   vms->stop();
   io.stop();

@@ -15,7 +15,8 @@ namespace bascule {
 class CellService final : public api::CellPort {
  public:
   using HealthProbe = std::function<Health()>;
-  CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health);
+  using Promise = std::function<core::Result<>(const std::string& host, const core::HostLease& lease)>;
+  CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health, Promise promise);
 
   const core::CellView& view() const override { return store_.view(); }
   boost::asio::awaitable<core::Result<api::Submitted>> submit(core::Request request) override;
@@ -30,12 +31,16 @@ class CellService final : public api::CellPort {
                                                                     std::string temporary, std::string reason,
                                                                     std::string idempotency_key) override;
   Health health() const override { return health_(); }
+  core::Result<> promise(const std::string& host, const core::HostLease& lease) override {
+    return promise_(host, lease);
+  }
   std::string host_id() const override { return store_.self(); }
 
  private:
   runtime::CellStore& store_;
   ImageStore& images_;
   HealthProbe health_;
+  Promise promise_;
 };
 
 }  // namespace bascule

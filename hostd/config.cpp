@@ -47,6 +47,13 @@ class Table {
     }
     out = static_cast<T>(value->get());
   }
+  void flag(const char* key, bool& out) {
+    const auto* node = find(key, false);
+    if (node == nullptr) return;
+    const auto* value = node->as_boolean();
+    if (value == nullptr) return wrong(*node, key, "true or false");
+    out = value->get();
+  }
   void list(const char* key, std::vector<std::string>& out, std::size_t most) {
     const auto* node = find(key, true);
     if (node == nullptr) return;
@@ -69,6 +76,28 @@ class Table {
         return wrong(node, std::string(key.str()).c_str(), "name = \"bridge\"");
       out[std::string(key.str())] = value->get();
       asked_.emplace_back(key.str());
+    }
+  }
+  /// Options of a program: any key, one line each.
+  void lines(std::map<std::string, std::string>& out) {
+    if (table_ == nullptr) return;
+    for (const auto& [key, node] : *table_) {
+      const auto* value = node.as_string();
+      if (value == nullptr) return wrong(node, std::string(key.str()).c_str(), "a string");
+      out[std::string(key.str())] = value->get();
+      asked_.emplace_back(key.str());
+    }
+  }
+  /// Every table in this one, by its name.
+  template <class Read>
+  void each(Read read) {
+    if (table_ == nullptr) return;
+    for (const auto& [key, node] : *table_) {
+      if (!node.is_table() || !core::valid_name(key.str())) {
+        return wrong(node, std::string(key.str()).c_str(), "a table named by a host");
+      }
+      Table one(node.as_table(), name_ + "." + std::string(key.str()), fault_);
+      read(std::string(key.str()), one);
     }
   }
   Table table(const char* key) {
@@ -131,6 +160,31 @@ void check_listen(const std::string& text, std::string& fault) {
   if (!port_ok || ec || ip.is_v6() != bracketed) fault = "[api] listen '" + text + "' is not address:port";
 }
 
+/// A profile, then what differs from it. Whether the sums hold is core::check's to say.
+void read_timing(Table&& table, core::Timing& timing, std::string& fault) {
+  std::string profile = "standard";
+  table.text("profile", profile);
+  if (const auto known = core::timing_profile(profile))
+    timing = *known;
+  else if (fault.empty())
+    fault = "[timing] profile is not standard or fast";
+  for (const auto& [key, value] : {std::pair{"renew_ms", &timing.renew},
+                                   {"renew_timeout_ms", &timing.renew_timeout},
+                                   {"watchdog_ms", &timing.watchdog},
+                                   {"reset_time_ms", &timing.reset_time},
+                                   {"stop_time_ms", &timing.stop_time},
+                                   {"takeover_ms", &timing.takeover},
+                                   {"hold_ms", &timing.hold},
+                                   {"etcd_election_ms", &timing.etcd_election},
+                                   {"suspect_ms", &timing.suspect}}) {
+    auto ms = static_cast<std::uint32_t>(value->count());
+    table.number(key, ms, 0, 600'000);
+    *value = core::Mono(ms);
+  }
+  table.number("verifications", timing.verifications, 0, 100);
+  table.no_more();
+}
+
 void read(Table& top, Config& c, std::string& fault) {
   std::string site;
   top.text("cell", c.cell, true);
@@ -167,6 +221,21 @@ void read(Table& top, Config& c, std::string& fault) {
   images.text("path", c.images.path);
   images.number("limit_mib", c.images.limit_mib, 1, 16777216);
   images.no_more();
+  read_timing(top.table("timing"), c.timing, fault);
+  auto watchdog = top.table("watchdog");
+  watchdog.text("device", c.watchdog.device);
+  watchdog.flag("accept_softdog", c.watchdog.accept_softdog);
+  watchdog.no_more();
+  top.table("power").each([&](const std::string& host, Table& one) {
+    auto& power = c.power[host];
+    std::uint32_t timeout_s = 20;
+    one.text("agent", power.agent, true);
+    one.text("secret_file", power.secret_file);
+    one.number("timeout_s", timeout_s, 1, 300);
+    power.timeout = std::chrono::seconds(timeout_s);
+    one.table("options").lines(power.options);
+    one.no_more();
+  });
   auto state = top.table("state");
   state.text("path", c.state_path);
   state.no_more();
@@ -200,11 +269,18 @@ void check(const Config& c, std::string& fault) {
   check_address(c.migration_address, "[migration] address", fault);
   if (c.replication.first_port > c.replication.last_port && fault.empty())
     fault = "[replication] first_port is above last_port";
+  if (c.timing.watchdog.count() % 1000 != 0 && fault.empty()) fault = "[timing] watchdog_ms is not whole seconds";
+  if (auto sums = core::check(c.timing); !sums && fault.empty()) fault = "[timing] " + sums.error().what;
+  for (const auto& [host, power] : c.power) {
+    if (auto ok = runtime::check(power); !ok && fault.empty()) fault = "[power." + host + "] " + ok.error().what;
+    if (host == c.host && fault.empty()) fault = "[power." + host + "]: a host does not switch itself off";
+  }
   const bool lvm = c.pool.kind == "lvm" || c.pool.kind == "lvm-thin";
   if (c.pool.kind != "loop" && !lvm && fault.empty()) fault = "[pool] kind is not loop, lvm or lvm-thin";
   if (lvm && c.pool.group.empty() && fault.empty()) fault = "[pool] group is missing";
   if (c.pool.kind == "lvm-thin" && c.pool.thin_pool.empty() && fault.empty()) fault = "[pool] thin_pool is missing";
-  for (const auto* path : {&c.pool.path, &c.images.path, &c.state_path, &c.replication.fence_peer}) {
+  for (const auto* path :
+       {&c.watchdog.device, &c.pool.path, &c.images.path, &c.state_path, &c.replication.fence_peer}) {
     if (!path->starts_with('/') && fault.empty()) fault = "path '" + *path + "' is not absolute";
   }
 }

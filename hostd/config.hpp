@@ -8,6 +8,8 @@
 
 #include "hostd/core/error.hpp"
 #include "hostd/core/model.hpp"
+#include "hostd/core/timing.hpp"
+#include "hostd/runtime/power/agent_power.hpp"
 
 namespace bascule {
 
@@ -43,6 +45,13 @@ struct Config {
     std::string path{"/var/lib/bascule/images"};
     std::uint64_t limit_mib{10240};
   } images;
+  core::Timing timing;  ///< [timing], checked (S8)
+  struct {
+    std::string device{"/dev/watchdog"};
+    bool accept_softdog{};
+  } watchdog;
+  std::map<std::string, runtime::PowerSwitch> power;    ///< [power.<host>]: how another host is switched off
+  std::string fence_socket{"/run/bascule/fence.sock"};  ///< where hostd-fence-peer asks; fixed, it has no configuration
   std::string state_path{"/var/lib/bascule/state"};
   std::uint32_t cpus{};        ///< 0 = all of the machine's
   std::uint64_t memory_mib{};  ///< 0 = the machine's less 1 GiB

@@ -71,6 +71,24 @@ asio::awaitable<Result<storage::Resource>> resolved_resource(Node& node, std::st
   co_return resource;
 }
 
+void note_state(core::LocalVm& local, const storage::ResourceState& state, const core::VmView* view) {
+  local.up = state.present;
+  local.role = storage::to_string(state.role);
+  local.peer_role = storage::to_string(state.peer_role);
+  local.connection = storage::to_string(state.connection);
+  local.suspended = state.suspended;
+  local.volumes.clear();
+  if (view == nullptr) return;
+  std::uint16_t index = 0;
+  for (const auto& volume : view->layout.value.volumes) {
+    const auto found = state.volumes.find(index++);
+    if (found == state.volumes.end()) continue;
+    const auto& v = found->second;
+    local.volumes[volume.name] = {std::string(storage::to_string(v.disk)), std::string(storage::to_string(v.peer_disk)),
+                                  std::string(storage::to_string(v.replication)), v.out_of_sync_kib};
+  }
+}
+
 storage::LegName leg_name(const std::string& vm, const core::VolumeLayout& volume, const std::string& host) {
   const auto leg = std::ranges::find(volume.legs, host, &core::Leg::host);
   BASCULE_CHECK(leg != volume.legs.end());

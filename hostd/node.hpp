@@ -3,12 +3,14 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
 
 #include "hostd/config.hpp"
 #include "hostd/core/domain.hpp"
+#include "hostd/core/ha.hpp"
 #include "hostd/core/reconcile.hpp"
 #include "hostd/images.hpp"
 #include "hostd/runtime/cell/store.hpp"
@@ -40,7 +42,18 @@ struct Node {
   bool domains_known{};                              ///< libvirt has given a full list since it was last reached
   /// The entry of a VM that has a leg here, made when it is first asked for.
   core::LocalVm& local_vm(const std::string& vm);
-  std::set<std::string> touched;  ///< VMs whose `local` changed since the worker looked
+  // Set once by the composition root, before anything runs.
+  std::function<core::HaFacts()> facts;  ///< what this host knows of itself and of others' leases
+  std::function<core::Result<>()> arm;   ///< the watchdog is armed when this succeeds; hostd/guardian.hpp
+  /// VMs with a write that may add a leg to the record and whose outcome is open: their peer counts as in sync.
+  std::set<std::string> adding;
+  /// When the guest that runs here was first seen running; not there: it does not.
+  std::map<std::string, std::chrono::steady_clock::time_point> running_since;
+  std::set<std::string> busy;  ///< VMs on which a step or remedy of this host is at work
+  /// Hosts a takeover of whose VM is being asked for, with how many: no promise is given to them.
+  std::map<std::string, int> taking_over;
+  std::map<std::string, std::string> waits;  ///< by VM: why hostd does not start a guest that should run
+  std::set<std::string> touched;             ///< VMs whose `local` changed since the worker looked
 
   const std::string& self() const { return cell.self(); }
 };
@@ -49,6 +62,8 @@ struct Node {
 core::Result<storage::Resource> resource_of(const Node& node, const std::string& vm);
 /// The same with this host's backing devices activated and filled in.
 boost::asio::awaitable<core::Result<storage::Resource>> resolved_resource(Node& node, std::string vm);
+/// What DRBD says of a resource, into what this host knows of the VM.
+void note_state(core::LocalVm& local, const storage::ResourceState& state, const core::VmView* view);
 /// How the pool knows a leg.
 storage::LegName leg_name(const std::string& vm, const core::VolumeLayout& volume, const std::string& host);
 /// Writes this host's free pool space to its record, after a leg was made, grown or removed.

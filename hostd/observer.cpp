@@ -15,6 +15,16 @@ void Observer::touch(const std::string& vm) {
   node_.cell.changed().notify();
 }
 
+void Observer::set_domain(const std::string& vm, core::LocalVm& local, const core::DomainInfo& info) {
+  if (info.state == core::DomainState::running && local.domain != core::DomainState::running) {
+    node_.running_since[vm] = std::chrono::steady_clock::now();
+  }
+  if (info.state == core::DomainState::absent || info.state == core::DomainState::crashed)
+    node_.running_since.erase(vm);
+  local.domain = info.state;
+  local.reason = info.reason;
+}
+
 void Observer::domain_event(const core::DomainEvent& event) {
   using Kind = core::DomainEvent::Kind;
   switch (event.kind) {
@@ -25,7 +35,7 @@ void Observer::domain_event(const core::DomainEvent& event) {
         node_.domains[event.info.name] = event.info.state;
       const auto it = node_.local.find(event.info.name);
       if (it == node_.local.end()) return;
-      it->second.domain = event.info.state;
+      set_domain(event.info.name, it->second, event.info);
       if (event.info.reason == core::DomainReason::migrating) {
         node_.handover_began[event.info.name] = std::chrono::steady_clock::now();
       }
@@ -48,9 +58,14 @@ void Observer::domain_event(const core::DomainEvent& event) {
   }
   for (auto& [vm, local] : node_.local) {
     const auto found = node_.domains.find(vm);
-    local.domain = !node_.domains_known           ? core::DomainState::unknown
-                   : found == node_.domains.end() ? core::DomainState::absent
-                                                  : found->second;
+    core::DomainInfo info;
+    info.name = vm;
+    info.state = !node_.domains_known           ? core::DomainState::unknown
+                 : found == node_.domains.end() ? core::DomainState::absent
+                                                : found->second;
+    // What a full list does not tell: why a guest that was known is gone.
+    if (info.state == local.domain) info.reason = local.reason;
+    set_domain(vm, local, info);
     touch(vm);
   }
 }
@@ -58,24 +73,7 @@ void Observer::domain_event(const core::DomainEvent& event) {
 void Observer::resource_changed(const storage::ResourceState& state) {
   const std::string vm(storage::vm_of(state.name));
   if (vm.empty()) return;
-  auto& local = node_.local_vm(vm);
-  local.up = state.present;
-  local.role = storage::to_string(state.role);
-  local.connection = storage::to_string(state.connection);
-  local.suspended = state.suspended;
-  local.volumes.clear();
-  const auto* view = node_.cell.view().vm(vm);
-  if (view != nullptr) {
-    std::uint16_t index = 0;
-    for (const auto& volume : view->layout.value.volumes) {
-      const auto found = state.volumes.find(index++);
-      if (found == state.volumes.end()) continue;
-      const auto& v = found->second;
-      local.volumes[volume.name] = {std::string(storage::to_string(v.disk)),
-                                    std::string(storage::to_string(v.peer_disk)),
-                                    std::string(storage::to_string(v.replication)), v.out_of_sync_kib};
-    }
-  }
+  note_state(node_.local_vm(vm), state, node_.cell.view().vm(vm));
   touch(vm);
 }
 

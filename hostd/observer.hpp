@@ -13,6 +13,7 @@ class Observer {
  private:
   void domain_event(const core::DomainEvent& event);
   void resource_changed(const storage::ResourceState& state);
+  void set_domain(const std::string& vm, core::LocalVm& local, const core::DomainInfo& info);
   void touch(const std::string& vm);
   Node& node_;
 };

@@ -37,7 +37,7 @@ core::VmStatus status_of(const core::LocalVm& local) {
 
 }  // namespace
 
-asio::awaitable<void> Worker::work(std::string id, core::Work work) {
+asio::awaitable<void> Worker::work(std::string id, std::string vm, core::Work work) {
   const auto begin = Clock::now();
   core::Outcome outcome;
   auto wait = kFirstPause;
@@ -71,6 +71,7 @@ asio::awaitable<void> Worker::work(std::string id, core::Work work) {
     break;
   }
   busy_ops_.erase(id);
+  node_.busy.erase(vm);
   node_.cell.changed().notify();
 }
 
@@ -81,7 +82,9 @@ void Worker::start_operations() {
     const auto next = core::next_work(it->second.value, node_.self());
     if (next.kind == core::Work::Kind::none || busy_vms_.contains(it->second.value.vm)) continue;
     if (!busy_ops_.insert(id).second) continue;
-    auto task = work(id, next);
+    const std::string vm = it->second.value.vm;
+    node_.busy.insert(vm);
+    auto task = work(id, vm, next);
     runtime::run_in_background(node_.cell.changed().executor(), "step " + id, std::move(task));
   }
 }
@@ -102,6 +105,7 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
     case Kind::commit_right: {
       auto done = co_await node_.cell.commit_right(vm, remedy.right, remedy.revision, remedy.sentence, wall_ms());
       if (!done) co_return done.error();
+      owed_since_.erase(vm);
       if (remedy.clears_rejoin) node_.local[vm].rejoin_pending = false;
       co_return Result<>{};
     }
@@ -122,7 +126,10 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
           right = std::move(*next);
         }
       }
+      // Until this write has a definite end the peer may be in the record: a promise of it is needed (core::guard).
+      node_.adding.insert(vm);
       auto done = co_await node_.cell.commit_right(vm, std::move(right), remedy.revision, remedy.sentence, wall_ms());
+      if (done || done.error().code != Errc::outcome_unknown) node_.adding.erase(vm);
       if (!done) co_return done.error();
       co_return Result<>{};
     }
@@ -138,8 +145,34 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       co_return shut;
     }
     case Kind::destroy_domain: co_return co_await node_.vms.force_off(vm);
+    case Kind::fail_io: {
+      auto resource = resource_of(node_, vm);
+      if (!resource) co_return resource.error();
+      auto ended = co_await node_.drbd.fail_io(*resource);
+      if (!ended) co_return ended;
+      node_.local[vm].io_ended = true;
+      co_return co_await node_.vms.force_off(vm);
+    }
+    case Kind::take_down: {
+      auto down = co_await node_.drbd.down(name);
+      if (down) node_.local[vm].io_ended = false;
+      co_return down;
+    }
+    // safety: R4. Decided on a record that lists no leg which is not up to date; the adapter lifts hostd's own stop
+    // only.
+    case Kind::resume_io: co_return co_await node_.drbd.resume_io(name);
   }
   co_return Result<>{};
+}
+
+/// R4: a leg has left UpToDate and the record does not say so yet. For one renew_timeout the guest goes on; then its
+/// I/O stands still until the record is true, since a write could be confirmed that the next host would not have.
+asio::awaitable<void> Worker::stop_if_owed(std::string vm) {
+  const auto [since, fresh] = owed_since_.try_emplace(vm, Clock::now());
+  if (fresh || Clock::now() - since->second < node_.config.timing.renew_timeout) co_return;
+  spdlog::warn("{}: the record still lists a leg that is not up to date: its I/O is stopped until that is changed", vm);
+  auto stopped = co_await node_.drbd.suspend_io(storage::resource_name(vm));
+  if (!stopped) spdlog::error("{}: its I/O cannot be stopped: {}", vm, stopped.error().what);
 }
 
 /// Remedies of one VM, one after the other, until nothing is left to mend.
@@ -154,10 +187,18 @@ asio::awaitable<void> Worker::mend(std::string vm) {
   for (int attempt = 0; attempt < kMendTries; ++attempt) {
     const auto* view = node_.cell.view().vm(vm);
     const auto local = node_.local.find(vm);
-    if (view == nullptr || local == node_.local.end() || !node_.cell.view().synced) break;
+    if (view == nullptr || local == node_.local.end()) break;
     if (local->second.domain == core::DomainState::unknown) break;  // libvirt has not been heard: decide nothing
-    const auto remedy = core::reconcile(*view, local->second, node_.self());
+    const auto* holder = node_.cell.view().host(view->right.value.host);
+    const auto remedy = core::reconcile(*view, local->second, node_.self(), holder != nullptr && holder->alive());
     if (remedy.kind == core::Remedy::Kind::none) break;
+    if (remedy.shrinks) co_await stop_if_owed(vm);
+    if (!node_.cell.view().synced) {
+      if (!remedy.shrinks) break;
+      co_await steps::pause(kMendPause / 4);
+      attempt = 0;  // R4: for as long as the record is untrue
+      continue;
+    }
     spdlog::info("{}: {}", vm, remedy.sentence);
     const auto seen = node_.cell.changed().count();
     auto done = co_await apply(vm, remedy);
@@ -167,6 +208,7 @@ asio::awaitable<void> Worker::mend(std::string vm) {
     if (!done) co_await steps::pause(kMendPause);
   }
   busy_vms_.erase(vm);
+  node_.busy.erase(vm);
   node_.cell.changed().notify();
 }
 
@@ -182,6 +224,7 @@ void Worker::start_remedies() {
       continue;
     }
     busy_vms_.insert(vm);
+    node_.busy.insert(vm);
     auto task = mend(vm);
     runtime::run_in_background(node_.cell.changed().executor(), "mending " + vm, std::move(task));
   }
@@ -226,7 +269,7 @@ asio::awaitable<void> Worker::run() {
       auto task = publish(vm);
       runtime::run_in_background(node_.cell.changed().executor(), "publishing " + vm, std::move(task));
     }
-    if (node_.cell.view().synced) start_remedies();
+    start_remedies();
     if (!forgetting_ && node_.cell.take_ended()) {
       forgetting_ = true;
       auto task = forget();

@@ -17,8 +17,9 @@ class Worker {
   boost::asio::awaitable<void> run();
 
  private:
-  boost::asio::awaitable<void> work(std::string op, core::Work work);
+  boost::asio::awaitable<void> work(std::string op, std::string vm, core::Work work);
   boost::asio::awaitable<void> mend(std::string vm);
+  boost::asio::awaitable<void> stop_if_owed(std::string vm);
   boost::asio::awaitable<core::Result<>> apply(std::string vm, core::Remedy remedy);
   boost::asio::awaitable<void> publish(std::string vm);
   boost::asio::awaitable<void> forget();
@@ -29,6 +30,7 @@ class Worker {
   std::set<std::string> busy_ops_, busy_vms_, publishing_;
   std::set<std::string> window_looked_at_;  ///< VMs whose window was asked for since this hostd started
   std::set<std::string> look_at_;           ///< VMs to reconcile
+  std::map<std::string, std::chrono::steady_clock::time_point> owed_since_;  ///< R4: VMs whose record is untrue
   bool forgetting_{};
 };
 

@@ -44,6 +44,9 @@ class DrbdAdapter final : public DrbdPort {
   Task<> verify(Resource resource, std::string volume) override;
   Task<> resize(Resource resource, std::string volume, std::uint64_t size_mib) override;
   Task<> detach(Resource resource, std::string volume, bool force) override;
+  Task<> suspend_io(std::string name) override;
+  Task<> resume_io(std::string name) override;
+  Task<> fail_io(Resource resource) override;
   Task<> down(std::string name) override;
   Task<ResourceState> query(std::string name) override;
   void listen(Changed changed, Trouble trouble) override;

@@ -137,6 +137,19 @@ Argv Running::two_primaries(bool allow) const {
   return argv;
 }
 
+std::vector<Argv> Running::suspend_io() const {
+  std::vector<Argv> list;
+  for (const auto minor : minors) list.push_back(setup({"suspend-io", std::to_string(minor)}));
+  return list;
+}
+
+std::vector<Argv> Running::resume_io() const {
+  // safety: only the words of a command; drbd_adapter_freeze.cpp proves each use.
+  std::vector<Argv> list;
+  for (const auto minor : minors) list.push_back(setup({"resume-io", std::to_string(minor)}));
+  return list;
+}
+
 Argv DrbdCommands::skip_first_sync(const Volume& volume) const {
   return setup({"new-current-uuid", std::to_string(volume.minor), "--clear-bitmap"});
 }

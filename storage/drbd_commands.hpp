@@ -38,6 +38,8 @@ struct Running {
   std::vector<Argv> secondary() const;
   Argv disconnect(bool force) const;
   Argv two_primaries(bool allow) const;
+  std::vector<Argv> suspend_io() const;  ///< one for each minor; the kernel's flag is the resource's
+  std::vector<Argv> resume_io() const;
 };
 
 class DrbdCommands {

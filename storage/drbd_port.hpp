@@ -93,6 +93,16 @@ class DrbdPort {
   /// Takes the disk away; I/O goes on over the peer or, forced, fails.
   virtual Task<> detach(Resource resource, std::string volume, bool force) = 0;
 
+  /// Stops a resource's I/O until `resume_io`. Nothing to do without the resource.
+  virtual Task<> suspend_io(std::string name) = 0;
+  /// Lets I/O go on that `suspend_io` stopped. conflict while it is frozen for another reason: fencing is lifted only
+  /// by the kernel's own question, a lost disk only by `fail_io`.
+  virtual Task<> resume_io(std::string name) = 0;
+  /// The end of a copy that may not write any more, so that its process can die: every disk is taken away by force, and
+  /// when that is confirmed frozen I/O is let go on, which now fails. conflict while connected to a peer that would
+  /// carry it out.
+  virtual Task<> fail_io(Resource resource) = 0;
+
   /// Resource gone from the kernel; its configuration stays. refused while held open.
   virtual Task<> down(std::string name) = 0;
 

@@ -120,6 +120,14 @@ class Tree {
     auto* host = group("host", "The hosts of the cell");
     leaf(host, "list", "All hosts", &host_list);
     named(host, "show", "One host", "HOST", &host_show);
+    auto* maintenance =
+        named(host, "maintenance", "Keep VMs off a host, moving those on it away live", "HOST", &host_maintenance);
+    maintenance->add_option("STATE", args_.state)->required()->type_name("on|off")->check(one_of("on|off"));
+    change(maintenance);
+    auto* ha = group("ha", "Automatic failover of the whole cell");
+    leaf(ha, "status", "Is it armed, and if not, who disarmed it and why", &ha_status);
+    change(leaf(ha, "arm", "A lost host's VMs start elsewhere by themselves again", &ha_arm));
+    change(leaf(ha, "disarm", "A lost host's VMs stay down until a person acts: for work on the network", &ha_disarm));
     auto* image = group("image", "Images that fill a volume at creation");
     leaf(image, "list", "All images", &image_list);
     auto* import = named(image, "import", "Send a raw or qcow2 file to the host that answers", "NAME", &image_import);
@@ -152,6 +160,15 @@ class Tree {
         ->type_name(kPolicies)
         ->check(one_of(kPolicies));
     change(migrate);
+    auto* failover = named(vm, "failover", "Start it on its other host, because its own is lost", "VM", &vm_failover);
+    failover->add_flag("--host-is-off", args_.host_is_off,
+                       "You state, with your name, that the lost host is off: nothing is waited for");
+    change(failover);
+    auto* failback = named(vm, "failback", "Move it back to its nominal host", "VM", &vm_failback);
+    failback->add_option("--policy", args_.policy, "How hard to push; the VM's own policy if not given")
+        ->type_name(kPolicies)
+        ->check(one_of(kPolicies));
+    change(failback);
     auto* resize = named(vm, "resize", "Change CPUs or memory, while the VM is off", "VM", &vm_resize);
     resize->add_option("--cpus", args_.cpus, "Number of virtual CPUs")
         ->type_name("N")

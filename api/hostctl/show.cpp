@@ -19,9 +19,20 @@ std::string joined(const Json& list) {
   return out;
 }
 
+/// "asked by olga: disks"; empty when nobody asked.
+std::string asked_by(const Json& who) {
+  return who.text("author").empty() ? std::string() : "asked by " + who.text("author") + ": " + who.text("reason");
+}
+
+std::string ha_words(const Json& ha) {
+  if (ha.flag("armed")) return "automatic failover is armed\n";
+  return "automatic failover is DISARMED, " + safe(asked_by(ha["disarmed_by"])) + "\n";
+}
+
 std::string host_words(const Json& h) {
   return "host " + safe(h.text("id")) + "\n" + field("site", h.text("site")) +
-         field("state", h.flag("alive") ? "alive" : "silent") + field("API", h.text("api_address")) +
+         field("state", h.flag("alive") ? "alive" : "silent") + field("maintenance", asked_by(h["maintenance_by"])) +
+         field("power off", h.text("power_off")) + field("API", h.text("api_address")) +
          field("replication", h.text("replication_address")) + field("migration", h.text("migration_address")) +
          field("CPUs", h.text("cpus")) +
          field("memory", mib(h.integer("memory_mib")) + ", " + mib(h.integer("memory_free_mib")) + " free") +
@@ -52,6 +63,8 @@ Exit show_list(Session& session, const std::string& path, const std::string& emp
   session.print(table.empty() ? empty + "\n" : table.render(session.colour, session.columns));
   return Exit::done;
 }
+
+Exit ha_status(Session& session) { return show_one(session, paths::kHa, ha_words); }
 
 Exit show_one(Session& session, const std::string& path, const std::function<std::string(const Json&)>& words) {
   auto client = session.client();

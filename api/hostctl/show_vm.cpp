@@ -27,6 +27,7 @@ std::string definition(const Json& vm) {
   std::string out = field("project", vm.text("project")) + field("CPUs", vm.text("cpus")) +
                     field("memory", mib(vm.integer("memory_mib"))) + field("wanted", vm.text("power")) +
                     field("nominal host", vm["hosts"].text("nominal")) + field("peer host", vm["hosts"].text("peer")) +
+                    field("protection", vm.text("protection") + ", priority " + vm.text("priority")) +
                     field("migration", vm.text("migration_policy"));
   for (const auto& n : vm["networks"].items()) out += field("network", n.text("network") + ", MAC " + n.text("mac"));
   return out;

@@ -49,6 +49,37 @@ Exit vm_migrate(Session& s) {
   return carry_out(s, c);
 }
 
+Exit vm_failover(Session& s) {
+  Change c = verb(s.args.name, "failover");
+  if (s.args.host_is_off) c.body.set("host_is_off", Json::of(true));
+  return carry_out(s, c);
+}
+
+Exit vm_failback(Session& s) {
+  Change c = verb(s.args.name, "failback");
+  if (!s.args.policy.empty()) c.body.set("policy", std::string_view(s.args.policy));
+  return carry_out(s, c);
+}
+
+Exit host_maintenance(Session& s) {
+  Change c;
+  c.path = paths::action(paths::one(paths::kHosts, s.args.name), "maintenance");
+  c.object = "host " + s.args.name;
+  c.body.set("on", Json::of(s.args.state == "on"));
+  return carry_out(s, c);
+}
+
+namespace {
+Exit switch_ha(Session& s, const std::string& what) {
+  Change c;
+  c.path = paths::action(paths::kHa, what);
+  c.object = "automatic failover";
+  return carry_out(s, c);
+}
+}  // namespace
+Exit ha_arm(Session& s) { return switch_ha(s, "arm"); }
+Exit ha_disarm(Session& s) { return switch_ha(s, "disarm"); }
+
 Exit vm_resize(Session& s) {
   if (s.args.cpus == 0 && s.args.memory_mib == 0) {
     return s.fail(core::fail(core::Errc::invalid, "give --cpus, --memory or both; nothing was sent"));

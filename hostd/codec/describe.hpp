@@ -11,14 +11,15 @@ template <class A> void describe(A& a, core::NicSpec& v) { a("network", v.networ
 template <class A> void describe(A& a, core::VmSpec& v) {
   a("name", v.name); a("project", v.project); a("cpus", v.cpus); a("memory_mib", v.memory_mib);
   a("nominal_host", v.nominal_host); a("peer_host", v.peer_host); a("power", v.power);
-  a("migration_policy", v.migration_policy); a("volumes", v.volumes); a("nics", v.nics);
+  a("protection", v.protection); a("priority", v.priority); a("migration_policy", v.migration_policy); a("volumes", v.volumes); a("nics", v.nics);
 }
 template <class A> void describe(A& a, core::Leg& v) { a("host", v.host); a("id", v.id); }
 template <class A> void describe(A& a, core::VolumeLayout& v) { a("name", v.name); a("minor", v.minor); a("size_mib", v.size_mib); a("legs", v.legs); }
 template <class A> void describe(A& a, core::Layout& v) { a("port", v.port); a("volumes", v.volumes); }
 template <class A> void describe(A& a, core::Writer& v) { a("host", v.host); a("instance", v.instance); a("number", v.number); }
 template <class A> void describe(A& a, core::Right& v) {
-  a("epoch", v.epoch); a("host", v.host); a("migrating_to", v.migrating_to); a("insync", v.insync); a("writer", v.writer);
+  a("epoch", v.epoch); a("host", v.host); a("migrating_to", v.migrating_to); a("insync", v.insync);
+  a("restarts", v.restarts); a("writer", v.writer);
 }
 template <class A> void describe(A& a, core::VmStatus::Volume& v) {
   a("disk", v.disk); a("peer_disk", v.peer_disk); a("replication", v.replication); a("out_of_sync_kib", v.out_of_sync_kib);
@@ -34,7 +35,10 @@ template <class A> void describe(A& a, core::HostInfo& v) {
   a("instance", v.instance); a("cpus", v.cpus); a("memory_mib", v.memory_mib); a("pool_free_mib", v.pool_free_mib);
   a("pool_kind", v.pool_kind); a("networks", v.networks); a("first_port", v.first_port); a("last_port", v.last_port);
 }
-template <class A> void describe(A& a, core::HostLease& v) { a("instance", v.instance); a("number", v.number); }
+template <class A> void describe(A& a, core::HostLease& v) { a("instance", v.instance); a("number", v.number); a("boot", v.boot); }
+template <class A> void describe(A& a, core::FenceIntent& v) { a("by", v.by); a("boot", v.boot); a("why", v.why); a("confirmed", v.confirmed); a("writer", v.writer); }
+template <class A> void describe(A& a, core::Maintenance& v) { a("author", v.author); a("reason", v.reason); a("since_ms", v.since_ms); }
+template <class A> void describe(A& a, core::Disarmed& v) { a("author", v.author); a("reason", v.reason); a("since_ms", v.since_ms); }
 template <class A> void describe(A& a, core::Image& v) { a("name", v.name); a("size_bytes", v.size_bytes); a("sha256", v.sha256); a("host", v.host); }
 template <class A> void describe(A& a, core::Step& v) { a("kind", v.kind); a("host", v.host); a("state", v.state); a("note", v.note); a("took_ms", v.took_ms); }
 template <class A> void describe(A& a, core::Who& v) { a("name", v.name); a("role", v.role); a("project", v.project); }

@@ -14,6 +14,7 @@ void finish(Operation& op, OpState state, WallMs now) {
 /// The step after whose end there is no way back; nullopt = the operation can always be undone.
 std::optional<StepKind> no_return_step(OpKind kind) {
   switch (kind) {
+    case OpKind::vm_failback:
     case OpKind::vm_migrate: return StepKind::live_migrate;  // its end commits the hand-over (H)
     case OpKind::vm_remove: return StepKind::drop_right;     // then the data goes
     case OpKind::vm_shutdown:
@@ -22,6 +23,11 @@ std::optional<StepKind> no_return_step(OpKind kind) {
     case OpKind::volume_grow: return StepKind::resize_drbd;
     case OpKind::image_remove: return StepKind::remove_image;
     case OpKind::vm_reset: return StepKind::reset;
+    case OpKind::host_maintenance:
+    case OpKind::ha_disarm:
+    case OpKind::ha_arm:
+    case OpKind::vm_failover:
+    case OpKind::vm_restart:
     case OpKind::vm_create:
     case OpKind::vm_start:
     case OpKind::volume_verify:

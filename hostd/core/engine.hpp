@@ -32,6 +32,9 @@ struct Outcome {
   /// A change of the run-right that must become true together with the step's end (one transaction).
   std::optional<Right> right;
   Revision right_revision{};  ///< compared; 0 = the record must not exist
+  /// Compared too, when a right is written: the lease of this host as it was when the right was taken from it.
+  std::string lease_of;
+  Revision lease_revision{};
 };
 
 /// The record after a step was run or undone.

@@ -15,9 +15,12 @@ namespace {
 std::optional<VmState> word_of(OpKind kind) {
   switch (kind) {
     case OpKind::vm_create: return VmState::creating;
+    case OpKind::vm_failover:
+    case OpKind::vm_restart:
     case OpKind::vm_start: return VmState::starting;
     case OpKind::vm_shutdown:
     case OpKind::vm_power_off: return VmState::stopping;
+    case OpKind::vm_failback:
     case OpKind::vm_migrate: return VmState::migrating;
     case OpKind::vm_remove: return VmState::removing;
     case OpKind::vm_update: return VmState::updating;
@@ -25,7 +28,10 @@ std::optional<VmState> word_of(OpKind kind) {
     case OpKind::volume_grow:
     case OpKind::volume_verify:
     case OpKind::image_import:
-    case OpKind::image_remove: break;
+    case OpKind::image_remove:
+    case OpKind::host_maintenance:
+    case OpKind::ha_disarm:
+    case OpKind::ha_arm: break;
   }
   return std::nullopt;
 }
@@ -100,15 +106,35 @@ std::string last_trouble(const CellView& view, const std::string& name) {
   return {};
 }
 
+/// The holder is silent: what happens now, and what a person can do.
+std::string lost_host(const CellView& view, const std::string& name, const VmView& vm) {
+  const std::string& lost = vm.right.value.host;
+  const std::string peer = other_host(vm.layout.value, lost);
+  const std::string out = "its host " + lost + " does not renew its lease, so its state is not known; ";
+  if (vm.spec.value.power == Power::off) return out + "it should be off";
+  if (!insync_everywhere(vm.right.value, vm.layout.value, peer)) {
+    return out + "its copy on " + peer + " is NOT in sync, so nothing starts it by itself: bring " + lost + " back";
+  }
+  if (silent(view, peer)) return out + "so is " + peer + "'s: nothing can start it";
+  if (vm.spec.value.protection != Protection::ha) {
+    return out + "its protection is '" + std::string(to_string(vm.spec.value.protection)) + "': `hostctl vm failover " +
+           name + "` starts it on " + peer;
+  }
+  if (view.disarmed.revision != 0) {
+    return out + "failover is disarmed by " + view.disarmed.value.author + " (\"" + view.disarmed.value.reason +
+           "\"): `hostctl ha arm`, or `hostctl vm failover " + name + "`";
+  }
+  const HostView* h = view.host(peer);
+  if (h != nullptr && h->maintenance.revision != 0) return out + peer + " is in maintenance: nothing starts it there";
+  return out + peer + " starts it when the takeover time has passed";
+}
+
 std::string standing(const CellView& view, const std::string& name, const VmView& vm) {
   if (vm.right.revision == 0) return "it has no run-right: its creation did not end";
   const std::string& host = vm.right.value.host;
   const auto status = vm.status.find(host);
   if (silent(view, host)) {
-    return fmt::format(
-        "its host {} does not renew its lease, so its state is not known; nothing takes it over by itself, "
-        "look at {} first",
-        host, host);
+    return lost_host(view, name, vm);
   }
   if (status == vm.status.end()) return fmt::format("host {} has not reported on it yet", host);
   const VmStatus& s = status->second;

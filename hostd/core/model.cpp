@@ -12,6 +12,8 @@ using Word = std::pair<E, std::string_view>;
 
 constexpr std::array kSite{Word<Site>{Site::a, "A"}, Word<Site>{Site::b, "B"}};
 constexpr std::array kPower{Word<Power>{Power::off, "off"}, Word<Power>{Power::on, "on"}};
+constexpr std::array kProtection{Word<Protection>{Protection::mirror, "mirror"},
+                                 Word<Protection>{Protection::ha, "ha"}};
 constexpr std::array kDomain{
     Word<DomainState>{DomainState::absent, "absent"},   Word<DomainState>{DomainState::running, "running"},
     Word<DomainState>{DomainState::paused, "paused"},   Word<DomainState>{DomainState::shutting_down, "shutting-down"},
@@ -24,6 +26,9 @@ constexpr std::array kOpKind{
     Word<OpKind>{OpKind::vm_migrate, "vm-migrate"},     Word<OpKind>{OpKind::vm_remove, "vm-remove"},
     Word<OpKind>{OpKind::volume_grow, "volume-grow"},   Word<OpKind>{OpKind::volume_verify, "volume-verify"},
     Word<OpKind>{OpKind::image_import, "image-import"}, Word<OpKind>{OpKind::image_remove, "image-remove"},
+    Word<OpKind>{OpKind::vm_failover, "vm-failover"},   Word<OpKind>{OpKind::vm_restart, "vm-restart"},
+    Word<OpKind>{OpKind::vm_failback, "vm-failback"},   Word<OpKind>{OpKind::host_maintenance, "host-maintenance"},
+    Word<OpKind>{OpKind::ha_disarm, "ha-disarm"},       Word<OpKind>{OpKind::ha_arm, "ha-arm"},
 };
 constexpr std::array kOpState{
     Word<OpState>{OpState::running, "running"},
@@ -41,6 +46,7 @@ constexpr std::array kStepKind{
     Word<StepKind>{StepKind::fill, "fill"},
     Word<StepKind>{StepKind::hand_over, "hand-over"},
     Word<StepKind>{StepKind::admit_start, "admit-start"},
+    Word<StepKind>{StepKind::take_right, "take-right"},
     Word<StepKind>{StepKind::promote, "promote"},
     Word<StepKind>{StepKind::start_domain, "start-domain"},
     Word<StepKind>{StepKind::shutdown, "shutdown"},
@@ -93,6 +99,7 @@ constexpr std::optional<E> value(std::span<const Word<E>> table, std::string_vie
 
 std::string_view to_string(Site v) { return word<Site>(kSite, v); }
 std::string_view to_string(Power v) { return word<Power>(kPower, v); }
+std::string_view to_string(Protection v) { return word<Protection>(kProtection, v); }
 std::string_view to_string(DomainState v) { return word<DomainState>(kDomain, v); }
 std::string_view to_string(OpKind v) { return word<OpKind>(kOpKind, v); }
 std::string_view to_string(OpState v) { return word<OpState>(kOpState, v); }
@@ -100,6 +107,7 @@ std::string_view to_string(StepKind v) { return word<StepKind>(kStepKind, v); }
 std::string_view to_string(StepState v) { return word<StepState>(kStepState, v); }
 std::optional<Site> parse_site(std::string_view s) { return value<Site>(kSite, s); }
 std::optional<Power> parse_power(std::string_view s) { return value<Power>(kPower, s); }
+std::optional<Protection> parse_protection(std::string_view s) { return value<Protection>(kProtection, s); }
 std::optional<DomainState> parse_domain_state(std::string_view s) { return value<DomainState>(kDomain, s); }
 std::optional<OpKind> parse_op_kind(std::string_view s) { return value<OpKind>(kOpKind, s); }
 std::optional<OpState> parse_op_state(std::string_view s) { return value<OpState>(kOpState, s); }

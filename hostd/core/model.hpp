@@ -18,6 +18,9 @@ using WallMs = std::int64_t;
 
 enum class Site : std::uint8_t { a, b };
 enum class Power : std::uint8_t { off, on };
+/// What happens when the VM's host is lost. Every level keeps two legs. `mirror`: a human starts it on the other side;
+/// `ha`: it starts there by itself.
+enum class Protection : std::uint8_t { ha, mirror };
 
 /// Limits on what a definition may ask for.
 struct Limits {
@@ -29,6 +32,7 @@ struct Limits {
   static constexpr std::size_t vms = 4096;               // per cell: minors 8 * 4096 < 2^20
   static constexpr std::size_t reason_bytes = 500;
   static constexpr std::size_t name_bytes = 40;
+  static constexpr std::uint32_t priority = 1000;  // of a restart; higher first
 };
 
 struct VolumeSpec {
@@ -53,6 +57,8 @@ struct VmSpec {
   std::string nominal_host;  ///< where it runs in normal times
   std::string peer_host;     ///< the other leg's host, on the other site
   Power power{Power::off};   ///< desired; a client's stop defeats a takeover
+  Protection protection{Protection::ha};
+  std::uint32_t priority{100};  ///< 0..Limits::priority: who starts first when a host is lost
   std::string migration_policy{"standard"};
   std::vector<VolumeSpec> volumes;
   std::vector<NicSpec> nics;
@@ -95,6 +101,9 @@ struct Right {
   std::string host;
   std::optional<std::string> migrating_to;
   std::map<std::string, std::vector<Leg>> insync;  ///< volume name -> legs that may run next
+  /// Automatic starts since it last ran steadily or a person started it: a guest that never stays up is not tried for
+  /// ever. Counted here, so that neither a restart of hostd nor of the host forgets it.
+  std::uint32_t restarts{};
   Writer writer;
   bool operator==(const Right&) const = default;
 };
@@ -141,7 +150,33 @@ struct HostInfo {
 struct HostLease {
   std::string instance;
   std::uint64_t number{};
+  std::string boot;  ///< the kernel's boot id: tells a restart of hostd from one of the machine
   bool operator==(const HostLease&) const = default;
+};
+
+/// `hosts/<id>/fence`: somebody is about to switch this host off. While it stands, that host's renewals fail.
+struct FenceIntent {
+  std::string by;  ///< host
+  std::string
+      boot;  ///< of the target, from its last lease: after a reset the intent is fulfilled, and the target ends it
+  std::string why;
+  bool confirmed{};  ///< the power switch said that it is off
+  Writer writer;
+  bool operator==(const FenceIntent&) const = default;
+};
+
+/// `hosts/<id>/maintenance`: present while an operator keeps VMs off this host.
+struct Maintenance {
+  std::string author, reason;
+  WallMs since_ms{};
+  bool operator==(const Maintenance&) const = default;
+};
+
+/// `ha`: present while an operator has switched automatic failover off in the whole cell.
+struct Disarmed {
+  std::string author, reason;
+  WallMs since_ms{};
+  bool operator==(const Disarmed&) const = default;
 };
 
 /// `images/<name>`. Immutable once ready.
@@ -166,6 +201,12 @@ enum class OpKind : std::uint8_t {
   volume_verify,
   image_import,
   image_remove,
+  vm_failover,  ///< its host was lost: started on the other side, by hostd or on a person's word
+  vm_restart,   ///< its guest ended by itself: started again
+  vm_failback,  ///< back to its nominal host
+  host_maintenance,
+  ha_disarm,
+  ha_arm,
 };
 
 /// running -> done | undoing -> undone | needs_operator. A cancelled operation ends undone.
@@ -181,6 +222,7 @@ enum class StepKind : std::uint8_t {
   fill,
   hand_over,
   admit_start,
+  take_right,
   promote,
   start_domain,
   shutdown,
@@ -286,6 +328,7 @@ struct AuditHead {
 // Words for enums, used in JSON, messages and audit records; parse returns nullopt on anything else.
 std::string_view to_string(Site v);
 std::string_view to_string(Power v);
+std::string_view to_string(Protection v);
 std::string_view to_string(DomainState v);
 std::string_view to_string(OpKind v);
 std::string_view to_string(OpState v);
@@ -293,6 +336,7 @@ std::string_view to_string(StepKind v);
 std::string_view to_string(StepState v);
 std::optional<Site> parse_site(std::string_view s);
 std::optional<Power> parse_power(std::string_view s);
+std::optional<Protection> parse_protection(std::string_view s);
 std::optional<DomainState> parse_domain_state(std::string_view s);
 std::optional<OpKind> parse_op_kind(std::string_view s);
 std::optional<OpState> parse_op_state(std::string_view s);

@@ -33,9 +33,11 @@ Result<const VmView*> Planner::vm_for(const std::string& name) const {
   return found;
 }
 
-Result<> Planner::allowed(bool client_too, const std::string& project) const {
+Result<> Planner::allowed(bool client_too, const std::string& project, bool host_too) const {
   const auto& c = request.caller;
   if (c.role == Role::operator_) return {};
+  // A host acts by the failover rules, or for the operator who wants it empty (maintenance).
+  if (c.role == Role::host && host_too) return {};
   if (c.role == Role::client && client_too && c.project == project) return {};
   return fail(Errc::forbidden, "your role may not do this; an operator can");
 }
@@ -247,13 +249,20 @@ Result<Plan> Planner::operator()(const MigrateVm& verb) const {
   auto found = vm_for(verb.vm);
   if (!found) return found.error();
   const VmView& vm = **found;
-  if (auto r = allowed(false, vm.spec.value.project); !r) return r.error();
+  if (auto r = allowed(false, vm.spec.value.project, true); !r) return r.error();
   const std::string source = vm.right.value.host;
   const std::string target = verb.target.empty() ? other_host(vm.layout.value, source) : verb.target;
-  const std::string policy = verb.policy.empty() ? vm.spec.value.migration_policy : verb.policy;
+  return migration(OpKind::vm_migrate, vm, target, verb.policy);
+}
+
+/// The saga of a live migration, as every verb that moves a running guest plans it.
+Result<Plan> Planner::migration(OpKind kind, const VmView& vm, const std::string& target,
+                                const std::string& asked_policy) const {
+  const std::string source = vm.right.value.host;
+  const std::string policy = asked_policy.empty() ? vm.spec.value.migration_policy : asked_policy;
   if (migration_policy(policy) == nullptr) return fail(Errc::invalid, "policy: gentle, standard or must-finish");
   if (auto r = check_migration(view, vm, target); !r) return r.error();
-  Plan p = base(OpKind::vm_migrate, vm);
+  Plan p = base(kind, vm);
   p.operation.target_host = target;
   p.operation.object = policy;
   auto& s = p.operation.steps;

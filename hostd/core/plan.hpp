@@ -17,8 +17,12 @@ struct Plan {
   std::optional<VmSpec> spec;    ///< written together with the operation
   std::optional<Layout> layout;  ///< vm_create only
   std::optional<Image> image;    ///< image_import only
-  Revision compare_spec{};       ///< mod revision of the spec this was planned on; 0 = must not exist
-  std::string object;            ///< for the audit: vm/<name> or image/<name>
+  /// The operation that held the VM and is ended as undone by this one, comparing the revision it was read at.
+  std::optional<Versioned<Operation>> superseded;
+  std::optional<bool> maintenance;  ///< host_maintenance, of `operation.target_host`
+  std::optional<bool> armed;        ///< ha_arm, ha_disarm
+  Revision compare_spec{};          ///< mod revision of the spec this was planned on; 0 = must not exist
+  std::string object;               ///< for the audit: vm/<name> or image/<name>
 };
 
 /// `self` is the host that serves the request; it only matters for placement ties and images.

@@ -152,6 +152,15 @@ Result<> check_host_alive(const CellView& view, const std::string& host) {
   return {};
 }
 
+Result<> check_not_in_maintenance(const CellView& view, const std::string& host) {
+  const HostView* h = view.host(host);
+  if (h == nullptr || h->maintenance.revision == 0) return {};
+  return fail(Errc::conflict,
+              fmt::format("host {} is in maintenance (asked by {}: \"{}\"); `hostctl host maintenance {} "
+                          "off` ends it",
+                          host, h->maintenance.value.author, h->maintenance.value.reason, host));
+}
+
 std::uint64_t free_memory_mib(const CellView& view, const std::string& host, const std::string& except_vm) {
   const HostView* h = view.host(host);
   if (h == nullptr) return 0;
@@ -249,6 +258,7 @@ Result<> check_start(const CellView& view, const VmView& vm, std::uint64_t memor
   const std::string& host = vm.right.value.host;
   if (vm.right.revision == 0) return fail(Errc::conflict, "the VM has no run-right yet: its creation did not end");
   if (auto r = check_host_alive(view, host); !r) return r;
+  if (auto r = check_not_in_maintenance(view, host); !r) return r;
   if (auto r = claim(vm.right.value, vm.layout.value, host); !r) return r.error();
   const std::uint64_t free = free_memory_mib(view, host, vm.spec.value.name);
   if (free < memory_mib) {
@@ -273,6 +283,7 @@ Result<> check_migration(const CellView& view, const VmView& vm, const std::stri
   }
   if (auto r = check_host_alive(view, source); !r) return r;
   if (auto r = check_host_alive(view, target); !r) return r;
+  if (auto r = check_not_in_maintenance(view, target); !r) return r;
   if (const auto& from = view.host(source)->info.value; !copies_all_memory(from)) {
     return fail(Errc::conflict, fmt::format("host {} emulates its guests with QEMU {}, which damages a guest's memory "
                                             "when it is moved live; KVM or QEMU {}.0 is needed. The VM keeps running",

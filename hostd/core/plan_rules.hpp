@@ -20,6 +20,9 @@ Result<const VmView*> find_vm(const CellView& view, const std::string& name);
 /// The host exists and renews its lease. Error unavailable: which host, since when it is silent is for the API.
 Result<> check_host_alive(const CellView& view, const std::string& host);
 
+/// Nobody keeps VMs off this host. Error conflict: who does, why, and how it ends.
+Result<> check_not_in_maintenance(const CellView& view, const std::string& host);
+
 /// Memory on `host` that is not promised to VMs whose right it holds and that should run (MiB).
 std::uint64_t free_memory_mib(const CellView& view, const std::string& host, const std::string& except_vm);
 

@@ -39,11 +39,17 @@ struct Planner {
   Result<Plan> operator()(const VerifyVolume& verb) const;
   Result<Plan> operator()(const ImportImage& verb) const;
   Result<Plan> operator()(const RemoveImage& verb) const;
+  Result<Plan> operator()(const FailoverVm& verb) const;
+  Result<Plan> operator()(const RestartVm& verb) const;
+  Result<Plan> operator()(const FailbackVm& verb) const;
+  Result<Plan> operator()(const SetMaintenance& verb) const;
+  Result<Plan> operator()(const SetArmed& verb) const;
 
  private:
   Result<const VmView*> vm_for(const std::string& name) const;
-  Result<> allowed(bool client_too, const std::string& project) const;
+  Result<> allowed(bool client_too, const std::string& project, bool host_too = false) const;
   Plan base(OpKind kind, const VmView& vm) const;
+  Result<Plan> migration(OpKind kind, const VmView& vm, const std::string& target, const std::string& policy) const;
   Result<Plan> create(VmSpec spec) const;
   Result<Plan> update(const VmView& vm, VmSpec spec) const;
   Result<Plan> stop(const std::string& name, OpKind kind, StepKind step) const;

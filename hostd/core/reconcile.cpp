@@ -26,6 +26,14 @@ Remedy commit(const VmView& vm, Right next, std::string sentence) {
   return r;
 }
 
+Remedy shrink(const VmView& vm, Right next, std::string sentence) {
+  Remedy r = commit(vm, std::move(next), std::move(sentence));
+  r.shrinks = true;
+  return r;
+}
+
+bool frozen_by(const LocalVm& local, std::string_view why) { return local.suspended.find(why) != std::string::npos; }
+
 /// R5: this host is not the holder and has attached its legs again: it leaves every in-sync list before it connects.
 Remedy rejoin(const VmView& vm, const std::string& self) {
   Right next = vm.right.value;
@@ -55,12 +63,12 @@ Remedy keep_lists(const VmView& vm, const LocalVm& local, const std::string& sel
     const bool connected = local.connection == "Connected";
     if (connected && s.peer_disk != "UpToDate" && s.peer_disk != "DUnknown" && listed(right, volume.name, *peer)) {
       if (auto next = remove_leg(right, volume.name, *peer)) {
-        return commit(vm, *next, "leg on " + peer->host + " is " + s.peer_disk + ": taken out of the in-sync list");
+        return shrink(vm, *next, "leg on " + peer->host + " is " + s.peer_disk + ": taken out of the in-sync list");
       }
     }
     if (s.disk != "UpToDate" && connected && s.peer_disk == "UpToDate" && listed(right, volume.name, *own)) {
       if (auto next = remove_leg(right, volume.name, *own)) {
-        return commit(vm, *next, "own leg is " + s.disk + ": taken out of the in-sync list");
+        return shrink(vm, *next, "own leg is " + s.disk + ": taken out of the in-sync list");
       }
     }
     const bool both = connected && s.replication == "Established" && s.disk == "UpToDate" &&
@@ -77,12 +85,17 @@ Remedy keep_lists(const VmView& vm, const LocalVm& local, const std::string& sel
 
 }  // namespace
 
-Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self) {
+Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self, bool holder_alive) {
   if (vm.operation.revision != 0 || vm.layout.revision == 0 || vm.right.revision == 0) return {};
   if (other_host(vm.layout.value, self).empty()) return {};
   const bool holder = vm.right.value.host == self;
   const bool here = local.domain == DomainState::running || local.domain == DomainState::paused ||
                     local.domain == DomainState::shutting_down;
+  if (!holder && here && (frozen_by(local, "fencing") || frozen_by(local, "no-data")) &&
+      local.connection != "Connected") {
+    return simple(Remedy::Kind::fail_io, "a frozen copy is here, but the run-right is " + vm.right.value.host +
+                                             "'s: its disks are taken away so that it can be ended");
+  }
   if (!holder && here) {
     return simple(Remedy::Kind::destroy_domain,
                   "a copy runs here, but the run-right is " + vm.right.value.host + "'s: stopping it");
@@ -92,12 +105,21 @@ Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self
   if (local.role == "Primary" && local.domain == DomainState::absent) {
     return simple(Remedy::Kind::demote, "no guest runs here: demoting");
   }
+  if (!holder && local.io_ended && local.domain == DomainState::absent) {
+    return simple(Remedy::Kind::take_down, "the copy is gone: its legs are brought up anew");
+  }
   if (local.connection == "StandAlone") {
+    // With the holder silent this leg is not given up: it may be the one to go on from.
+    if (!holder && local.rejoin_pending && !holder_alive) return {};
     if (!holder && local.rejoin_pending) return rejoin(vm, self);
     return simple(Remedy::Kind::connect, "connecting to the other site");
   }
-  if (holder) return keep_lists(vm, local, self);
-  return {};
+  if (!holder) return {};
+  auto lists = keep_lists(vm, local, self);
+  if (lists.kind == Remedy::Kind::none && frozen_by(local, "user")) {
+    return simple(Remedy::Kind::resume_io, "the record is true again: the I/O that was stopped for it goes on");
+  }
+  return lists;
 }
 
 }  // namespace bascule::core

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "hostd/core/domain.hpp"
 #include "hostd/core/view.hpp"
 
 namespace bascule::core {
@@ -13,11 +14,14 @@ namespace bascule::core {
 struct LocalVm {
   bool up{};              ///< the DRBD resource exists in the kernel
   bool rejoin_pending{};  ///< attached by this hostd or boot, and R5's write is still owed
+  bool io_ended{};        ///< this hostd has taken its disks away to let a copy without the right die
   bool two_primaries{};   ///< allow-two-primaries is set
   std::string role;
+  std::string peer_role;  ///< as last heard; Unknown without a connection
   std::string connection;
   std::string suspended{"no"};
   DomainState domain{DomainState::unknown};
+  DomainReason reason{DomainReason::other};  ///< of the last change of `domain` that was seen
   std::map<std::string, VmStatus::Volume> volumes;
 };
 
@@ -31,14 +35,19 @@ struct Remedy {
     demote,
     close_window,
     destroy_domain,  ///< a copy runs here without the right
+    fail_io,         ///< such a copy is frozen: its disks are taken away so that it can die
+    take_down,       ///< the resource, to be brought up anew after `fail_io`
+    resume_io,       ///< hostd stopped it until a record was committed, and that is done
   } kind{Kind::none};
   Right right;
   Revision revision{};
   std::string volume;
+  bool shrinks{};        ///< commit_right, R4: until it is committed the VM's I/O must not go on for long
   bool clears_rejoin{};  ///< commit_right: R5's write; on success rejoin_pending ends
   std::string sentence;  ///< why, for the log
 };
 
-Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self);
+/// `holder_alive`: the host that holds the right renews its lease.
+Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self, bool holder_alive);
 
 }  // namespace bascule::core

@@ -1,6 +1,7 @@
 // What a person asks for, after the API has checked its shape. `plan()` turns it into an operation.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -59,9 +60,36 @@ struct ImportImage {
 struct RemoveImage {
   std::string image;
 };
+/// Start it on the other side, because its host is lost. Asked by hostd itself (Role::host) or by an operator, who
+/// waits for the takeover time or states that the host is off.
+struct FailoverVm {
+  std::string vm;
+  bool host_is_off{};                       ///< the operator's signed statement
+  std::string superseded;                   ///< the operation that held the VM, as the caller saw it; empty: none
+  std::map<std::string, std::string> seen;  ///< what the decision rests on, kept in the operation's result
+};
+/// Start it again where its right is, or, with `elsewhere`, on the other side by a hand-over: its guest ended by
+/// itself.
+struct RestartVm {
+  std::string vm;
+  bool elsewhere{};
+};
+/// Back to its nominal host, by live migration, when everything is ready for it.
+struct FailbackVm {
+  std::string vm;
+  std::string policy;
+};
+struct SetMaintenance {
+  std::string host;
+  bool on{};
+};
+struct SetArmed {
+  bool armed{};
+};
 
-using Verb = std::variant<PutVm, StartVm, ShutdownVm, PowerOffVm, ResetVm, MigrateVm, ResizeVm, RemoveVm, GrowVolume,
-                          VerifyVolume, ImportImage, RemoveImage>;
+using Verb =
+    std::variant<PutVm, StartVm, ShutdownVm, PowerOffVm, ResetVm, MigrateVm, ResizeVm, RemoveVm, GrowVolume,
+                 VerifyVolume, ImportImage, RemoveImage, FailoverVm, RestartVm, FailbackVm, SetMaintenance, SetArmed>;
 
 struct Request {
   Verb verb;

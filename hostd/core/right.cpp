@@ -61,6 +61,38 @@ Result<Right> claim(const Right& right, const Layout& layout, const std::string&
   return next;
 }
 
+namespace {
+/// Every volume lists the leg of `host` alone, and nobody migrates.
+Right alone(const Right& right, const Layout& layout, const std::string& host) {
+  Right next = right;
+  next.migrating_to.reset();
+  for (const auto& volume : layout.volumes) next.insync[volume.name] = {*leg_of(volume, host)};
+  return next;
+}
+}  // namespace
+
+Result<Right> take(const Right& right, const Layout& layout, const std::string& host) {
+  if (right.host == host) return fail(Errc::conflict, "host " + host + " holds the run-right already");
+  if (!insync_everywhere(right, layout, host)) {
+    return fail(Errc::refused,
+                "the record does not list a leg of host " + host +
+                    " as in sync on every volume; writes may be missing here, so only a person can decide "
+                    "to start from it");
+  }
+  Right next = alone(right, layout, host);
+  next.host = host;
+  ++next.epoch;
+  return next;
+}
+
+Result<Right> exclude_peer(const Right& right, const Layout& layout, const std::string& host) {
+  if (right.host != host) return not_holder(right, host);
+  if (!insync_everywhere(right, layout, host)) {
+    return fail(Errc::refused, "the record does not list the legs of host " + host + " as in sync on every volume");
+  }
+  return alone(right, layout, host);
+}
+
 Result<Right> mark(const Right& right, const Layout& layout, const std::string& host, const std::string& target) {
   if (right.host != host) return not_holder(right, host);
   if (right.migrating_to && *right.migrating_to != target) {

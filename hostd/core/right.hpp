@@ -25,6 +25,15 @@ Right first_right(const Layout& layout, const std::string& host);
 /// marked, or one of its legs is not in sync.
 Result<Right> claim(const Right& right, const Layout& layout, const std::string& host);
 
+/// R2, takeover: `host` becomes holder with its own legs alone, a mark of a migration is gone. Errors: conflict when it
+/// holds the right already, refused when one of its legs is not in sync. The caller compares the old holder's lease.
+Result<Right> take(const Right& right, const Layout& layout, const std::string& host);
+
+/// R1: the holder goes on without its peer, whose legs leave every list; a mark of a migration is gone. A record is
+/// returned even when they had left already: it must be written for every loss of the link. Errors: conflict when
+/// `host` does not hold the right, refused when one of its own legs is not in sync.
+Result<Right> exclude_peer(const Right& right, const Layout& layout, const std::string& host);
+
 /// Migration, step 2. Errors: conflict unless `host` holds it, nobody migrates, both legs are in sync everywhere.
 Result<Right> mark(const Right& right, const Layout& layout, const std::string& host, const std::string& target);
 /// Undo of `mark`. Equal to the input when it is not marked.

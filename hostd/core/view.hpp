@@ -20,6 +20,8 @@ struct Versioned {
 struct HostView {
   Versioned<HostInfo> info;
   Versioned<HostLease> lease;
+  Versioned<FenceIntent> fence;        ///< revision 0: nobody is about to switch it off
+  Versioned<Maintenance> maintenance;  ///< revision 0: none
   /// No renewal seen for longer than `stale_after` on this host's own monotonic clock; kept by the shell.
   bool silent{};
   /// Its lease may be seen before its description: a host of which nothing is known yet is not used either.
@@ -44,6 +46,7 @@ struct CellView {
   std::map<std::string, Versioned<Operation>> operations;
   std::map<std::string, Progress> progress;
   Versioned<AuditHead> audit;
+  Versioned<Disarmed> disarmed;  ///< revision 0: failover is armed
 
   const VmView* vm(const std::string& name) const {
     const auto it = vms.find(name);

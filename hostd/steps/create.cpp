@@ -113,7 +113,7 @@ Answer join_peer(Context c) {
 }
 
 Answer fill(Context c) {
-  auto primary = co_await claim_and_promote(c.node, c.op.vm, c.op.reason);
+  auto primary = co_await claim_and_promote(c.node, c.op.vm, c.op.reason, Start::other);
   if (!primary) co_return primary.error();
   std::size_t filled = 0;
   const auto* vm = c.vm();
@@ -151,7 +151,7 @@ Answer fill(Context c) {
 
 Answer hand_over(Context c) {
   const auto* vm = c.vm();
-  const std::string to = vm->spec.value.nominal_host;
+  const std::string to = c.op.target_host.empty() ? vm->spec.value.nominal_host : c.op.target_host;
   if (vm->right.value.host == to) co_return done("the right is " + to + "'s already");
   auto here = co_await c.node.vms.observe(c.op.vm);
   if (!here) co_return here.error();

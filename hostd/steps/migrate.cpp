@@ -9,7 +9,6 @@
 //   source  demote; target  close the window, confirm
 #include <fmt/format.h>
 
-
 #include "hostd/core/plan_rules.hpp"
 #include "hostd/runtime/background.hpp"
 #include "hostd/steps/step.hpp"
@@ -156,6 +155,8 @@ Answer unmark_migration(Context c) {
 }
 
 Answer prepare_target(Context c) {
+  // safety: S1. The guest will run here: the watchdog first.
+  if (auto armed = c.node.arm(); !armed) co_return armed.error();
   if (!c.node.vms.connected()) co_return fail(Errc::unavailable, "libvirt on " + c.self() + " is not reached");
   auto spec = domain_of(c.node, c.op.vm);
   if (!spec) co_return spec.error();

@@ -50,7 +50,12 @@ Answer admit_start(Context c) {
 }
 
 Answer promote(Context c) {
-  auto ok = co_await claim_and_promote(c.node, c.op.vm, c.op.reason);
+  // safety: S1. No guest may run on a host that would not stop it in time: the watchdog first.
+  if (auto armed = c.node.arm(); !armed) co_return armed.error();
+  const Start start = c.op.kind == core::OpKind::vm_restart    ? Start::automatic
+                      : c.op.kind == core::OpKind::vm_failover ? Start::other
+                                                               : Start::asked;
+  auto ok = co_await claim_and_promote(c.node, c.op.vm, c.op.reason, start);
   if (!ok) co_return ok.error();
   co_return done(fmt::format("epoch {}", c.vm()->right.value.epoch));
 }

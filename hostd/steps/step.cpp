@@ -52,7 +52,15 @@ asio::awaitable<Result<Look>> look(Node& node, std::string vm) {
   co_return Look{std::move(*resource), std::move(*state)};
 }
 
-asio::awaitable<Result<>> claim_and_promote(Node& node, std::string vm, std::string why) {
+asio::awaitable<Result<core::LocalVm>> fresh_local(Node& node, std::string vm) {
+  auto state = co_await node.drbd.query(storage::resource_name(vm));
+  if (!state) co_return state.error();
+  core::LocalVm local = node.local_vm(vm);
+  note_state(local, *state, node.cell.view().vm(vm));
+  co_return local;
+}
+
+asio::awaitable<Result<>> claim_and_promote(Node& node, std::string vm, std::string why, Start start) {
   const core::VmView* view = node.cell.view().vm(vm);
   if (view == nullptr || view->right.revision == 0) co_return fail(Errc::conflict, "the VM has no run-right");
   const core::Revision read_at = view->right.revision;
@@ -61,6 +69,9 @@ asio::awaitable<Result<>> claim_and_promote(Node& node, std::string vm, std::str
   auto seen = co_await look(node, vm);
   if (!seen) co_return seen.error();
   if (auto fit = storage::check_promotable(seen->state, seen->resource); !fit) co_return fit.error();
+  // Counted in the record: a guest that never stays up is not started for ever.
+  if (start == Start::automatic) ++next->restarts;
+  if (start == Start::asked) next->restarts = 0;
   const std::int64_t epoch = next->epoch;
   auto committed = co_await node.cell.commit_right(vm, std::move(*next), read_at, std::move(why), wall_ms());
   if (!committed) co_return committed.error();
@@ -80,6 +91,7 @@ Answer run(Context c) {
     case StepKind::fill: return fill(std::move(c));
     case StepKind::hand_over: return hand_over(std::move(c));
     case StepKind::admit_start: return admit_start(std::move(c));
+    case StepKind::take_right: return take_right(std::move(c));
     case StepKind::promote: return promote(std::move(c));
     case StepKind::start_domain: return start_domain(std::move(c));
     case StepKind::shutdown: return shutdown(std::move(c));
@@ -129,6 +141,7 @@ Answer undo(Context c) {
     case StepKind::join_peer:
     case StepKind::hand_over:
     case StepKind::admit_start:
+    case StepKind::take_right:  // taken is taken: the VM is this host's now
     case StepKind::shutdown:
     case StepKind::destroy:
     case StepKind::reset:

@@ -46,8 +46,15 @@ struct Look {
 };
 boost::asio::awaitable<core::Result<Look>> look(Node& node, std::string vm);
 
-/// R2 for the holder: commits epoch+1 and promotes the VM's resource here. Idempotent.
-boost::asio::awaitable<core::Result<>> claim_and_promote(Node& node, std::string vm, std::string why);
+/// What DRBD says of it now, asked afresh, with what is known of its guest.
+boost::asio::awaitable<core::Result<core::LocalVm>> fresh_local(Node& node, std::string vm);
+
+/// Who wants a guest started: a person (automatic starts count from zero again), hostd after the guest ended by itself,
+/// or neither, as after a takeover.
+enum class Start : std::uint8_t { asked, automatic, other };
+/// R2 for the holder: commits epoch+1 and promotes the VM's resource here. Idempotent. Without a connection the kernel
+/// asks hostd, through the fence-peer helper, whether the peer is excluded (hostd/arbiter.hpp) before it promotes.
+boost::asio::awaitable<core::Result<>> claim_and_promote(Node& node, std::string vm, std::string why, Start start);
 
 // hostd/steps/create.cpp
 Answer make_leg(Context c);
@@ -67,6 +74,8 @@ Answer start_domain(Context c);
 Answer shutdown(Context c);
 Answer destroy(Context c);
 Answer reset(Context c);
+// hostd/steps/failover.cpp
+Answer take_right(Context c);
 // hostd/steps/migrate.cpp
 Answer admit_migration(Context c);
 Answer mark_migration(Context c);

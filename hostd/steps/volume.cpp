@@ -41,7 +41,7 @@ Answer resize_drbd(Context c) {
   }
   const bool lend = seen->state.role != storage::Role::primary;  // DRBD resizes only where somebody is Primary
   if (lend) {
-    auto up = co_await claim_and_promote(c.node, c.op.vm, c.op.reason);
+    auto up = co_await claim_and_promote(c.node, c.op.vm, c.op.reason, Start::other);
     if (!up) co_return up.error();
   }
   auto resource = co_await resolved_resource(c.node, c.op.vm);

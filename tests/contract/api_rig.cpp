@@ -69,6 +69,7 @@ std::string obey(FakeCell& cell, bascule::api::Server& server, const std::string
     }
     return "ok";
   }
+  if (verb == "promises") return cell.refuses_promises = a == "no", "ok";
   if (verb == "touch") return cell.touch_vm(a), "ok";
   if (verb == "touches") {
     for (int i = 0; i < number(b); ++i) cell.touch_vm(a);

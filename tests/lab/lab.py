@@ -21,6 +21,7 @@ def say(text):
 def cmd_up(args):
     lab = Lab(args.name)
     lab.pool = args.pool
+    lab.timing = args.timing
     work.choose_build(lab, args)
     with cluster.locked(lab):
         proc.mark(lab.name)
@@ -124,6 +125,7 @@ def parser():
 
     sub = add("up", "build, boot the witness and the hosts, wait until all is healthy", cmd_up)
     sub.add_argument("--hosts", type=int, default=2, help="hosts, sites alternate (default 2: a1, b1)")
+    sub.add_argument("--timing", choices=("standard", "fast"), default="standard", help="profile of failover's times")
     sub.add_argument("--pool", choices=POOLS, default="lvm-thin", help="kind of backing device that hostd uses")
     _build_options(sub)
     add("down", "stop and remove everything of the lab", cmd_down)

@@ -61,6 +61,11 @@ std::string text_of(const core::Request& r) {
     std::string operator()(const core::PowerOffVm& v) const { return v.vm; }
     std::string operator()(const core::ResetVm& v) const { return v.vm; }
     std::string operator()(const core::RemoveVm& v) const { return v.vm; }
+    std::string operator()(const core::FailoverVm& v) const { return fmt::format("{} {}", v.vm, v.host_is_off); }
+    std::string operator()(const core::RestartVm& v) const { return v.vm; }
+    std::string operator()(const core::FailbackVm& v) const { return v.vm + v.policy; }
+    std::string operator()(const core::SetMaintenance& v) const { return fmt::format("{} {}", v.host, v.on); }
+    std::string operator()(const core::SetArmed& v) const { return fmt::format("{}", v.armed); }
   };
   return fmt::format("{} {} {}", r.verb.index(), std::visit(Name{}, r.verb), r.reason);
 }
@@ -212,7 +217,17 @@ asio::awaitable<Result<api::Submitted>> FakeCell::submit(core::Request request) 
   out.unchanged = plan->unchanged;
   out.revision = plan->compare_spec;
   if (request.dry_run) out.plan = plan->operation.steps;
-  if (!plan->unchanged && !request.dry_run) out = commit(*plan, request);
+  if (!plan->unchanged && !request.dry_run) {
+    out = commit(*plan, request);
+    const core::Revision now = view_.revision;
+    if (plan->maintenance) {
+      auto& slot = view_.hosts[plan->operation.target_host].maintenance;
+      slot = {};
+      if (*plan->maintenance) slot = {{request.caller.name, request.reason, 1}, now, now};
+    }
+    if (plan->armed) view_.disarmed = {};
+    if (plan->armed && !*plan->armed) view_.disarmed = {{request.caller.name, request.reason, 1}, now, now};
+  }
   if (keyed) answers_[key] = {text_of(request), out};
   co_return out;
 }

@@ -35,7 +35,15 @@ class FakeCell final : public api::CellPort {
                                                                     std::string temporary, std::string reason,
                                                                     std::string idempotency_key) override;
   Health health() const override { return health_; }
+  core::Result<> promise(const std::string& host, const core::HostLease& lease) override {
+    if (refuses_promises) return core::fail(core::Errc::refused, "a takeover of a VM of " + host + " is at work on a1");
+    promised[host] = lease;
+    return {};
+  }
   std::string host_id() const override { return "a1"; }
+
+  bool refuses_promises{};                          ///< knob
+  std::map<std::string, core::HostLease> promised;  ///< by host
 
   // What tests do to it. Every change makes a new revision and an event.
   void add_vm(const std::string& name, const std::string& project, bool running);

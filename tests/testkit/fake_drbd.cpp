@@ -279,6 +279,30 @@ Task<> FakeDrbd::detach(Resource resource, std::string volume, bool) {
   co_return changed(storage::resource_name(resource.vm));
 }
 
+Task<> FakeDrbd::suspend_io(std::string name) {
+  side(name).suspended = true;
+  co_return changed(name);
+}
+
+Task<> FakeDrbd::resume_io(std::string name) {
+  auto& mine = side(name);
+  if (mine.frozen) co_return fail(Errc::conflict, name + " is frozen until the fence-peer decision");
+  mine.suspended = false;
+  co_return changed(name);
+}
+
+Task<> FakeDrbd::fail_io(Resource resource) {
+  const std::string name = storage::resource_name(resource.vm);
+  if (world_.linked(name, host_) != nullptr) co_return fail(Errc::conflict, name + " is connected");
+  auto& mine = side(name);
+  for (auto& [index, leg] : mine.legs) {
+    leg.attached = false;
+    leg.disk = Disk::diskless;
+  }
+  mine.frozen = mine.suspended = false;
+  co_return changed(name);
+}
+
 Task<> FakeDrbd::down(std::string name) {
   auto& mine = side(name);
   if (mine.up && (mine.held_open || mine.role == Role::primary)) {

@@ -22,7 +22,7 @@ class FakeDrbdWorld {
   struct Side {
     bool up{}, wants_link{}, configured{};
     storage::Role role{storage::Role::secondary};
-    bool two_primaries{}, frozen{};
+    bool two_primaries{}, frozen{}, suspended{};
     bool held_open{};  ///< knob: a demote is refused
     struct Leg {
       bool metadata{}, fresh{}, attached{};
@@ -76,6 +76,9 @@ class FakeDrbd final : public storage::DrbdPort {
   storage::Task<> verify(storage::Resource resource, std::string volume) override;
   storage::Task<> resize(storage::Resource resource, std::string volume, std::uint64_t size_mib) override;
   storage::Task<> detach(storage::Resource resource, std::string volume, bool force) override;
+  storage::Task<> suspend_io(std::string name) override;
+  storage::Task<> resume_io(std::string name) override;
+  storage::Task<> fail_io(storage::Resource resource) override;
   storage::Task<> down(std::string name) override;
   storage::Task<storage::ResourceState> query(std::string name) override;
   void listen(Changed changed, Trouble trouble) override;

@@ -12,10 +12,11 @@ using test::full;
 
 template <class T>
 class EveryStruct : public testing::Test {};
-using Structs = testing::Types<core::VolumeSpec, core::NicSpec, core::VmSpec, core::Leg, core::VolumeLayout,
-                               core::Layout, core::Writer, core::Right, core::VmStatus::Volume, core::VmStatus,
-                               core::HostInfo, core::HostLease, core::Image, core::Step, core::Who, core::Operation,
-                               core::Progress, core::AuditRecord, core::AuditHead>;
+using Structs =
+    testing::Types<core::VolumeSpec, core::NicSpec, core::VmSpec, core::Leg, core::VolumeLayout, core::Layout,
+                   core::Writer, core::Right, core::VmStatus::Volume, core::VmStatus, core::HostInfo, core::HostLease,
+                   core::FenceIntent, core::Maintenance, core::Disarmed, core::Image, core::Step, core::Who,
+                   core::Operation, core::Progress, core::AuditRecord, core::AuditHead>;
 TYPED_TEST_SUITE(EveryStruct, Structs);
 
 TYPED_TEST(EveryStruct, IsDescribedFieldByField) {
@@ -38,7 +39,8 @@ TYPED_TEST(EveryStruct, IsNotItsDefaultWhenFilled) { EXPECT_FALSE(full<TypeParam
 template <class T>
 class EveryRecord : public testing::Test {};
 using Records = testing::Types<core::VmSpec, core::Layout, core::Right, core::VmStatus, core::HostInfo, core::HostLease,
-                               core::Image, core::Operation, core::Progress, core::AuditRecord, core::AuditHead>;
+                               core::FenceIntent, core::Maintenance, core::Disarmed, core::Image, core::Operation,
+                               core::Progress, core::AuditRecord, core::AuditHead>;
 TYPED_TEST_SUITE(EveryRecord, Records);
 
 TYPED_TEST(EveryRecord, ComesBackEqualWithEveryFieldSet) {
@@ -77,7 +79,7 @@ TYPED_TEST(EveryRecord, StaysFarBelowTheLimitOnSize) {
 }
 
 TEST(Encoding, IsOneLineWithSortedKeysSoThatEqualRecordsAreEqualTexts) {
-  EXPECT_EQ(encode(core::HostLease{"i", 7}), R"({"instance":"i","number":7})");
+  EXPECT_EQ(encode(core::HostLease{"i", 7, "b"}), R"({"boot":"b","instance":"i","number":7})");
   EXPECT_EQ(encode(core::AuditHead{3, "ab"}), R"({"hash":"ab","sequence":3})");
   EXPECT_EQ(encode(full<core::Operation>()).find('\n'), std::string::npos);
 }
@@ -99,7 +101,7 @@ TEST(Encoding, ReplacesBytesThatAreNotUtf8InsteadOfFailing) {
 }
 
 TEST(Encoding, KeepsIntegersWhole) {
-  const core::HostLease lease{"i", std::numeric_limits<std::uint64_t>::max()};
+  const core::HostLease lease{"i", std::numeric_limits<std::uint64_t>::max(), "b"};
   EXPECT_TRUE(decode<core::HostLease>(encode(lease)).value() == lease);
   core::Right right;
   right.epoch = std::numeric_limits<std::int64_t>::min();

@@ -49,9 +49,23 @@ TEST(Explain, OneWordAndOneSentenceForEveryState) {
       {"frozen", [](CellView& v) { status(v).suspended = "fencing", status(v).connection = "Connecting"; }, "frozen",
        "vm1: frozen on a1 (fencing): its disk writes wait and none is lost, the replication link is Connecting."},
       {"holder silent", [](CellView& v) { v.hosts["a1"].silent = true; }, "unknown",
-       "vm1: its host a1 does not renew its lease, so its state is not known; nothing takes it over by itself, look at "
-       "a1 "
-       "first."},
+       "vm1: its host a1 does not renew its lease, so its state is not known; b1 starts it when the takeover time has "
+       "passed."},
+      {"holder silent, copy old", [](CellView& v) { only_a(v), v.hosts["a1"].silent = true; }, "unknown",
+       "vm1: its host a1 does not renew its lease, so its state is not known; its copy on b1 is NOT in sync, so "
+       "nothing "
+       "starts it by itself: bring a1 back."},
+      {"both silent", [](CellView& v) { v.hosts["a1"].silent = v.hosts["b1"].silent = true; }, "unknown",
+       "vm1: its host a1 does not renew its lease, so its state is not known; so is b1's: nothing can start it."},
+      {"holder silent, for a person",
+       [](CellView& v) { v.hosts["a1"].silent = true, v.vms["vm1"].spec.value.protection = Protection::mirror; },
+       "unknown",
+       "vm1: its host a1 does not renew its lease, so its state is not known; its protection is 'mirror': `hostctl vm "
+       "failover vm1` starts it on b1."},
+      {"holder silent, disarmed",
+       [](CellView& v) { v.hosts["a1"].silent = true, v.disarmed = {{"olga", "network work", 1}, 5, 5}; }, "unknown",
+       "vm1: its host a1 does not renew its lease, so its state is not known; failover is disarmed by olga (\"network "
+       "work\"): `hostctl ha arm`, or `hostctl vm failover vm1`."},
       {"peer silent", [](CellView& v) { v.hosts["b1"].silent = true; }, "running",
        "vm1: running on a1, both legs are in sync, but host b1 is silent."},
       {"no record", [](CellView& v) { v.vms["vm1"].right = {}; }, "unknown",

@@ -22,6 +22,9 @@ std::string_view word(Kind kind) {
     case Kind::demote: return "demote";
     case Kind::close_window: return "close-window";
     case Kind::destroy_domain: return "destroy-domain";
+    case Kind::fail_io: return "fail-io";
+    case Kind::take_down: return "take-down";
+    case Kind::resume_io: return "resume-io";
   }
   return "?";
 }
@@ -57,7 +60,7 @@ void check(const std::vector<Row>& table) {
     VmView vm = test::running_vm();
     LocalVm local = std::string(row.self) == "a1" ? holder() : other();
     row.change(vm, local);
-    const Remedy r = reconcile(vm, local, row.self);
+    const Remedy r = reconcile(vm, local, row.self, true);
     EXPECT_EQ(word(r.kind), row.wanted) << row.name;
     EXPECT_EQ(r.sentence, row.sentence) << row.name;
     if (r.kind == Kind::commit_right || r.kind == Kind::add_back) EXPECT_EQ(r.revision, vm.right.revision) << row.name;
@@ -146,14 +149,14 @@ TEST(Reconcile, RejoinWritesARecordWithoutThisHostAndOwesNothingAfterwards) {
   LocalVm local = other();
   local.connection = "StandAlone";
   local.rejoin_pending = true;
-  const Remedy r = reconcile(vm, local, "b1");
+  const Remedy r = reconcile(vm, local, "b1", true);
   EXPECT_TRUE(r.clears_rejoin);
   EXPECT_EQ(r.revision, 30);
   Right wanted = test::right();
   wanted.insync["root"] = {kLegA};
   EXPECT_EQ(r.right, wanted);
   vm.right.value = wanted;
-  const Remedy again = reconcile(vm, local, "b1");
+  const Remedy again = reconcile(vm, local, "b1", true);
   EXPECT_EQ(again.kind, Kind::commit_right) << "always written, so that a delayed add loses its compare";
   EXPECT_EQ(again.right, wanted);
 }
@@ -200,11 +203,11 @@ TEST(Reconcile, TakingOutALegChangesThatListAlone) {
   local.volumes["root"] = {"UpToDate", "Inconsistent", "SyncTarget", 1};
   Right wanted = test::right();
   wanted.insync["root"] = {kLegA};
-  EXPECT_EQ(reconcile(vm, local, "a1").right, wanted);
-  EXPECT_FALSE(reconcile(vm, local, "a1").clears_rejoin);
+  EXPECT_EQ(reconcile(vm, local, "a1", true).right, wanted);
+  EXPECT_FALSE(reconcile(vm, local, "a1", true).clears_rejoin);
   local.volumes["root"] = {"Failed", "UpToDate", "Established", 0};
   wanted.insync["root"] = {kLegB};
-  EXPECT_EQ(reconcile(vm, local, "a1").right, wanted);
+  EXPECT_EQ(reconcile(vm, local, "a1", true).right, wanted);
 }
 
 TEST(Reconcile, TheHolderAddsALegBackOnlyWhenEverythingSaysInSync) {
@@ -233,7 +236,7 @@ TEST(Reconcile, LooksAtEveryVolume) {
   vm.right.value.insync["data"] = {{"a1", "da"}};
   LocalVm local = holder();
   local.volumes["data"] = {"UpToDate", "UpToDate", "Established", 0};
-  const Remedy r = reconcile(vm, local, "a1");
+  const Remedy r = reconcile(vm, local, "a1", true);
   EXPECT_EQ(r.kind, Kind::add_back);
   EXPECT_EQ(r.volume, "data");
 }

@@ -10,6 +10,11 @@ namespace bascule::runtime::keys {
 inline std::string root(const std::string& cell) { return "/bascule/" + cell + "/"; }
 inline std::string host_info(const std::string& r, const std::string& h) { return r + "hosts/" + h + "/info"; }
 inline std::string host_lease(const std::string& r, const std::string& h) { return r + "hosts/" + h + "/lease"; }
+inline std::string host_fence(const std::string& r, const std::string& h) { return r + "hosts/" + h + "/fence"; }
+inline std::string host_maintenance(const std::string& r, const std::string& h) {
+  return r + "hosts/" + h + "/maintenance";
+}
+inline std::string disarmed(const std::string& r) { return r + "ha-disarmed"; }
 inline std::string vm_prefix(const std::string& r, const std::string& v) { return r + "vms/" + v + "/"; }
 inline std::string vm_spec(const std::string& r, const std::string& v) { return vm_prefix(r, v) + "spec"; }
 inline std::string vm_layout(const std::string& r, const std::string& v) { return vm_prefix(r, v) + "layout"; }

@@ -67,11 +67,19 @@ void CellStore::apply_host(std::string_view rest, const core::kv::Event& event) 
     if (host.info.revision == 0) view_.hosts.erase(id);
   } else if (field == "lease") {
     set(host.lease, event);
-    lease_seen_[id] = Clock::now();
+    // A listing repeats what was known: only a change is a sign of life.
+    if (lease_seen_[id].revision == host.lease.revision) return;
+    lease_seen_[id] = {host.lease.revision, Clock::now()};
     if (host.silent) {
       host.silent = false;
       note(event.kv.mod_revision, "host.changed", id, {});
     }
+  } else if (field == "fence") {
+    set(host.fence, event);
+    note(event.kv.mod_revision, "host.changed", id, {});
+  } else if (field == "maintenance") {
+    set(host.maintenance, event);
+    note(event.kv.mod_revision, "host.changed", id, {});
   }
 }
 
@@ -146,6 +154,9 @@ void CellStore::apply(const core::kv::Event& event) {
     set(image, event);
     note(revision, "image.changed", name, {});
     if (deleted) view_.images.erase(name);
+  } else if (key == "ha-disarmed") {
+    set(view_.disarmed, event);
+    note(revision, "ha.changed", {}, {});
   } else if (key == "audit-head") {
     set(view_.audit, event);
     note(revision, "audit.appended", std::to_string(view_.audit.value.sequence), {});
@@ -163,7 +174,6 @@ asio::awaitable<core::Result<Revision>> CellStore::list() {
     // A listing is no sign of life: what was silent stays so until its lease changes.
     const auto before = hosts.find(id);
     if (before != hosts.end()) host.silent = before->second.silent;
-    lease_seen_.try_emplace(id, Clock::now());
   }
   events_.clear();
   events_from_ = listing->revision;
@@ -214,40 +224,32 @@ asio::awaitable<void> CellStore::run() {
   }
 }
 
-void CellStore::mark_silent() {
+std::map<std::string, core::Mono> CellStore::absences() const {
+  std::map<std::string, core::Mono> out;
   const auto now = Clock::now();
-  // After a gap of our own nothing can be said of others: their timers begin anew.
-  if (now - own_renewal_ > kSilentAfter) {
-    for (auto& [id, seen] : lease_seen_) seen = now;
+  for (const auto& [id, seen] : lease_seen_) {
+    if (id != self_) out[id] = std::chrono::duration_cast<core::Mono>(now - seen.at);
   }
-  bool any = false;
-  for (auto& [id, host] : view_.hosts) {
-    const auto seen = lease_seen_.find(id);
-    const bool silent = seen != lease_seen_.end() && now - seen->second > kSilentAfter;
-    if (silent && !host.silent) {
-      host.silent = true;
-      any = true;
-      note(view_.revision, "host.changed", id, {});
-    }
-  }
-  if (any) changed_.notify();
+  return out;
 }
 
-asio::awaitable<void> CellStore::renew() {
-  asio::steady_timer timer(co_await asio::this_coro::executor);
-  while (true) {
-    core::HostLease lease{instance_, ++number_};
-    std::string value = codec::encode(lease);
-    auto done = co_await put(keys::host_lease(root_, self_), std::move(value));
-    if (done) {
-      mark_silent();
-      own_renewal_ = Clock::now();
-    } else {
-      spdlog::warn("lease not renewed: {}", done.error().what);
-    }
-    timer.expires_after(kRenew);
-    co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+void CellStore::heard(const std::string& host) { lease_seen_[host].at = Clock::now(); }
+
+void CellStore::restart_absences() {
+  for (auto& [id, seen] : lease_seen_) seen.at = Clock::now();
+}
+
+bool CellStore::mark_silent(core::Mono after) {
+  bool any = false;
+  for (const auto& [id, absent] : absences()) {
+    const auto host = view_.hosts.find(id);
+    if (host == view_.hosts.end() || host->second.silent || absent <= after) continue;
+    host->second.silent = true;
+    any = true;
+    note(view_.revision, "host.changed", id, {});
   }
+  if (any) changed_.notify();
+  return any;
 }
 
 asio::awaitable<core::Result<>> CellStore::caught_up(Revision revision, Deadline deadline) {

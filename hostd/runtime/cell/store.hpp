@@ -16,6 +16,7 @@
 
 #include "hostd/core/engine.hpp"
 #include "hostd/core/plan.hpp"
+#include "hostd/core/timing.hpp"
 #include "hostd/core/view.hpp"
 #include "hostd/runtime/etcd/kv_store.hpp"
 #include "hostd/runtime/etcd/recipes.hpp"
@@ -29,9 +30,6 @@ struct CellChange {
   std::string type, object, project;
 };
 
-/// How long a host may show no renewal before it is called silent. Information only: no takeover rests on it.
-inline constexpr std::chrono::seconds kSilentAfter{5};
-inline constexpr std::chrono::seconds kRenew{1};            ///< DESIGN section 4, `renew`
 inline constexpr std::chrono::seconds kCommitDeadline{20};  ///< for one change with all its retries
 inline constexpr int kCommitTries = 16;  ///< lost compares before giving up: two hosts write the audit head
 inline constexpr std::size_t kEventsKept = 8192;
@@ -43,8 +41,24 @@ class CellStore {
 
   /// Lists and watches for ever; run it once, detached.
   boost::asio::awaitable<void> run();
-  /// Renews this host's lease and marks silent hosts, for ever.
-  boost::asio::awaitable<void> renew();
+  /// One attempt to renew this host's lease. Errors: conflict (somebody is about to switch this host off), else as for
+  /// KvStore::txn; after outcome_unknown the next value may simply be tried: a lease only says that its host lives.
+  boost::asio::awaitable<core::Result<>> renew_lease(core::HostLease lease, Deadline deadline);
+  /// For how long each other host's lease has not changed, on this host's clock.
+  std::map<std::string, core::Mono> absences() const;
+  /// A host has spoken by another way than its lease (a promise was given to it): its timer begins anew.
+  void heard(const std::string& host);
+  /// This host was cut off itself: what it timed of others says nothing.
+  void restart_absences();
+  /// Keeps HostView::silent true to `absences`: `after` without change. True when something changed.
+  bool mark_silent(core::Mono after);
+
+  /// The intent to switch a host off, which compares its lease; then how that ended. Errors: conflict, stale, as
+  /// commit.
+  boost::asio::awaitable<core::Result<core::Revision>> intend_fence(std::string host, std::string why,
+                                                                    core::WallMs now);
+  boost::asio::awaitable<core::Result<>> end_fence(std::string host, core::Revision intent, bool confirmed,
+                                                   std::string words, core::WallMs now);
 
   const core::CellView& view() const { return view_; }
   Signal& changed() { return changed_; }
@@ -122,7 +136,9 @@ class CellStore {
   void apply_vm(std::string_view rest, const core::kv::Event& event);
   void apply_host(std::string_view rest, const core::kv::Event& event);
   void note(core::Revision revision, std::string type, std::string object, std::string project);
-  void mark_silent();
+  void supersede(core::kv::Txn& txn, const core::Versioned<core::Operation>& old, const core::Operation& by);
+  void switch_maintenance(core::kv::Txn& txn, const core::Operation& op, bool on, core::WallMs now) const;
+  void switch_armed(core::kv::Txn& txn, const core::Operation& op, bool armed, core::WallMs now) const;
 
   KvStore& kv_;
   std::string root_;
@@ -135,8 +151,11 @@ class CellStore {
   bool ended_here_{};
   std::deque<CellChange> events_;
   core::Revision events_from_{0};
-  std::map<std::string, std::chrono::steady_clock::time_point> lease_seen_;
-  std::chrono::steady_clock::time_point own_renewal_{};
+  struct LeaseSeen {
+    core::Revision revision{};
+    std::chrono::steady_clock::time_point at{};  ///< of the last change, or of another sign of life
+  };
+  std::map<std::string, LeaseSeen> lease_seen_;
 };
 
 }  // namespace bascule::runtime

@@ -63,6 +63,7 @@ class Lab:
         self.state_file = self.run / "lab.json"
         self.nodes = {}
         self.pool = "lvm-thin"
+        self.timing = "standard"
         self.cuts = []
         self.complete = False  # `up` came to its end
         self.build = str(PROJECT / "build" / "release")
@@ -94,7 +95,7 @@ class Lab:
         return self.nodes[node_id]
 
     def save(self):
-        text = json.dumps({"hosts": len(self.hosts), "pool": self.pool, "cuts": self.cuts, "build": self.build,
+        text = json.dumps({"hosts": len(self.hosts), "pool": self.pool, "timing": self.timing, "cuts": self.cuts, "build": self.build,
                            "complete": self.complete})
         new = self.state_file.with_suffix(".new")
         new.write_text(text)
@@ -106,7 +107,8 @@ class Lab:
         except FileNotFoundError:
             raise LabError(f"lab {self.name} is not up (./lab up --name {self.name})") from None
         self.plan_nodes(state["hosts"])
-        self.pool, self.cuts, self.build, self.complete = (state[key] for key in ("pool", "cuts", "build", "complete"))
+        self.pool, self.timing, self.cuts, self.build, self.complete = (
+            state[key] for key in ("pool", "timing", "cuts", "build", "complete"))
         return self
 
 

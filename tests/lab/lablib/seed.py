@@ -36,7 +36,7 @@ def _values(lab, node):
     members = ",".join(f"{voter.id}=https://{voter.address('mgmt')}:2380" for voter in voters)
     names = [f"{other.address('mgmt')} {other.id}" for other in lab.nodes.values()]
     return {
-        "CELL": lab.name, "HOST": node.id, "SITE": node.site, "POOL": lab.pool,
+        "CELL": lab.name, "HOST": node.id, "SITE": node.site, "POOL": lab.pool, "TIMING": lab.timing,
         "MGMT": node.address("mgmt"), "REPL": node.address("repl"), "LAB": node.address("lab"),
         "MEMBERS": members, "HOSTS": "\n".join(names),
         "ENDPOINTS": ", ".join(f'"https://{voter.address("mgmt")}:2379"' for voter in voters),

@@ -1,0 +1,52 @@
+#include "hostd/arbiter.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include "hostd/core/loss.hpp"
+#include "hostd/steps/step.hpp"
+
+namespace bascule {
+namespace asio = boost::asio;
+using runtime::FenceAnswer;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+constexpr std::chrono::milliseconds kAgain{200};
+}
+
+asio::awaitable<FenceAnswer> decide_fence(Node& node, std::string resource) {
+  using Kind = core::LossVerdict::Kind;
+  const std::string vm(storage::vm_of(resource));
+  spdlog::info("{}: the kernel asks whether it may go on without the peer", vm);
+  const auto asked = Clock::now();
+  std::string said;
+  while (true) {
+    // The question comes after the freeze, and every look below after the question (R1).
+    auto local = co_await steps::fresh_local(node, vm);
+    const auto* view = node.cell.view().vm(vm);
+    if (!local || view == nullptr || !node.cell.view().synced) {
+      co_await steps::pause(kAgain);
+      continue;
+    }
+    const auto verdict = core::decide_loss(*view, *local, node.self());
+    if (verdict.sentence != said) spdlog::info("{}: {}", vm, verdict.sentence);
+    said = verdict.sentence;
+    if (verdict.kind == Kind::over || verdict.kind == Kind::lost) co_return FenceAnswer::not_won;
+    // A short cut costs nothing, and a dying site does not take the right with it. A promotion waits for nobody.
+    const bool hold = local->role == "Primary" && Clock::now() - asked < node.config.timing.hold;
+    if (verdict.kind == Kind::wait || hold) {
+      co_await steps::pause(kAgain);
+      continue;
+    }
+    auto done = co_await node.cell.commit_right(vm, verdict.right, verdict.revision, verdict.sentence, wall_ms());
+    if (done) {
+      // safety: R1. Committed after the kernel asked, so after it froze, comparing the record; the exit code is bound
+      // by the kernel to this loss of the link, and ignored if the peer has come back.
+      co_return FenceAnswer::excluded;
+    }
+    spdlog::warn("{}: the record was not changed: {}", vm, done.error().what);
+    co_await steps::pause(kAgain);
+  }
+}
+
+}  // namespace bascule

@@ -1,0 +1,59 @@
+// The shell around core::guard: renews the host lease, asks for promises when etcd is silent, pets the watchdog on
+// proof of either, and stops guests that another host may take over when there is none. Decides nothing. Thread rule:
+// io thread only.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "hostd/core/guard.hpp"
+#include "hostd/node.hpp"
+#include "hostd/runtime/peer/peer_client.hpp"
+#include "hostd/runtime/watchdog/watchdog_port.hpp"
+
+namespace bascule {
+
+class Guardian {
+ public:
+  Guardian(Node& node, runtime::WatchdogPort& watchdog, runtime::PeerPort& peers, std::string instance);
+
+  /// For ever; run it once. The first renewal is its first act.
+  boost::asio::awaitable<void> run();
+
+  /// Arms the watchdog when it is not. Errors: why no guest may start on this host.
+  core::Result<> arm();
+
+  /// This host's own lease was renewed within renew_timeout: it may decide about others.
+  bool renewed() const;
+
+  /// A promise to `host` not to take its VMs over for the takeover time, counted from now. Error refused: this host is
+  /// taking over from it, or does not know whether it has.
+  core::Result<> promise(const std::string& host, const core::HostLease& lease);
+
+  /// Before an orderly end: with no guest here the watchdog is let go, so that the host is not reset.
+  void release();
+
+ private:
+  boost::asio::awaitable<void> renew();
+  boost::asio::awaitable<void> ask(std::string host);
+  boost::asio::awaitable<void> stop(std::string vm, std::string why);
+  core::GuardInput input() const;
+  std::vector<core::GuardedVm> guarded() const;
+  /// Carries out what core::guard says of the state now.
+  void look();
+  core::Mono now() const;
+
+  Node& node_;
+  runtime::WatchdogPort& watchdog_;
+  runtime::PeerPort& peers_;
+  core::HostLease lease_;
+  core::Mono started_{};
+  std::optional<core::Mono> renewed_, last_pet_, last_success_, unguarded_since_;
+  std::map<std::string, core::Mono> promised_;
+  std::set<std::string> asking_, stopping_;
+  std::string last_trouble_;
+};
+
+}  // namespace bascule

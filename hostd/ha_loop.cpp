@@ -1,0 +1,148 @@
+#include "hostd/ha_loop.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "hostd/runtime/background.hpp"
+#include "hostd/steps/step.hpp"
+
+namespace bascule {
+namespace asio = boost::asio;
+using core::Mono;
+using core::Result;
+
+namespace {
+constexpr std::chrono::seconds kFirstPause{2};
+constexpr std::chrono::seconds kLongestPause{60};
+}  // namespace
+
+HaLoop::HaLoop(Node& node, const Guardian& guardian, runtime::PowerPort& power)
+    : node_(node), guardian_(guardian), power_(power) {}
+
+core::HaFacts HaLoop::facts() const {
+  const auto now = Clock::now();
+  core::HaFacts f;
+  f.now = std::chrono::duration_cast<Mono>(now.time_since_epoch());
+  f.up_for = std::chrono::duration_cast<Mono>(now - started_);
+  f.renewed = guardian_.renewed();
+  f.absent = node_.cell.absences();
+  for (const auto& [host, absent] : f.absent) {
+    if (power_.configured(host)) f.can_fence.insert(host);
+  }
+  f.fenced_lately = static_cast<std::size_t>(
+      std::ranges::count_if(fenced_, [&](auto at) { return now - at < core::HaLimits::fence_window; }));
+  for (const auto& [vm, since] : node_.running_since) f.steady[vm] = std::chrono::duration_cast<Mono>(now - since);
+  f.busy = node_.busy;
+  f.busy.insert(at_work_.begin(), at_work_.end());
+  for (const auto& [vm, pause] : pauses_) {
+    if (now < pause.until) f.busy.insert(vm);
+  }
+  const auto& view = node_.cell.view();
+  for (const auto& id : node_.cell.active_operations()) {
+    const auto op = view.operations.find(id);
+    if (op == view.operations.end()) continue;
+    const auto& o = op->second.value;
+    const bool start = o.kind == core::OpKind::vm_failover || o.kind == core::OpKind::vm_restart;
+    if (start && o.target_host == node_.self()) ++f.starting;
+  }
+  return f;
+}
+
+asio::awaitable<Result<>> HaLoop::submit(core::HaAction action) {
+  core::Request request;
+  request.verb = std::move(action.verb);
+  request.caller = {core::Role::host, node_.self(), {}};
+  request.reason = action.reason.substr(0, core::Limits::reason_bytes);
+  auto accepted = co_await node_.cell.submit(std::move(request), wall_ms());
+  if (!accepted) co_return accepted.error();
+  spdlog::warn("{}: {} (operation {})", action.vm, action.reason, accepted->operation);
+  co_return Result<>{};
+}
+
+asio::awaitable<void> HaLoop::fence(std::string host, std::string why) {
+  fenced_.push_back(Clock::now());
+  while (fenced_.size() > core::HaLimits::fences + 1) fenced_.pop_front();
+  auto intent = co_await node_.cell.intend_fence(host, why, wall_ms());
+  if (!intent) {
+    spdlog::warn("host {} is not switched off: {}", host, intent.error().what);
+    co_return;
+  }
+  spdlog::warn("switching host {} off: {}", host, why);
+  auto off = co_await power_.off(host);
+  const std::string words = off ? "its power switch says that it is off" : off.error().what;
+  spdlog::warn("host {}: {}", host, words);
+  // Failure or silence changes nothing: the intent goes, and the takeover time runs on as before.
+  auto ended = co_await node_.cell.end_fence(host, *intent, off.has_value(), words, wall_ms());
+  if (!ended) spdlog::warn("host {}: the end of the power-off is not in the record: {}", host, ended.error().what);
+}
+
+asio::awaitable<void> HaLoop::carry_out(core::HaAction action) {
+  using Kind = core::HaAction::Kind;
+  const std::string object = action.kind == Kind::fence ? action.host : action.vm;
+  Result<> done{};
+  if (action.kind == Kind::fence) {
+    co_await fence(action.host, action.reason);
+  } else if (action.kind == Kind::settle) {
+    auto wrote = co_await node_.cell.commit_right(action.vm, action.right, action.revision, action.reason, wall_ms());
+    if (!wrote) done = wrote.error();
+  } else {
+    const auto* vm = node_.cell.view().vm(action.vm);
+    const std::string lost =
+        std::holds_alternative<core::FailoverVm>(action.verb) && vm != nullptr ? vm->right.value.host : "";
+    // safety: S1. From before the request is sent no promise is given to that host (Guardian::promise).
+    if (!lost.empty()) ++node_.taking_over[lost];
+    done = co_await submit(action);
+    // Of unknown outcome: it may still be accepted, so the host stays refused until this hostd knows better.
+    const bool unknown = !done && done.error().code == core::Errc::outcome_unknown;
+    if (!lost.empty() && !unknown && --node_.taking_over[lost] == 0) node_.taking_over.erase(lost);
+  }
+  if (done) {
+    // Also after success: an operation that ends undone at once is not asked for again in the same instant.
+    auto& pause = pauses_[object];
+    const bool again = Clock::now() < pause.until + kLongestPause;
+    pause.length = again && pause.length.count() != 0 ? std::min(pause.length * 2, kLongestPause) : kFirstPause;
+    pause.until = Clock::now() + pause.length;
+  } else {
+    spdlog::warn("{}: {}: {}", object, action.reason, done.error().what);
+    pauses_[object] = {Clock::now() + kFirstPause, kFirstPause};
+  }
+  at_work_.erase(object);
+  node_.cell.changed().notify();
+}
+
+Mono HaLoop::next_look() const {
+  const auto& t = node_.config.timing;
+  Mono next = t.renew;
+  for (const auto& [host, absent] : node_.cell.absences()) {
+    for (const Mono due : {t.suspect, t.takeover + t.verifications * t.renew}) {
+      if (absent <= due) next = std::min(next, due - absent + Mono(1));
+    }
+  }
+  for (const auto& [vm, pause] : pauses_) {
+    const auto left = std::chrono::duration_cast<Mono>(pause.until - Clock::now());
+    if (left > Mono(0)) next = std::min(next, left + Mono(1));
+  }
+  return next;
+}
+
+asio::awaitable<void> HaLoop::run() {
+  while (true) {
+    const auto seen = node_.cell.changed().count();
+    node_.cell.mark_silent(node_.config.timing.suspect);
+    auto round = core::ha_round(node_.cell.view(), node_.local, facts(), node_.config.timing, node_.self());
+    for (const auto& [vm, why] : round.waits) {
+      if (node_.waits[vm] != why) spdlog::info("{}: not started here: {}", vm, why);
+    }
+    node_.waits = std::move(round.waits);
+    for (auto& action : round.actions) {
+      const std::string object = action.kind == core::HaAction::Kind::fence ? action.host : action.vm;
+      if (!at_work_.insert(object).second) continue;
+      auto task = carry_out(std::move(action));
+      runtime::run_in_background(node_.cell.changed().executor(), "failover of " + object, std::move(task));
+    }
+    co_await node_.cell.changed().wait(seen, Clock::now() + next_look());
+  }
+}
+
+}  // namespace bascule
