@@ -7,7 +7,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lablib import cluster, demo, net, proc, remote, suite, work  # noqa: E402
+from lablib import cluster, demo, faults, net, proc, remote, suite, work  # noqa: E402
 from lablib.plan import POOLS, Lab  # noqa: E402
 from lablib.proc import LabError  # noqa: E402
 
@@ -88,7 +88,19 @@ def cmd_cut(args):
 def cmd_heal(args):
     lab = Lab(args.name)
     with cluster.locked(lab):
-        net.heal(lab.load())
+        faults.heal(lab.load())
+
+
+def cmd_fault(args):
+    if args.list or not args.kind:
+        for kind, (what, _make, _heal) in faults.KINDS.items():
+            print(f"{kind:18} {what}")
+        return
+    lab = Lab(args.name)
+    with cluster.locked(lab):
+        lab.load()
+        proc.mark(lab.name)
+        faults.make(lab, args.kind, lab.node(args.host or "a1"))
 
 
 def cmd_power(args):
@@ -143,7 +155,11 @@ def parser():
     sub = add("cut", "cut one link of a host", cmd_cut)
     sub.add_argument("host")
     sub.add_argument("link")
-    add("heal", "mend all cut links", cmd_heal)
+    sub = add("fault", "break something: a kind of --list, and the host it happens to", cmd_fault)
+    sub.add_argument("kind", nargs="?", metavar="KIND")
+    sub.add_argument("host", nargs="?", help="default: a1")
+    sub.add_argument("--list", action="store_true", help="the kinds, one a line")
+    add("heal", "mend everything that was cut or broken", cmd_heal)
     sub = add("power", "cut a host's power, or boot it again with the same disks", cmd_power)
     sub.add_argument("host")
     sub.add_argument("state", choices=("on", "off"))

@@ -65,6 +65,7 @@ class Lab:
         self.pool = "lvm-thin"
         self.timing = "standard"
         self.cuts = []
+        self.faults = []  # [kind, host id], in the order they were made
         self.complete = False  # `up` came to its end
         self.build = str(PROJECT / "build" / "release")
 
@@ -95,7 +96,7 @@ class Lab:
         return self.nodes[node_id]
 
     def save(self):
-        text = json.dumps({"hosts": len(self.hosts), "pool": self.pool, "timing": self.timing, "cuts": self.cuts, "build": self.build,
+        text = json.dumps({"hosts": len(self.hosts), "pool": self.pool, "timing": self.timing, "cuts": self.cuts, "faults": self.faults, "build": self.build,
                            "complete": self.complete})
         new = self.state_file.with_suffix(".new")
         new.write_text(text)
@@ -107,8 +108,8 @@ class Lab:
         except FileNotFoundError:
             raise LabError(f"lab {self.name} is not up (./lab up --name {self.name})") from None
         self.plan_nodes(state["hosts"])
-        self.pool, self.timing, self.cuts, self.build, self.complete = (
-            state[key] for key in ("pool", "timing", "cuts", "build", "complete"))
+        self.pool, self.timing, self.cuts, self.faults, self.build, self.complete = (
+            state[key] for key in ("pool", "timing", "cuts", "faults", "build", "complete"))
         return self
 
 
