@@ -1,0 +1,102 @@
+"""One fault beside a running guest: what happened, when, and whether a person was needed."""
+import time
+
+from . import cluster, faults, ledger
+from .client_vm import NAME
+from .proc import LabError, wait_for
+
+SETTLE_SECONDS = 180   # from the healing to both legs in sync and nothing at work
+SLOWEST_SECONDS = 60   # for a guest to be back while the fault stands
+# Kinds after which the guest goes on by itself at once, or that end by themselves: nothing is waited for but a while.
+WATCH_SECONDS = 12
+# Kinds that stop the guest where it is, so that it must start again somewhere while the fault stands.
+STOPS = {"power-cut", "hang", "kernel-panic", "links-all", "qemu-killed", "link-mgmt"}
+
+
+def reports_since(lab, wall):
+    """Times (s since the epoch, on this machine) at which records came in, from `wall` on; the last one before comes first."""
+    times = []
+    with open(ledger.log_path(lab), encoding="ascii", errors="replace") as log:
+        for line in log:
+            if line.startswith("recv_mono") and "event=record" in line:
+                times.append(int(line.split("recv_wall=")[1].split()[0]) / 1e9)
+    before = [t for t in times if t < wall]
+    return before[-1:] + [t for t in times if t >= wall]
+
+
+def longest_gap(times, until):
+    """(seconds, when it ended) of the longest silence; one that still lasts ends at `until`."""
+    gaps = [(b - a, b) for a, b in zip(times, times[1:] + [until])]
+    return max(gaps, default=(0.0, until))
+
+
+class Trial:
+    """Makes one fault on the host that runs the VM, watches, heals, and brings the VM home."""
+
+    def __init__(self, vm, kind):
+        self.vm, self.lab, self.kind = vm, vm.lab, kind
+        self.row = {"kind": kind}
+
+    def run(self):
+        vm, lab = self.vm, self.lab
+        home = vm.where()
+        vm.in_sync()
+        known = {op["id"] for op in vm.ask("op", "list")}
+        began = time.time()
+        with cluster.locked(lab):
+            faults.make(lab, self.kind, lab.node(home))
+        self._while_broken(began)
+        healed = time.time()
+        with cluster.locked(lab):
+            faults.heal(lab)
+            self.row["rebooted"] = faults.reboot_dead(lab)
+        self._settle()
+        self.row["healed_s"] = round(time.time() - healed, 1)
+        self._measure(began, known)
+        return self.row
+
+    def _while_broken(self, began):
+        if self.kind in STOPS:
+            count = ledger.reports(self.lab)
+            time.sleep(2)  # what was on its way
+            count = max(count, ledger.reports(self.lab))
+            try:
+                wait_for("records again", lambda: ledger.reports(self.lab) >= count + 10, SLOWEST_SECONDS, every=0.2)
+            except LabError:
+                self.row["note"] = "no record while it was broken"
+        else:
+            time.sleep(max(0.0, began + WATCH_SECONDS - time.time()))
+
+    def _settle(self):
+        vm = self.vm
+        vm.job.hosts_ready()
+
+        def calm():
+            try:
+                return not any(op["state"] in ("running", "undoing") for op in vm.ask("op", "list"))
+            except LabError:
+                return False
+        wait_for("every operation to have ended", calm, SETTLE_SECONDS, every=0.5)
+        wait_for("the VM to run", lambda: vm.ask("vm", "show", NAME)["state"] == "running", SETTLE_SECONDS, every=0.5)
+        vm.in_sync(SETTLE_SECONDS)
+        vm.runs_only_on(vm.where())
+
+    def _measure(self, began, known):
+        vm = self.vm
+        new = [op for op in vm.ask("op", "list") if op["id"] not in known]
+        acts = sorted((op for op in new if op["kind"] in ("vm-failover", "vm-restart")), key=lambda op: op["created_ms"])
+        gap, end = longest_gap(reports_since(self.lab, began), time.time())
+        self.row["silence_s"] = round(gap, 1)
+        self.row["running_after_s"] = round(end - began, 1) if gap > 1 else 0.0
+        if acts:
+            self.row["decided_after_s"] = round(acts[0]["created_ms"] / 1000 - began, 1)
+            self.row["acts"] = [f"{op['kind']} to {op['target_host']}: {op['state']}" for op in acts]
+        stuck = [op for op in new if op["state"] == "needs-operator"]
+        self.row["human"] = "; ".join(op["todo"] for op in stuck) or "no"
+
+
+def bring_home(vm, home):
+    """After a trial: the VM back on `home`, by a person's failback."""
+    if vm.where() != home:
+        vm.do("vm", "failback", NAME)
+        vm.in_sync()
