@@ -63,6 +63,7 @@ struct App {
   std::unique_ptr<storage::DrbdAdapter> drbd;
   std::unique_ptr<storage::PoolPort> pool;
   ImageStore images;
+  NoteStore notes;
   std::unique_ptr<runtime::DeviceWatchdog> watchdog;
   std::unique_ptr<runtime::PeerClient> peers;
   std::unique_ptr<runtime::AgentPower> power;
@@ -75,7 +76,7 @@ struct App {
   std::unique_ptr<CellService> service;
   std::unique_ptr<api::Server> server;
 
-  explicit App(const Config& c) : config(c), images(c.images.path, c.images.limit_mib) {}
+  explicit App(const Config& c) : config(c), images(c.images.path, c.images.limit_mib), notes(c.state_path) {}
 
   core::Result<> build();
   asio::awaitable<void> run();
@@ -89,7 +90,11 @@ core::Result<> App::build() {
   std::filesystem::create_directories(config.state_path, ec);
   if (ec) return core::fail(core::Errc::io, "cannot make " + config.state_path + ": " + ec.message());
   if (auto ok = images.open(); !ok) return ok;
+  if (auto ok = notes.load(); !ok) return ok;
   runtime::etcd::EtcdOptions etcd;
+  // R6: members of another cluster, or with less than this host has seen, are not used.
+  etcd.cluster_id = notes.notes().cluster_id;
+  etcd.revision = notes.notes().highest;
   etcd.endpoints = config.etcd.endpoints;
   etcd.tls = {config.etcd.tls.ca, config.etcd.tls.cert, config.etcd.tls.key};
   auto store = runtime::etcd::make_etcd_store(io.get_executor(), std::move(etcd));
@@ -114,7 +119,7 @@ core::Result<> App::build() {
   storage::PoolConfig pool_config{*storage::parse_pool_kind(config.pool.kind), config.pool.path, config.pool.group,
                                   config.pool.thin_pool};
   pool = storage::make_pool(io.get_executor(), pool_config);
-  node = std::make_unique<Node>(config, *cell, *vms, *drbd, *pool, images);
+  node = std::make_unique<Node>(config, *cell, *vms, *drbd, *pool, images, notes);
   // A watchdog that the hostd before left running is taken over before anything that may take long.
   watchdog = std::make_unique<runtime::DeviceWatchdog>(config.watchdog.device);
   auto made_peers =

@@ -32,6 +32,10 @@ asio::awaitable<FenceAnswer> decide_fence(Node& node, std::string resource) {
     if (verdict.sentence != said) spdlog::info("{}: {}", vm, verdict.sentence);
     said = verdict.sentence;
     if (verdict.kind == Kind::over || verdict.kind == Kind::lost) co_return FenceAnswer::not_won;
+    if (auto ok = may_promote(node, vm); !ok) {
+      spdlog::error("{}: {}", vm, ok.error().what);
+      co_return FenceAnswer::not_won;
+    }
     // A short cut costs nothing, and a dying site does not take the right with it. A promotion waits for nobody.
     const bool hold = local->role == "Primary" && Clock::now() - asked < node.config.timing.hold;
     if (verdict.kind == Kind::wait || hold) {

@@ -33,6 +33,9 @@ core::HaFacts HaLoop::facts() const {
   f.fenced_lately = static_cast<std::size_t>(
       std::ranges::count_if(fenced_, [&](auto at) { return now - at < core::HaLimits::fence_window; }));
   for (const auto& [vm, since] : node_.running_since) f.steady[vm] = std::chrono::duration_cast<Mono>(now - since);
+  for (const auto& [vm, note] : node_.notes.notes().vms) {
+    if (!may_promote(node_, vm)) f.unfit.insert(vm);
+  }
   f.busy = node_.busy;
   f.busy.insert(at_work_.begin(), at_work_.end());
   for (const auto& [vm, pause] : pauses_) {

@@ -29,6 +29,24 @@ core::LocalVm& Node::local_vm(const std::string& vm) {
   return it->second;
 }
 
+Result<> trusted(const Node& node, const std::string& vm) {
+  const auto* view = node.cell.view().vm(vm);
+  const core::Versioned<core::Right> none;
+  const auto& right = view == nullptr ? none : view->right;
+  if (auto why = core::distrust(node.notes.notes(), vm, right.value, right.revision)) return fail(Errc::refused, *why);
+  return {};
+}
+
+Result<> may_promote(const Node& node, const std::string& vm) {
+  if (auto ok = trusted(node, vm); !ok) return ok;
+  const auto* view = node.cell.view().vm(vm);
+  if (view == nullptr) return fail(Errc::not_found, "VM " + vm + " is gone");
+  if (auto why = core::failed_legs(node.notes.notes(), vm, view->layout.value, node.self())) {
+    return fail(Errc::refused, *why);
+  }
+  return {};
+}
+
 Result<storage::Resource> resource_of(const Node& node, const std::string& vm) {
   const auto* view = node.cell.view().vm(vm);
   if (view == nullptr || view->layout.revision == 0 || view->layout.value.volumes.empty()) {

@@ -13,6 +13,7 @@
 #include "hostd/core/ha.hpp"
 #include "hostd/core/reconcile.hpp"
 #include "hostd/images.hpp"
+#include "hostd/note_store.hpp"
 #include "hostd/runtime/cell/store.hpp"
 #include "hostd/runtime/libvirt/vm_host.hpp"
 #include "storage/drbd_port.hpp"
@@ -23,8 +24,8 @@ namespace bascule {
 
 struct Node {
   Node(const Config& c, runtime::CellStore& s, runtime::VmHost& v, storage::DrbdPort& d, storage::PoolPort& p,
-       ImageStore& i)
-      : config(c), cell(s), vms(v), drbd(d), pool(p), images(i) {}
+       ImageStore& i, NoteStore& n)
+      : config(c), cell(s), vms(v), drbd(d), pool(p), images(i), notes(n) {}
 
   const Config& config;
   runtime::CellStore& cell;
@@ -32,6 +33,7 @@ struct Node {
   storage::DrbdPort& drbd;
   storage::PoolPort& pool;
   ImageStore& images;
+  NoteStore& notes;
   core::Accel accel{core::Accel::tcg};
 
   /// What this host sees of each VM; kept by Observer.
@@ -57,6 +59,11 @@ struct Node {
 
   const std::string& self() const { return cell.self(); }
 };
+
+/// R6: the record of this VM may be acted on, by what this host has kept on its own disk. Error refused: why not.
+core::Result<> trusted(const Node& node, const std::string& vm);
+/// The same, and R5: none of its legs here has lost its disk since it was last in sync.
+core::Result<> may_promote(const Node& node, const std::string& vm);
 
 /// The DRBD resource of a VM as both hosts configure it. Error: a record or host that is needed is not there.
 core::Result<storage::Resource> resource_of(const Node& node, const std::string& vm);

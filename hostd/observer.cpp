@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "hostd/core/right.hpp"
+
 namespace bascule {
 
 Observer::Observer(Node& node) : node_(node) {
@@ -70,10 +72,32 @@ void Observer::domain_event(const core::DomainEvent& event) {
   }
 }
 
+/// R5: a leg that had its disk and has lost it by a fault leaves a durable note before anything else is decided: after a
+/// reboot its metadata would not show it.
+void Observer::note_failures(const std::string& vm, const Volumes& before, const Volumes& after) {
+  const auto* view = node_.cell.view().vm(vm);
+  if (view == nullptr) return;
+  for (const auto& volume : view->layout.value.volumes) {
+    const auto was = before.find(volume.name);
+    const auto is = after.find(volume.name);
+    const core::Leg* leg = core::leg_of(volume, node_.self());
+    if (was == before.end() || is == after.end() || leg == nullptr) continue;
+    const bool had = was->second.disk == "UpToDate" || was->second.disk == "Consistent";
+    const bool lost = is->second.disk == "Failed" || is->second.disk == "Diskless";
+    if (!had || !lost) continue;
+    spdlog::error("{}: volume {} has lost its disk here ({})", vm, volume.name, is->second.disk);
+    auto kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, leg->id, true));
+    if (!kept) spdlog::critical("{}", kept.error().what);
+  }
+}
+
 void Observer::resource_changed(const storage::ResourceState& state) {
   const std::string vm(storage::vm_of(state.name));
   if (vm.empty()) return;
-  note_state(node_.local_vm(vm), state, node_.cell.view().vm(vm));
+  auto& local = node_.local_vm(vm);
+  const auto before = local.volumes;
+  note_state(local, state, node_.cell.view().vm(vm));
+  if (local.up && !local.io_ended) note_failures(vm, before, local.volumes);
   touch(vm);
 }
 

@@ -14,6 +14,8 @@ class Observer {
   void domain_event(const core::DomainEvent& event);
   void resource_changed(const storage::ResourceState& state);
   void set_domain(const std::string& vm, core::LocalVm& local, const core::DomainInfo& info);
+  using Volumes = std::map<std::string, core::VmStatus::Volume>;
+  void note_failures(const std::string& vm, const Volumes& before, const Volumes& after);
   void touch(const std::string& vm);
   Node& node_;
 };

@@ -114,6 +114,7 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       auto seen = co_await steps::look(node_, vm);
       if (!seen) co_return seen.error();
       if (!seen->in_sync()) co_return Result<>{};
+      if (auto ok = trusted(node_, vm); !ok) co_return ok;
       const auto* view = node_.cell.view().vm(vm);
       if (view == nullptr || view->right.revision != remedy.revision) co_return Result<>{};
       core::Right right = view->right.value;
@@ -131,6 +132,13 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       auto done = co_await node_.cell.commit_right(vm, std::move(right), remedy.revision, remedy.sentence, wall_ms());
       if (done || done.error().code != Errc::outcome_unknown) node_.adding.erase(vm);
       if (!done) co_return done.error();
+      // In sync with an UpToDate peer, and so is its record: what was noted against this host's leg is over.
+      for (const auto& volume : layout.volumes) {
+        const core::Leg* own = volume.name == remedy.volume ? core::leg_of(volume, node_.self()) : nullptr;
+        if (own == nullptr) continue;
+        auto kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, own->id, false));
+        if (!kept) co_return kept;
+      }
       co_return Result<>{};
     }
     case Kind::connect: {
@@ -148,9 +156,9 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
     case Kind::fail_io: {
       auto resource = resource_of(node_, vm);
       if (!resource) co_return resource.error();
+      node_.local[vm].io_ended = true;  // before: its disks leave by this hostd's hand, not by a fault
       auto ended = co_await node_.drbd.fail_io(*resource);
       if (!ended) co_return ended;
-      node_.local[vm].io_ended = true;
       co_return co_await node_.vms.force_off(vm);
     }
     case Kind::take_down: {
@@ -258,11 +266,35 @@ asio::awaitable<void> Worker::forget() {
   node_.cell.changed().notify();
 }
 
+/// R6: what this host has seen of a record, on its own disk.
+void Worker::note(const std::string& vm) {
+  const auto* view = node_.cell.view().vm(vm);
+  const auto& notes = node_.notes.notes();
+  const bool gone = view == nullptr || (view->layout.revision == 0 && view->spec.revision == 0);
+  const bool ours = !gone && !core::other_host(view->layout.value, node_.self()).empty();
+  if (!gone && !ours) return;
+  // A record that vanished while its VM stands is not forgotten: only an operation that removes both is.
+  auto kept = node_.notes.keep(gone                        ? core::forgotten(notes, vm)
+                               : view->right.revision == 0 ? std::nullopt
+                                                           : core::noted(notes, vm, view->right.value, view->right.revision));
+  if (!kept) spdlog::critical("{}", kept.error().what);
+}
+
+void Worker::note_etcd() {
+  if (!node_.cell.view().synced) return;
+  auto kept = node_.notes.seen(node_.cell.cluster_id(), node_.cell.view().revision);
+  if (!kept) spdlog::critical("{}", kept.error().what);
+}
+
 asio::awaitable<void> Worker::run() {
   while (true) {
     const auto seen = node_.cell.changed().count();
     start_operations();
-    for (const auto& vm : node_.cell.take_changed_vms()) look_at_.insert(vm);
+    for (const auto& vm : node_.cell.take_changed_vms()) {
+      look_at_.insert(vm);
+      note(vm);
+    }
+    note_etcd();
     for (const auto& vm : std::exchange(node_.touched, {})) {
       look_at_.insert(vm);
       if (!publishing_.insert(vm).second) continue;

@@ -23,6 +23,8 @@ class Worker {
   boost::asio::awaitable<core::Result<>> apply(std::string vm, core::Remedy remedy);
   boost::asio::awaitable<void> publish(std::string vm);
   boost::asio::awaitable<void> forget();
+  void note(const std::string& vm);
+  void note_etcd();
   void start_operations();
   void start_remedies();
 

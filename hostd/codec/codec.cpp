@@ -188,7 +188,7 @@ std::string encode(const T& record) {
 
 template <class T>
 core::Result<T> decode(std::string_view text) {
-  if (text.size() > kMaxRecordBytes) return core::fail(core::Errc::invalid, "record is too large");
+  if (text.size() > kMaxBytes<T>) return core::fail(core::Errc::invalid, "record is too large");
   const auto j = json::parse(text, nullptr, false);
   if (j.is_discarded()) return core::fail(core::Errc::invalid, "record is not JSON");
   T value{};
@@ -217,6 +217,7 @@ BASCULE_RECORD(core::Operation)
 BASCULE_RECORD(core::Progress)
 BASCULE_RECORD(core::AuditRecord)
 BASCULE_RECORD(core::AuditHead)
+BASCULE_RECORD(core::Notes)
 #undef BASCULE_RECORD
 
 std::string audit_hash(const core::AuditRecord& record) {

@@ -7,11 +7,18 @@
 
 #include "hostd/core/error.hpp"
 #include "hostd/core/model.hpp"
+#include "hostd/core/notes.hpp"
 
 namespace bascule::codec {
 
 /// Largest record accepted from etcd; an operation with all its steps stays below 16 KiB.
 inline constexpr std::size_t kMaxRecordBytes = 256 * 1024;
+
+template <class T>
+inline constexpr std::size_t kMaxBytes = kMaxRecordBytes;
+/// A host's own notes, about 100 bytes for each of Limits::vms.
+template <>
+inline constexpr std::size_t kMaxBytes<core::Notes> = 4 * 1024 * 1024;
 
 template <class T>
 std::string encode(const T& record);

@@ -161,7 +161,7 @@ std::optional<HaAction> Judge::own_side(const VmView& vm, const LocalVm& local) 
     return {};
   }
   const std::string peer = other_host(vm.layout.value, self);
-  const bool own = insync_everywhere(right, vm.layout.value, self);
+  const bool own = insync_everywhere(right, vm.layout.value, self) && !facts.unfit.contains(spec.name);
   const bool moves = peer_ready(vm, peer);
   if (right.restarts >= HaLimits::restarts_all) {
     wait = fmt::format("its guest ended by itself {} times in a row; look at it, then `hostctl vm start {}`",

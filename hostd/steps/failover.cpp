@@ -27,6 +27,7 @@ Answer take_right(Context c) {
     const auto* vm = c.vm();
     if (vm == nullptr) co_return fail(Errc::conflict, "the VM is gone");
     const std::string lost = vm->right.value.host;
+    if (auto ok = may_promote(c.node, c.op.vm); !ok) co_return ok.error();
     if (lost == c.self()) co_return fail(Errc::conflict, "this host holds the run-right already");
     // Read before anything is asked of DRBD: a renewal after this defeats the transaction.
     const core::Revision right_revision = vm->right.revision;

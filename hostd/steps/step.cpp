@@ -63,6 +63,7 @@ asio::awaitable<Result<core::LocalVm>> fresh_local(Node& node, std::string vm) {
 asio::awaitable<Result<>> claim_and_promote(Node& node, std::string vm, std::string why, Start start) {
   const core::VmView* view = node.cell.view().vm(vm);
   if (view == nullptr || view->right.revision == 0) co_return fail(Errc::conflict, "the VM has no run-right");
+  if (auto ok = may_promote(node, vm); !ok) co_return ok.error();
   const core::Revision read_at = view->right.revision;
   auto next = core::claim(view->right.value, view->layout.value, node.self());
   if (!next) co_return next.error();

@@ -139,6 +139,62 @@ TEST(Claim, GrowsTheEpochOnlyForAHolderInSyncWithNoMigrationMarked) {
   }
 }
 
+TEST(Take, OnlyWhereEveryVolumeIsInSyncAndOnlyFromAnotherHost) {
+  const std::string missing = "refused: the record does not list a leg of host";
+  const struct {
+    const char* name;
+    Right right;
+    const char* host;
+    std::string wanted;  ///< its beginning
+  } table[] = {
+      {"both", both(), "b1", "ok"},
+      {"both", both(), "a1", "conflict: host a1 holds the run-right already"},
+      {"both", both(), "c1", missing},
+      {"only_a", only_a(), "b1", missing},
+      {"only_b", only_b(), "b1", "ok"},
+      {"data_resyncs", data_resyncs(), "b1", missing},
+      {"new_leg", new_leg(), "b1", missing},
+      {"forgotten_volume", forgotten_volume(), "b1", missing},
+      {"marked", marked(), "b1", "ok"},
+  };
+  for (const auto& row : table) {
+    const auto next = take(row.right, two_volumes(), row.host);
+    EXPECT_THAT(text(next), testing::StartsWith(row.wanted)) << row.name << ' ' << row.host;
+    if (!next) continue;
+    EXPECT_EQ(next->host, "b1") << row.name;
+    EXPECT_EQ(next->epoch, 4) << row.name;
+    EXPECT_FALSE(next->migrating_to) << row.name;
+    EXPECT_EQ(next->insync, only_b().insync) << row.name << ": its own legs alone";
+  }
+}
+
+TEST(ExcludePeer, IsTheHoldersAndAlwaysWritesAndEndsAMark) {
+  const struct {
+    const char* name;
+    Right right;
+    const char* host;
+    std::string wanted;
+  } table[] = {
+      {"both", both(), "a1", "ok"},
+      {"only_a", only_a(), "a1", "ok"},  // written again: an add-back under way must lose its compare
+      {"data_resyncs", data_resyncs(), "a1", "ok"},
+      {"marked", marked(), "a1", "ok"},
+      {"both", both(), "b1", kNotHolderB1},
+      {"marked", marked(), "b1", kNotHolderB1},
+      {"only_b", only_b(), "a1", "refused: the record does not list the legs of host a1"},
+      {"forgotten_volume", forgotten_volume(), "a1", "refused: the record does not list the legs of host a1"},
+  };
+  for (const auto& row : table) {
+    const auto next = exclude_peer(row.right, two_volumes(), row.host);
+    EXPECT_THAT(text(next), testing::StartsWith(row.wanted)) << row.name << ' ' << row.host;
+    if (!next) continue;
+    EXPECT_EQ(next->host, "a1") << row.name;
+    EXPECT_EQ(next->epoch, 3) << row.name << ": the same copy goes on";
+    EXPECT_FALSE(next->migrating_to) << row.name;
+    EXPECT_EQ(next->insync, only_a().insync) << row.name;
+  }
+}
+
 TEST(Mark, NeedsTheHolderBothLegsAndNoOtherMigration) {
   const std::string resync = "conflict: the record does not list both legs as in sync on every volume; wait for the "
                              "resync to end, then migrate";

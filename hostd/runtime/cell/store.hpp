@@ -65,6 +65,7 @@ class CellStore {
   const std::deque<CellChange>& events() const { return events_; }
   core::Revision events_from() const { return events_from_; }  ///< changes up to it are no longer kept
   const std::string& self() const { return self_; }
+  std::uint64_t cluster_id() const { return kv_.health().cluster_id; }
   /// Unfinished operations, and VMs whose records changed since the last call: what the worker looks at, so that a
   /// wake-up costs what changed, not what exists.
   const std::set<std::string>& active_operations() const { return active_; }

@@ -190,14 +190,17 @@ def heal(lab):
         lab.save()
 
 
-def reboot_dead(lab):
-    """What a real machine's firmware does after a watchdog's reset: a node that ended by itself boots again. Returns who."""
+def dead(lab):
+    """Nodes that ended by themselves: not those whose power a fault has taken."""
     meant = {host for kind, host in lab.faults if kind in ("power-cut", "kernel-panic")}
     meant |= {"w" for kind, _host in lab.faults if kind.startswith("witness")}
-    dead = [node for node in lab.nodes.values() if node.id not in meant and not uml.is_on(lab, node)]
-    for node in dead:
+    return [node for node in lab.nodes.values() if node.id not in meant and not uml.is_on(lab, node)]
+
+
+def boot(lab, nodes):
+    for node in nodes:
         power_on(lab, node)
-    return [node.id for node in dead]
+    return [node.id for node in nodes]
 
 
 def why_ended(node):

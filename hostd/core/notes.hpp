@@ -1,0 +1,41 @@
+// What a host keeps on its own disk (R5, R6), so that an etcd that went back in time, or a leg that failed before a crash,
+// is recognised. Pure; hostd/note_store.hpp keeps it durable.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "hostd/core/model.hpp"
+
+namespace bascule::core {
+
+struct VmNote {
+  std::int64_t epoch{};
+  Revision revision{};             ///< of the newest run-right seen
+  std::vector<std::string> failed;  ///< ids of own legs that lost their disk: never promoted until they are in sync again
+  bool operator==(const VmNote&) const = default;
+};
+
+struct Notes {
+  std::uint64_t cluster_id{};  ///< etcd's; 0 = none seen yet
+  Revision highest{};          ///< etcd's revision
+  std::map<std::string, VmNote> vms;
+  bool operator==(const Notes&) const = default;
+};
+
+/// Why nothing may rest on this record on this host; nullopt = it may. `revision` 0: there is no record.
+std::optional<std::string> distrust(const Notes& notes, const std::string& vm, const Right& right, Revision revision);
+/// Why this host's legs of the VM may not be promoted although the record lists them.
+std::optional<std::string> failed_legs(const Notes& notes, const std::string& vm, const Layout& layout,
+                                       const std::string& host);
+
+/// The notes after the record was seen; nullopt when they stay as they are. Never goes back.
+std::optional<Notes> noted(const Notes& notes, const std::string& vm, const Right& right, Revision revision);
+std::optional<Notes> forgotten(const Notes& notes, const std::string& vm);
+/// A leg lost its disk, or is in sync with an UpToDate peer again.
+std::optional<Notes> leg_failed(const Notes& notes, const std::string& vm, const std::string& leg, bool failed);
+
+}  // namespace bascule::core

@@ -1,0 +1,81 @@
+#include "hostd/note_store.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "hostd/codec/codec.hpp"
+#include "hostd/runtime/spawn.hpp"
+
+namespace bascule {
+using core::Errc;
+using core::fail;
+using core::Result;
+
+namespace {
+
+core::Error failure(const std::string& path) {
+  return fail(Errc::io, "this host's notes cannot be written to " + path + ": " + std::strerror(errno) +
+                            "; nothing is started or promoted without them");
+}
+
+Result<> sync_folder(const std::string& path) {
+  const auto folder = std::filesystem::path(path).parent_path().string();
+  const runtime::Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.get() < 0 || ::fsync(fd.get()) != 0) return failure(folder);
+  return {};
+}
+
+}  // namespace
+
+Result<> NoteStore::load() {
+  std::error_code ec;
+  if (!std::filesystem::exists(path_, ec) && !ec) return {};
+  std::ifstream in(path_, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (!in) return fail(Errc::io, "this host's notes cannot be read from " + path_);
+  auto read = codec::decode<core::Notes>(text.str());
+  if (!read) {
+    return fail(Errc::invalid, "this host's notes in " + path_ + " are damaged (" + read.error().what +
+                                   "): it has lost its memory of the records. See docs/failover.md");
+  }
+  notes_ = std::move(*read);
+  saved_ = notes_.highest;
+  return {};
+}
+
+Result<> NoteStore::save() const {
+  const std::string fresh = path_ + ".new";
+  const std::string text = codec::encode(notes_);
+  const runtime::Descriptor fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (fd.get() < 0) return failure(fresh);
+  if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || ::fsync(fd.get()) != 0) {
+    return failure(fresh);
+  }
+  if (::rename(fresh.c_str(), path_.c_str()) != 0) return failure(path_);
+  return sync_folder(path_);
+}
+
+Result<> NoteStore::keep(std::optional<core::Notes> next) {
+  if (!next) return {};
+  notes_ = std::move(*next);
+  auto done = save();
+  if (done) saved_ = notes_.highest;
+  return done;
+}
+
+Result<> NoteStore::seen(std::uint64_t cluster_id, core::Revision revision) {
+  if (cluster_id == notes_.cluster_id && revision < saved_ + save_every) return {};
+  core::Notes next = notes_;
+  next.cluster_id = cluster_id;
+  next.highest = std::max(next.highest, revision);
+  return keep(std::move(next));
+}
+
+}  // namespace bascule

@@ -1,0 +1,64 @@
+// R5, R6: what a host remembers on its own disk, and what it then refuses.
+#include "hostd/core/notes.hpp"
+
+#include "core_fixture.hpp"
+
+namespace bascule::core {
+namespace {
+
+Right at_epoch(std::int64_t epoch) {
+  Right r = test::right();
+  r.epoch = epoch;
+  return r;
+}
+Notes seen(std::int64_t epoch, Revision revision) { return *noted(Notes{}, "vm1", at_epoch(epoch), revision); }
+
+TEST(Distrust, ARecordOlderThanTheNote) {
+  const Notes notes = seen(5, 100);
+  EXPECT_FALSE(distrust(notes, "vm1", at_epoch(5), 100)) << "the very record";
+  EXPECT_FALSE(distrust(notes, "vm1", at_epoch(5), 101)) << "changed within the epoch";
+  EXPECT_FALSE(distrust(notes, "vm1", at_epoch(6), 110)) << "newer";
+  EXPECT_TRUE(distrust(notes, "vm1", at_epoch(5), 99)) << "the same epoch at a lower revision: etcd went back";
+  EXPECT_TRUE(distrust(notes, "vm1", at_epoch(4), 200)) << "a higher revision with an older epoch: restored from a copy";
+  EXPECT_TRUE(distrust(notes, "vm1", Right{}, 0)) << "the record is missing";
+  EXPECT_FALSE(distrust(notes, "vm2", at_epoch(1), 1)) << "never seen: nothing to compare with";
+}
+
+TEST(Notes, NeverGoBack) {
+  const Notes notes = seen(5, 100);
+  EXPECT_FALSE(noted(notes, "vm1", at_epoch(5), 100)) << "nothing new";
+  EXPECT_FALSE(noted(notes, "vm1", at_epoch(6), 99)) << "a late event";
+  const auto next = noted(notes, "vm1", at_epoch(4), 120);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->vms.at("vm1").epoch, 5);
+  EXPECT_EQ(next->vms.at("vm1").revision, 120);
+  EXPECT_TRUE(distrust(*next, "vm1", at_epoch(4), 120)) << "an epoch that fell stays suspect";
+}
+
+TEST(Notes, AreForgottenWithTheVmAlone) {
+  const Notes notes = seen(5, 100);
+  const auto none = forgotten(notes, "vm1");
+  ASSERT_TRUE(none);
+  EXPECT_TRUE(none->vms.empty());
+  EXPECT_FALSE(forgotten(*none, "vm1"));
+}
+
+TEST(AFailedLeg, IsNeverPromotedUntilItIsInSyncAgain) {
+  const Notes notes = seen(5, 100);
+  EXPECT_FALSE(failed_legs(notes, "vm1", test::layout(), "a1"));
+  const auto failed = leg_failed(notes, "vm1", "la", true);
+  ASSERT_TRUE(failed);
+  EXPECT_THAT(failed_legs(*failed, "vm1", test::layout(), "a1").value_or(""), testing::HasSubstr("volume root on a1"));
+  EXPECT_FALSE(failed_legs(*failed, "vm1", test::layout(), "b1")) << "the other leg is another";
+  EXPECT_FALSE(leg_failed(*failed, "vm1", "la", true)) << "noted already";
+  const auto whole = leg_failed(*failed, "vm1", "la", false);
+  ASSERT_TRUE(whole);
+  EXPECT_FALSE(failed_legs(*whole, "vm1", test::layout(), "a1"));
+  // A leg of a new making has a new id: the old note says nothing of it.
+  Layout anew = test::layout();
+  anew.volumes[0].legs[0].id = "la2";
+  EXPECT_FALSE(failed_legs(*failed, "vm1", anew, "a1"));
+}
+
+}  // namespace
+}  // namespace bascule::core
