@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "hostd/core/plan_rules.hpp"
 #include "hostd/core/right.hpp"
@@ -42,6 +43,7 @@ struct Judge {
   std::optional<HaAction> other_side(const VmView& vm, const LocalVm& local);
   std::optional<HaAction> own_side(const VmView& vm, const LocalVm& local);
   std::optional<HaAction> settle(const VmView& vm, const LocalVm& local) const;
+  std::optional<HaAction> evacuate(const VmView& vm, const LocalVm& local);
   bool peer_ready(const VmView& vm, const std::string& peer) const;
 };
 
@@ -146,11 +148,31 @@ std::optional<HaAction> Judge::settle(const VmView& vm, const LocalVm& local) co
   return {};
 }
 
+/// This host is in maintenance: its guests leave, live, one after the other.
+std::optional<HaAction> Judge::evacuate(const VmView& vm, const LocalVm& local) {
+  const HostView* own = view.host(self);
+  if (own == nullptr || own->maintenance.revision == 0 || local.domain != DomainState::running) return {};
+  const std::string peer = other_host(vm.layout.value, self);
+  if (!peer_ready(vm, peer) || local.connection != "Connected") {
+    wait = fmt::format("host {} is in maintenance, but {} cannot take it live now", self, peer);
+    return {};
+  }
+  const bool moving = std::ranges::any_of(view.operations, [&](const auto& entry) {
+    const Operation& op = entry.second.value;
+    return !finished(op.state) && op.kind == OpKind::vm_migrate && op.source_host == self;
+  });
+  if (moving) return {};
+  return submit(vm.spec.value.name, MigrateVm{vm.spec.value.name, peer, {}},
+                fmt::format("maintenance of {}, asked by {}: {}", self, own->maintenance.value.author,
+                            own->maintenance.value.reason));
+}
+
 std::optional<HaAction> Judge::own_side(const VmView& vm, const LocalVm& local) {
   const auto& spec = vm.spec.value;
   const Right& right = vm.right.value;
   if (vm.operation.revision != 0) return {};
   if (auto left = settle(vm, local)) return left;
+  if (auto move = evacuate(vm, local)) return move;
   if (spec.power != Power::on || local.domain != DomainState::absent) return {};
   if (right.migrating_to) {
     wait = "a migration to " + *right.migrating_to + " is marked, and that host has not said that it has no copy";
@@ -289,12 +311,15 @@ HaRound ha_round(const CellView& view, const std::map<std::string, LocalVm>& loc
     return x.priority != y.priority ? x.priority > y.priority : x.name < y.name;
   });
   std::size_t room = facts.starting >= HaLimits::parallel_starts ? 0 : HaLimits::parallel_starts - facts.starting;
+  bool leaving = false;  // maintenance: one guest at a time
   for (const VmView* vm : order) {
     const std::string& name = vm->spec.value.name;
     const LocalVm& local = locals.at(name);
     Judge judge{view, facts, timing, self};
     auto action = vm->right.value.host == self ? judge.own_side(*vm, local) : judge.other_side(*vm, local);
-    if (action && action->kind == HaAction::Kind::submit) {
+    if (action && std::holds_alternative<MigrateVm>(action->verb)) {
+      if (std::exchange(leaving, true)) action.reset();
+    } else if (action && action->kind == HaAction::Kind::submit) {
       if (room == 0) {
         judge.wait = "others are started first";
         action.reset();

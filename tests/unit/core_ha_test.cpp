@@ -233,6 +233,34 @@ TEST(TheOwnSide, OneLinePerState) {
          c.facts.absent["b1"] = kTakeover;
        },
        "settle"},
+      {"maintenance: it leaves",
+       [](Cell& c) {
+         c.local().domain = DomainState::running;
+         c.view.hosts["a1"].maintenance = {{"olga", "disks", 1}, 5, 5};
+       },
+       "migrate"},
+      {"maintenance: one at a time",
+       [](Cell& c) {
+         c.local().domain = DomainState::running;
+         c.view.hosts["a1"].maintenance = {{"olga", "disks", 1}, 5, 5};
+         auto& op = c.view.operations["op-9"].value;
+         op.kind = OpKind::vm_migrate;
+         op.source_host = "a1";
+       },
+       "nothing"},
+      {"maintenance: nobody to take it",
+       [](Cell& c) {
+         c.local().domain = DomainState::running;
+         c.view.hosts["a1"].maintenance = {{"olga", "disks", 1}, 5, 5};
+         c.view.hosts["b1"].silent = true;
+       },
+       "wait: host a1 is in maintenance, but b1 cannot"},
+      {"maintenance of the other: it stays",
+       [](Cell& c) {
+         c.local().domain = DomainState::running;
+         c.view.hosts["b1"].maintenance = {{"olga", "disks", 1}, 5, 5};
+       },
+       "nothing"},
       {"it has run steadily since",
        [](Cell& c) {
          c.local().domain = DomainState::running;

@@ -19,7 +19,8 @@ TEST(Distrust, ARecordOlderThanTheNote) {
   EXPECT_FALSE(distrust(notes, "vm1", at_epoch(5), 101)) << "changed within the epoch";
   EXPECT_FALSE(distrust(notes, "vm1", at_epoch(6), 110)) << "newer";
   EXPECT_TRUE(distrust(notes, "vm1", at_epoch(5), 99)) << "the same epoch at a lower revision: etcd went back";
-  EXPECT_TRUE(distrust(notes, "vm1", at_epoch(4), 200)) << "a higher revision with an older epoch: restored from a copy";
+  EXPECT_TRUE(distrust(notes, "vm1", at_epoch(4), 200))
+      << "a higher revision with an older epoch: restored from a copy";
   EXPECT_TRUE(distrust(notes, "vm1", Right{}, 0)) << "the record is missing";
   EXPECT_FALSE(distrust(notes, "vm2", at_epoch(1), 1)) << "never seen: nothing to compare with";
 }

@@ -147,14 +147,10 @@ TEST(Take, OnlyWhereEveryVolumeIsInSyncAndOnlyFromAnotherHost) {
     const char* host;
     std::string wanted;  ///< its beginning
   } table[] = {
-      {"both", both(), "b1", "ok"},
-      {"both", both(), "a1", "conflict: host a1 holds the run-right already"},
-      {"both", both(), "c1", missing},
-      {"only_a", only_a(), "b1", missing},
-      {"only_b", only_b(), "b1", "ok"},
-      {"data_resyncs", data_resyncs(), "b1", missing},
-      {"new_leg", new_leg(), "b1", missing},
-      {"forgotten_volume", forgotten_volume(), "b1", missing},
+      {"both", both(), "b1", "ok"},          {"both", both(), "a1", "conflict: host a1 holds the run-right already"},
+      {"both", both(), "c1", missing},       {"only_a", only_a(), "b1", missing},
+      {"only_b", only_b(), "b1", "ok"},      {"data_resyncs", data_resyncs(), "b1", missing},
+      {"new_leg", new_leg(), "b1", missing}, {"forgotten_volume", forgotten_volume(), "b1", missing},
       {"marked", marked(), "b1", "ok"},
   };
   for (const auto& row : table) {

@@ -5,6 +5,7 @@ import re
 import shutil
 import uuid
 
+from . import power_switch
 from .plan import HERE, PROJECT
 from .proc import LabError, run
 
@@ -28,6 +29,7 @@ def render(lab, node):
         _copy_tree(HERE / "seed" / part, node.seed, values)
     if node.kind == "host":
         _put(node.seed / "etc/systemd/system/hostd.service", (PROJECT / "packaging/hostd.service").read_bytes())
+        _put(node.seed / "etc/bascule/power/secret", f"password={power_switch.password(lab)}\n".encode(), 0o600)
     _keys(lab, node)
 
 
@@ -36,7 +38,7 @@ def _values(lab, node):
     members = ",".join(f"{voter.id}=https://{voter.address('mgmt')}:2380" for voter in voters)
     names = [f"{other.address('mgmt')} {other.id}" for other in lab.nodes.values()]
     return {
-        "CELL": lab.name, "HOST": node.id, "SITE": node.site, "POOL": lab.pool, "TIMING": lab.timing,
+        "CELL": lab.name, "HOST": node.id, "SITE": node.site, "POOL": lab.pool, "TIMING": lab.timing, "POWER": _power(lab, node),
         "MGMT": node.address("mgmt"), "REPL": node.address("repl"), "LAB": node.address("lab"),
         "MEMBERS": members, "HOSTS": "\n".join(names),
         "ENDPOINTS": ", ".join(f'"https://{voter.address("mgmt")}:2379"' for voter in voters),
@@ -44,6 +46,19 @@ def _values(lab, node):
         "PEER_DNS": ", ".join(f'"CN={host.id}"' for host in lab.hosts),
         "ETCD": "yes" if node in voters else "no",
     }
+
+
+def _power(lab, node):
+    """How this host switches the others off: a table of hostd.toml for each."""
+    return "\n".join(f"""[power.{other.id}]
+agent = "/usr/local/sbin/fence_bascule_lab"
+secret_file = "/etc/bascule/power/secret"
+timeout_s = 5
+[power.{other.id}.options]
+ip = "{power_switch.address()}"
+ipport = "{power_switch.PORT}"
+plug = "{other.id}"
+""" for other in lab.hosts if other is not node)
 
 
 def _copy_tree(source, target, values):

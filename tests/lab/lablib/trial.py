@@ -9,9 +9,9 @@ from .proc import LabError, wait_for
 SETTLE_SECONDS = 180   # from the healing to both legs in sync and nothing at work
 SLOWEST_SECONDS = 60   # for a guest to be back while the fault stands
 # Kinds after which the guest goes on by itself at once, or that end by themselves: nothing is waited for but a while.
-WATCH_SECONDS = 12
+WATCH_SECONDS = 22
 # Kinds that stop the guest where it is, so that it must start again somewhere while the fault stands.
-STOPS = {"power-cut", "hang", "kernel-panic", "links-all", "qemu-killed", "link-mgmt"}
+STOPS = {"power-cut", "hang", "kernel-panic", "links-all", "qemu-killed"}
 
 
 def reports_since(lab, wall):

@@ -1,0 +1,255 @@
+#!/usr/bin/python3
+"""Failover on real kernels, in the fast profile: a client's VM on two sites, one fault after the other, and in the end the
+judge over every record it ever acknowledged. On a lab that is up already: LAB_NAME=x tests/lab/t_own_failover.py"""
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from lablib import cluster, faults, ledger, net, uml, work  # noqa: E402
+from lablib.case import expect, main, sh  # noqa: E402
+from lablib.client_vm import NAME, ClientVm  # noqa: E402
+from lablib.plan import PROJECT, Lab  # noqa: E402
+from lablib.power_switch import PowerSwitch  # noqa: E402
+from lablib.proc import LabError, mark, wait_for  # noqa: E402
+from lablib.trial import Firmware, Trial, bring_home, longest_gap, reports_since  # noqa: E402
+
+HOME = "a1"
+state = {}
+
+
+def the_vm():
+    """The lab of this file, booted for its first scenario; its VM at home, in sync, its records coming in."""
+    if "vm" not in state:
+        given = os.environ.get("LAB_NAME")
+        lab = Lab(given or "own-failover")
+        state["own"] = not given
+        if not given:
+            mark(lab.name)
+            lab.timing = "fast"
+            lab.build = str(PROJECT / "build" / "dev")
+            work.up(lab, 2, lambda _text: None, build=False)
+        state["vm"] = ClientVm(lab.load())
+        state["vm"].prepare()
+    vm = state["vm"]
+    faults.heal(vm.lab)
+    faults.boot(vm.lab, faults.dead(vm.lab))
+    vm.job.hosts_ready()
+    wait_for("the VM to run", lambda: vm.ask("vm", "show", NAME)["state"] == "running", 120, every=0.5)
+    vm.in_sync()
+    bring_home(vm, HOME)
+    return vm
+
+
+def trial(kind):
+    vm = the_vm()
+    row = Trial(vm, kind).run()
+    print(f"      {row}", flush=True)
+    expect(row["human"] == "no", f"a person is asked for: {row}")
+    return vm, row
+
+
+def acted(row, text):
+    expect(any(text in act for act in row.get("acts", [])), f"no {text!r}: {row}")
+
+
+def test_power_cut():
+    """Power cut: the VM starts on the other site within 9 s, the host comes back and starts nothing, a person fails it back live."""
+    vm, row = trial("power-cut")
+    acted(row, "vm-failover to b1: done")
+    expect(row["decided_after_s"] <= 9.0, f"decided after {row['decided_after_s']} s")
+    why = vm.ask("op", "list")
+    record = next(op for op in why if op["kind"] == "vm-failover")
+    for key in ("lost_host", "absent_ms", "witness", "drbd", "last_word", "record", "power_off_confirmed"):
+        expect(key in record["result"], f"the record of why lacks {key}: {record['result']}")
+    expect(vm.where() == "b1", "it went home by itself")
+    vm.do("vm", "failback", NAME)
+    vm.runs_only_on(HOME)
+
+
+def test_power_cut_with_a_power_switch():
+    """With a power switch that confirms, the restart is decided within 3 s of the cut."""
+    vm = the_vm()
+    with PowerSwitch(vm.lab):
+        row = Trial(vm, "power-cut").run()
+    print(f"      {row}", flush=True)
+    acted(row, "vm-failover to b1: done")
+    expect(row["decided_after_s"] <= 3.5, f"decided after {row['decided_after_s']} s")
+
+
+def test_power_switch_silent():
+    """A power switch that never answers changes nothing: the takeover time decides as without it."""
+    vm = the_vm()
+    with PowerSwitch(vm.lab, "silent"):
+        row = Trial(vm, "power-cut").run()
+    print(f"      {row}", flush=True)
+    acted(row, "vm-failover to b1: done")
+    expect(8.0 <= row["decided_after_s"] <= 16.0, f"decided after {row['decided_after_s']} s")
+
+
+def test_hang_and_wake():
+    """A host stands still, the other takes over, it wakes: its watchdog ends it before its guest writes."""
+    vm, row = trial("hang")
+    acted(row, "vm-failover to b1: done")
+    expect(row["rebooted"] == ["a1"], f"the woken host was not reset: {row}")
+
+
+def test_qemu_killed():
+    """A guest whose QEMU dies is started again on the same host."""
+    vm, row = trial("qemu-killed")
+    acted(row, "vm-restart to a1: done")
+    expect(vm.where() == HOME, "it moved")
+
+
+def test_link_cut():
+    """The replication link is cut: the guest stands still, then goes on alone; the leg comes back by itself."""
+    _vm, row = trial("link-repl")
+    expect("acts" not in row, f"something was started: {row}")
+    expect(1.0 < row["silence_s"] < 10.0, f"silence {row['silence_s']} s")
+
+
+def test_etcd_lost():
+    """Every etcd member stands still for longer than the watchdog: promises between the hosts keep the guest running."""
+    vm = the_vm()
+    began = time.time()
+    for node in vm.lab.voters:
+        faults.make(vm.lab, "etcd-hung", node)
+    time.sleep(20)
+    gap, _ = longest_gap(reports_since(vm.lab, began), time.time())
+    faults.heal(vm.lab)
+    expect(not faults.dead(vm.lab), "a host was reset")
+    expect(gap < 5, f"the guest stood still for {gap:.1f} s")
+    wait_for("etcd to be healthy", lambda: cluster.etcd_healthy(vm.lab), 120, every=0.5)
+    vm.job.hosts_ready()
+    vm.runs_only_on(HOME)
+
+
+def test_leaders_site_dies():
+    """The other site dies together with etcd's leader: no VM of this site stops for good, it goes on alone."""
+    vm = the_vm()
+    _lead(vm.lab, "b1")
+    began = time.time()
+    faults.make(vm.lab, "power-cut", vm.lab.node("b1"))
+    time.sleep(15)
+    gap, _ = longest_gap(reports_since(vm.lab, began), time.time())
+    expect(vm.domain(HOME) == "running" and not faults.dead(vm.lab), "the surviving site stopped its VM")
+    expect(gap < 10, f"the guest stood still for {gap:.1f} s")
+    faults.heal(vm.lab)
+    vm.job.hosts_ready()
+    vm.in_sync()
+
+
+def _lead(lab, host):
+    """Moves etcd's leadership to a host."""
+    base = ("etcdctl", "--cacert=/etc/etcd/pki/ca.pem", "--cert=/etc/etcd/pki/host.pem", "--key=/etc/etcd/pki/host.key")
+    for voter in lab.voters:
+        ends = f"--endpoints=https://{voter.address('mgmt')}:2379"
+        members = sh(lab, host, *base, ends, "member", "list", check=False)
+        wanted = next((line.split(",")[0] for line in members.splitlines() if f" {host}," in line), None)
+        if wanted:
+            sh(lab, host, *base, ends, "move-leader", wanted, check=False)
+
+
+def test_fast_reboot():
+    """The holder reboots faster than the takeover time: its VM runs again on it, nowhere else."""
+    vm = the_vm()
+    known = {op["id"] for op in vm.ask("op", "list")}
+    node = vm.lab.node(HOME)
+    faults.make(vm.lab, "power-cut", node)
+    faults.heal(vm.lab)
+    wait_for("the VM to run", lambda: _says(vm, "running"), 120, every=0.5)
+    new = [(op["kind"], op["target_host"]) for op in vm.ask("op", "list") if op["id"] not in known]
+    expect(new in ([("vm-restart", HOME)], [("vm-failover", "b1")]), f"{new}")
+    print(f"      {new}", flush=True)
+    vm.runs_only_on(vm.where())
+
+
+def _says(vm, word):
+    try:
+        return vm.ask("vm", "show", NAME)["state"] == word
+    except LabError:
+        return False
+
+
+def test_zombie_with_a_broken_watchdog():
+    """First lock broken: hostd hangs, the watchdog does not fire, all links are cut. The frozen copy never writes; woken, it is
+    cleaned away without a reboot, and its leg comes back."""
+    vm = the_vm()
+    vm.do("vm", "migrate", NAME, "--to", "b1")
+    faults.make(vm.lab, "watchdog-broken", vm.lab.node(HOME))
+    vm.job.hosts_ready()
+    vm.in_sync()
+    vm.do("vm", "failback", NAME)
+    node = vm.lab.node(HOME)
+    faults.make(vm.lab, "hostd-hung", node)
+    faults.make(vm.lab, "links-all", node)
+    wait_for("the VM to run on b1", lambda: vm.domain("b1") == "running", 60, every=0.5)
+    ledger.wait_records(vm.lab, 20, 60)
+    expect(uml.is_on(vm.lab, node), "the host was reset although its watchdog is broken")
+    expect(vm.domain(HOME) != "absent", "the zombie is gone already: nothing was shown")
+    net.heal(vm.lab)
+    faults.KINDS["hostd-hung"][2](vm.lab, node)
+    wait_for("the zombie to be gone", lambda: vm.domain(HOME) == "absent", 60, every=0.5)
+    vm.in_sync()
+    vm.runs_only_on("b1")
+    sh(vm.lab, HOME, "systemctl", "stop", "hostd")
+    faults.heal(vm.lab)
+
+
+def test_helper_delayed():
+    """Second lock delayed: the fence helper answers late. The guest stands still as long, and loses nothing."""
+    vm = the_vm()
+    node = vm.lab.node(HOME)
+    faults.make(vm.lab, "fence-delayed", node)
+    began = time.time()
+    faults.make(vm.lab, "link-repl", node)
+    count = ledger.reports(vm.lab)
+    time.sleep(faults.DELAY_SECONDS + 8)
+    expect(ledger.reports(vm.lab) > count + 10, "the guest did not go on")
+    gap, _ = longest_gap(reports_since(vm.lab, began), time.time())
+    expect(gap >= faults.DELAY_SECONDS - 2, f"it went on after {gap:.1f} s, before the answer")
+    faults.heal(vm.lab)
+    vm.in_sync()
+
+
+def test_disarmed():
+    """Disarmed, a lost host's VM stays down and says why; a person's failover starts it, and armed is armed again."""
+    vm = the_vm()
+    vm.do("ha", "disarm")
+    faults.make(vm.lab, "power-cut", vm.lab.node(HOME))
+    time.sleep(14)
+    said = vm.ask("why", NAME)["why"]
+    expect("disarmed by" in said, said)
+    vm.do("vm", "failover", NAME, "--host-is-off")
+    vm.runs_only_on("b1")
+    vm.do("ha", "arm")
+    faults.heal(vm.lab)
+    vm.job.hosts_ready()
+    vm.in_sync()
+
+
+def test_maintenance():
+    """Maintenance moves a host's VMs away live and keeps them away; its end moves nothing back."""
+    vm = the_vm()
+    vm.do("host", "maintenance", HOME, "on")
+    wait_for("the VM to be on b1", lambda: vm.domain("b1") == "running" and vm.domain(HOME) == "absent", 120, every=0.5)
+    wait_for("its migration to end", lambda: _says(vm, "running"), 60, every=0.5)
+    said = vm.refused("vm", "failback", NAME)
+    expect("maintenance" in said, said)
+    vm.do("host", "maintenance", HOME, "off")
+    time.sleep(3)
+    vm.runs_only_on("b1")
+
+
+def test_judged():
+    """Across all of it no acknowledged record was lost, torn or doubled, and never two copies wrote."""
+    vm = the_vm()
+    print(f"      {vm.remove()}", flush=True)
+    if state.pop("own"):
+        with cluster.locked(vm.lab):
+            cluster.clean(vm.lab)
+    state.clear()
+
+
+main(globals())
