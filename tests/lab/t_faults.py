@@ -173,17 +173,19 @@ def test_target_hostd_dies_in_migration(lab):
 
 
 def test_link_down(lab):
-    """The replication link is cut: the guest freezes, is not migrated, and goes on with every record when it heals."""
+    """The replication link is cut: the guest freezes, goes on alone by the record, is not migrated, and is in sync when it heals."""
     vm = the_vm(lab)
     here = vm.where()
     with cluster.locked(lab):
         net.cut(lab, lab.node(here), "repl")
-    wait_for("the guest to stand still", lambda: vm.stands_still(), 60)
-    says(vm.ask("why", NAME)["why"], "replication")
-    says(vm.refused("vm", "migrate", NAME, "--to", vm.other(here)), "not in sync", f"keeps running on {here}")
+    wait_for("the other leg to leave the record", lambda: not vm.ask("vm", "show", NAME)["protected"], 60)
+    vm.records_go_on()
+    says(vm.ask("why", NAME)["why"], "NOT in sync", "replication link")
+    says(vm.refused("vm", "migrate", NAME, "--to", vm.other(here)), "in sync")
     with cluster.locked(lab):
         net.heal(lab)
     vm.in_sync()
+    wait_for("both legs to be in the record", lambda: vm.ask("vm", "show", NAME)["protected"], 60)
     vm.runs_only_on(here)
 
 
@@ -203,6 +205,20 @@ def test_not_while_resyncing(lab):
         sh(lab, there, *slow, "--resync-rate=200M")
     vm.in_sync()
     vm.runs_only_on(here)
+
+
+def test_holder_reboots(lab):
+    """The holder reboots faster than the takeover time: its VM runs again on it, by itself, nowhere else."""
+    vm = the_vm(lab)
+    here = vm.where()
+    known = {op["id"] for op in vm.ask("op", "list")}
+    with cluster.locked(lab):
+        cluster.power(lab, lab.node(here), False)
+        cluster.power(lab, lab.node(here), True)
+    vm.runs_only_on(here, 120)
+    new = [(op["kind"], op["target_host"]) for op in vm.ask("op", "list") if op["id"] not in known]
+    expect(new == [("vm-restart", here)], f"{new}")
+    vm.in_sync()
 
 
 def test_judged(lab):

@@ -96,7 +96,7 @@ TEST(Configuration, AsDeliveredIsValidAndShowsEveryDefault) {
   std::ifstream file(BASCULE_SOURCE_DIR "/packaging/hostd.toml");
   std::string all;
   for (std::string line; std::getline(file, line);) {
-    const bool key = line.starts_with("# ") && line.find(" = ") != std::string::npos;
+    const bool key = line.starts_with("# [") || (line.starts_with("# ") && line.find(" = ") != std::string::npos);
     all += (key ? line.substr(2) : line) + '\n';
   }
   EXPECT_EQ(said(all), "ok");
@@ -160,6 +160,45 @@ TEST(Configuration, SaysLineKeyAndRule) {
     EXPECT_THAT(what, testing::StartsWith("t.toml")) << row.to;
   }
   EXPECT_EQ(said(with("cell = \"lab\"\n", "")), "t.toml: cell is missing. hostd does not start with it");
+}
+
+TEST(Configuration, OfTimesTakesAProfileAndWhatDiffersFromIt) {
+  const auto timing = [](const std::string& lines) { return parse_config(kGood + "[timing]\n" + lines, "t.toml"); };
+  EXPECT_EQ(timing("")->timing, core::Timing{});
+  EXPECT_EQ(timing("profile = \"fast\"")->timing, *core::timing_profile("fast"));
+  const auto longer = timing("profile = \"fast\"\ntakeover_ms = 9000\nverifications = 3");
+  ASSERT_TRUE(longer);
+  EXPECT_EQ(longer->timing.takeover, core::Mono(9000));
+  EXPECT_EQ(longer->timing.verifications, 3);
+  EXPECT_EQ(longer->timing.watchdog, core::Mono(4000));
+  const auto refused = [&](const std::string& lines) { return said(kGood + "[timing]\n" + lines); };
+  EXPECT_THAT(refused("profile = \"faster\""), testing::HasSubstr("profile is not standard or fast"));
+  EXPECT_THAT(refused("takeover_ms = 15000"), testing::HasSubstr("= 15304 ms"));
+  EXPECT_THAT(refused("watchdog_ms = 9500"), testing::HasSubstr("not whole seconds"));
+  EXPECT_THAT(refused("renew = 1"), testing::HasSubstr("renew is not a known key"));
+}
+
+TEST(Configuration, OfAWatchdogAndOfPowerSwitches) {
+  const std::string power = "[power.b1]\nagent = \"/usr/sbin/fence_ipmilan\"\nsecret_file = \"/etc/s\"\n"
+                            "timeout_s = 7\n[power.b1.options]\nip = \"192.0.2.1\"\n";
+  const auto config =
+      parse_config(kGood + "[watchdog]\ndevice = \"/dev/watchdog1\"\naccept_softdog = true\n" + power, "t");
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->watchdog.device, "/dev/watchdog1");
+  EXPECT_TRUE(config->watchdog.accept_softdog);
+  ASSERT_TRUE(config->power.contains("b1"));
+  EXPECT_EQ(config->power.at("b1").timeout, std::chrono::seconds(7));
+  EXPECT_EQ(config->power.at("b1").options.at("ip"), "192.0.2.1");
+  const auto refused = [&](const std::string& lines) { return said(kGood + lines); };
+  EXPECT_THAT(refused("[watchdog]\naccept_softdog = 1"), testing::HasSubstr("accept_softdog is not true or false"));
+  EXPECT_THAT(refused("[power.b1]\nagent = \"fence_ipmilan\""), testing::HasSubstr("not an absolute path"));
+  EXPECT_THAT(refused("[power.b1]\n"), testing::HasSubstr("agent is missing"));
+  EXPECT_THAT(refused("[power.b1]\nagent = \"/a\"\n[power.b1.options]\nip = \"x\\naction=on\""),
+              testing::HasSubstr("is not one line"));
+  EXPECT_THAT(refused("[power.b1]\nagent = \"/a\"\n[power.b1.options]\naction = \"on\""),
+              testing::HasSubstr("option 'action'"));
+  EXPECT_THAT(refused("[power.a1]\nagent = \"/a\""), testing::HasSubstr("does not switch itself off"));
+  EXPECT_THAT(refused("[power]\nb1 = 3"), testing::HasSubstr("not a table named by a host"));
 }
 
 TEST(Configuration, HasALimitOnItsSizeAndDepth) {

@@ -46,7 +46,20 @@ Result<std::string> secrets(const std::string& path) {
   return text;
 }
 
-asio::awaitable<Result<int>> call(const PowerSwitch power, std::string action) {
+/// What an agent said last, for people. Agents do not print their options.
+std::string last_words(const std::string& text) {
+  auto end = text.find_last_not_of(" \n\r");
+  if (end == std::string::npos) return {};
+  const auto begin = text.rfind('\n', end);
+  return ": " + text.substr(begin == std::string::npos ? 0 : begin + 1, std::min<std::size_t>(end + 1, 200));
+}
+
+struct Said {
+  int status{};
+  std::string words;
+};
+
+asio::awaitable<Result<Said>> call(const PowerSwitch power, std::string action) {
   auto secret = secrets(power.secret_file);
   if (!secret) co_return secret.error();
   Command command;
@@ -66,7 +79,7 @@ asio::awaitable<Result<int>> call(const PowerSwitch power, std::string action) {
     co_return fail(Errc::outcome_unknown,
                    fmt::format("{} {} was ended by signal {}", power.agent, action, done->status));
   }
-  co_return done->status;
+  co_return Said{done->status, last_words(done->err)};
 }
 
 }  // namespace
@@ -91,13 +104,14 @@ asio::awaitable<Result<>> AgentPower::off(std::string host) {
   const PowerSwitch power = it->second;
   auto done = co_await call(power, "off");
   if (!done) co_return done.error();
-  if (*done != kDone)
-    co_return fail(Errc::refused, fmt::format("{} off of {} ended with {}", power.agent, host, *done));
+  if (done->status != kDone) {
+    co_return fail(Errc::refused, fmt::format("{} off of {} ended with {}{}", power.agent, host, done->status, done->words));
+  }
   auto status = co_await call(power, "status");
   if (!status) co_return status.error();
-  if (*status != kStatusIsOff) {
+  if (status->status != kStatusIsOff) {
     co_return fail(Errc::refused, fmt::format("{} says after switching {} off that it is not (status {})", power.agent,
-                                              host, *status));
+                                              host, status->status));
   }
   co_return Result<>{};
 }

@@ -111,8 +111,12 @@ def _witness_and_link(lab, node):
 
 
 def _softdog(lab, node, options):
-    """Loads the watchdog's module anew; only while nothing holds it open."""
-    _sh(lab, node, f"systemctl stop hostd; rmmod softdog && modprobe softdog {options}; systemctl start hostd")
+    """The watchdog's module with other options. Once started it cannot be unloaded: the host is booted anew."""
+    conf = node.seed / "etc/modprobe.d/softdog.conf"
+    conf.parent.mkdir(exist_ok=True)
+    conf.write_text(f"options softdog {options}\n" if options else "")
+    _power_off(lab, node)
+    power_on(lab, node)
 
 
 def _delay_helper(lab, node):
