@@ -108,6 +108,11 @@ core::Result<> App::build() {
   vms = std::make_unique<runtime::LibvirtHost>(io.get_executor(), std::move(libvirt));
   storage::DrbdOptions options;
   options.fence_peer = config.replication.fence_peer;
+  // A dead peer is to be noticed before it is suspect: then its power switch is asked, and not while DRBD calls it
+  // alive.
+  options.ping_int_s =
+      static_cast<std::uint32_t>(std::max<std::int64_t>(1, (config.timing.suspect.count() + 1000) / 2000));
+  options.timeout_ds = std::min<std::uint32_t>(options.timeout_ds, options.ping_int_s * 10 - 1);
   const core::Mono ping(1000 * options.ping_int_s + 100 * options.ping_timeout_ds);
   core::Timing timing = config.timing;
   timing.drbd_ping = ping;

@@ -93,9 +93,10 @@ class ClientVm:
         return ledger.reports(self.lab) == before
 
     def in_sync(self, seconds=120):
+        """Both legs by DRBD's word, and in the record."""
         def synced():
             legs = [leg for volume in self.ask("volume", "list") if volume["vm"] == NAME for leg in volume["legs"]]
-            return legs and all((leg.get("disk"), leg.get("replication"), leg.get("out_of_sync_kib")) == ("UpToDate", "Established", 0)
+            return legs and self.ask("vm", "show", NAME)["protected"] and all((leg.get("disk"), leg.get("replication"), leg.get("out_of_sync_kib")) == ("UpToDate", "Established", 0)
                                 for leg in legs)
         wait_for("both legs to be in sync", synced, seconds, every=0.5)
 

@@ -39,6 +39,21 @@ def longest_gap(times, until):
     return max(gaps, default=(0.0, until))
 
 
+def settle(vm):
+    """Until nothing is at work, the VM runs on one host, both legs are in sync and its records go on."""
+    wait_for("the hosts to answer", lambda: _ready(vm), SETTLE_SECONDS, every=1)
+
+    def calm():
+        try:
+            return not any(op["state"] in ("running", "undoing") for op in vm.ask("op", "list"))
+        except LabError:
+            return False
+    wait_for("every operation to have ended", calm, SETTLE_SECONDS, every=0.5)
+    wait_for("the VM to run", lambda: vm.ask("vm", "show", NAME)["state"] == "running", SETTLE_SECONDS, every=0.5)
+    vm.in_sync(SETTLE_SECONDS)
+    vm.runs_only_on(vm.where())
+
+
 class Firmware:
     """What real machines have: a host that ended by itself (its watchdog, most likely) is booted again after a moment."""
 
@@ -79,7 +94,7 @@ class Trial:
             self._while_broken(began)
             healed = time.time()
             faults.heal(lab)
-            self._settle()
+            settle(vm)
         self.row["rebooted"] = firmware.booted
         self.row["healed_s"] = round(time.time() - healed, 1)
         self._measure(began, known)
@@ -96,20 +111,6 @@ class Trial:
                 self.row["note"] = "no record while it was broken"
         else:
             time.sleep(max(0.0, began + WATCH_SECONDS - time.time()))
-
-    def _settle(self):
-        vm = self.vm
-        wait_for("the hosts to answer", lambda: _ready(vm), SETTLE_SECONDS, every=1)
-
-        def calm():
-            try:
-                return not any(op["state"] in ("running", "undoing") for op in vm.ask("op", "list"))
-            except LabError:
-                return False
-        wait_for("every operation to have ended", calm, SETTLE_SECONDS, every=0.5)
-        wait_for("the VM to run", lambda: vm.ask("vm", "show", NAME)["state"] == "running", SETTLE_SECONDS, every=0.5)
-        vm.in_sync(SETTLE_SECONDS)
-        vm.runs_only_on(vm.where())
 
     def _measure(self, began, known):
         vm = self.vm
