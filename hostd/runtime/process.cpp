@@ -1,5 +1,6 @@
 #include "hostd/runtime/process.hpp"
 
+#include <poll.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -83,6 +84,11 @@ void record_status(Outcome& outcome, int status) {
   }
 }
 
+bool readable(int fd) {
+  pollfd ask{fd, POLLIN, 0};
+  return ::poll(&ask, 1, 0) == 1 && (ask.revents & POLLIN) != 0;
+}
+
 /// Waits until the pidfd says the child ended; false when the timer `deadline` fired first.
 asio::awaitable<bool> wait_for_end(ChildPtr child, std::chrono::milliseconds limit) {
   child->expired = false;
@@ -95,8 +101,10 @@ asio::awaitable<bool> wait_for_end(ChildPtr child, std::chrono::milliseconds lim
   for (;;) {
     const auto [error] = co_await child->watch.async_wait(asio::posix::descriptor_base::wait_read, kTuple);
     if (child->expired) co_return false;
-    if (!error) co_return true;
-    if (error != asio::error::operation_aborted) co_return true;  // let waitpid say what is so
+    if (error == asio::error::operation_aborted) continue;
+    // The reactor may report a wait that began as another descriptor's state was given back to it: the kernel is asked.
+    if (readable(child->watch.native_handle())) co_return true;
+    if (error) co_return true;  // let waitpid say what is so
   }
 }
 
@@ -118,6 +126,8 @@ asio::awaitable<void> supervise(ChildPtr child, std::chrono::milliseconds limit)
     try_reap(child->pid);
   } else if (const auto status = try_reap(child->pid)) {
     record_status(child->outcome, *status);
+  } else {
+    child->outcome.end = Outcome::End::deadline;  // killed by us just above: whether it did its work is not known
   }
   child->reaped = true;
   child->deadline.cancel();

@@ -102,12 +102,15 @@ asio::awaitable<Result<>> AgentPower::off(std::string host) {
   const auto it = switches_.find(host);
   if (it == switches_.end()) co_return fail(Errc::not_found, "there is no power switch for host " + host);
   const PowerSwitch power = it->second;
-  auto done = co_await call(power, "off");
+  auto switching = call(power, "off");
+  auto done = co_await std::move(switching);
   if (!done) co_return done.error();
   if (done->status != kDone) {
-    co_return fail(Errc::refused, fmt::format("{} off of {} ended with {}{}", power.agent, host, done->status, done->words));
+    co_return fail(Errc::refused,
+                   fmt::format("{} off of {} ended with {}{}", power.agent, host, done->status, done->words));
   }
-  auto status = co_await call(power, "status");
+  auto asking = call(power, "status");
+  auto status = co_await std::move(asking);
   if (!status) co_return status.error();
   if (status->status != kStatusIsOff) {
     co_return fail(Errc::refused, fmt::format("{} says after switching {} off that it is not (status {})", power.agent,

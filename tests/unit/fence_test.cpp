@@ -1,0 +1,139 @@
+// The kernel's question on its way: the real helper program against the real server, over a socket of its own.
+#include "hostd/runtime/fence/fence_server.hpp"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <thread>
+#include <vector>
+
+namespace bascule::runtime {
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+class Fence : public testing::Test {
+ protected:
+  Fence() {
+    char name[] = "/tmp/bascule-fence-XXXXXX";
+    folder_ = ::mkdtemp(name);
+    path_ = folder_ + "/fence.sock";
+  }
+  ~Fence() override { std::filesystem::remove_all(folder_); }
+
+  std::unique_ptr<FenceServer> serve(FenceServer::Decide decide) {
+    auto made = FenceServer::make(io_.get_executor(), path_, std::move(decide));
+    EXPECT_TRUE(made) << made.error().what;
+    asio::co_spawn(io_, (*made)->run(), asio::detached);
+    return std::move(*made);
+  }
+  /// An answer that is there at once.
+  FenceServer::Decide always(FenceAnswer answer) {
+    return [this, answer](std::string resource) -> asio::awaitable<FenceAnswer> {
+      asked_.push_back(std::move(resource));
+      co_return answer;
+    };
+  }
+  pid_t start(const std::string& resource, const char* seconds = "20") {
+    std::string env = "DRBD_RESOURCE=" + resource;
+    std::string program = BASCULE_FENCE_PEER;
+    std::string path = path_;
+    std::string limit = seconds;
+    char* argv[] = {program.data(), path.data(), limit.data(), nullptr};
+    char* envp[] = {env.data(), nullptr};
+    pid_t pid = 0;
+    EXPECT_EQ(::posix_spawn(&pid, program.c_str(), nullptr, nullptr, argv, envp), 0);
+    return pid;
+  }
+  /// Serves until the helper has ended; its exit code, or nullopt when it still runs after `patience`.
+  std::optional<int> end_of(pid_t pid, std::chrono::milliseconds patience = 10s) {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    int status = 0;
+    while (std::chrono::steady_clock::now() < until) {
+      io_.restart();
+      io_.run_for(10ms);
+      if (::waitpid(pid, &status, WNOHANG) == pid) return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    }
+    return std::nullopt;
+  }
+  void stop(pid_t pid) {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+  }
+
+  asio::io_context io_{1};
+  std::string folder_, path_;
+  std::vector<std::string> asked_;
+};
+
+TEST_F(Fence, TheAnswerIsTheExitCode) {
+  for (const auto answer : {FenceAnswer::excluded, FenceAnswer::power_off, FenceAnswer::not_won}) {
+    asked_.clear();
+    auto server = serve(always(answer));
+    EXPECT_EQ(end_of(start("vm-web")), static_cast<int>(answer));
+    EXPECT_EQ(asked_, std::vector<std::string>{"vm-web"});
+  }
+}
+
+TEST_F(Fence, NothingIsAnsweredForANameThatIsNone) {
+  auto server = serve(always(FenceAnswer::excluded));
+  for (const auto* name : {"", "vm web", "../x", "VM", "vm-web\nfence-peer vm-db"}) {
+    EXPECT_EQ(end_of(start(name)), 1) << name;
+  }
+  EXPECT_TRUE(asked_.empty());
+}
+
+TEST_F(Fence, WithoutHostdTheHelperAsksAgainUntilItIsThere) {
+  const pid_t pid = start("vm-web");
+  EXPECT_FALSE(end_of(pid, 500ms)) << "it waits";
+  auto server = serve(always(FenceAnswer::excluded));
+  EXPECT_EQ(end_of(pid), 4);
+}
+
+TEST_F(Fence, WithoutHostdForTooLongItStaysFrozen) { EXPECT_EQ(end_of(start("vm-web", "1"), 5s), 1); }
+
+TEST_F(Fence, AHostdThatEndsBeforeItsAnswerIsNoAnswer) {
+  asio::steady_timer never(io_, std::chrono::hours(1));
+  const pid_t pid = start("vm-web");
+  {
+    auto first = serve([&](std::string) -> asio::awaitable<FenceAnswer> {
+      boost::system::error_code ec;
+      co_await never.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+      co_return FenceAnswer::not_won;
+    });
+    EXPECT_FALSE(end_of(pid, 500ms)) << "undecided: silence is waited out";
+  }
+  never.cancel();
+  auto second = serve(always(FenceAnswer::excluded));
+  EXPECT_TRUE(end_of(pid).has_value());
+}
+
+TEST_F(Fence, ManyMayAskAtOnce) {
+  auto server = serve(always(FenceAnswer::excluded));
+  std::vector<pid_t> pids;
+  for (int i = 0; i < 20; ++i) pids.push_back(start("vm-w" + std::to_string(i)));
+  for (const pid_t pid : pids) EXPECT_EQ(end_of(pid), 4);
+  EXPECT_EQ(asked_.size(), 20U);
+}
+
+TEST_F(Fence, TheSocketIsTheOwnersAlone) {
+  auto server = serve(always(FenceAnswer::excluded));
+  EXPECT_EQ(std::filesystem::status(path_).permissions(), std::filesystem::perms(0600));
+}
+
+}  // namespace
+}  // namespace bascule::runtime
