@@ -91,8 +91,22 @@ Result<> Guardian::arm() {
   return {};
 }
 
+bool Guardian::intent_is_void() {
+  const auto* own = node_.cell.view().host(node_.self());
+  const core::Revision seen = own == nullptr ? 0 : own->fence.revision;
+  if (seen != intent_) {
+    intent_ = seen;
+    intent_seen_ = now();
+  }
+  // safety: S1. Without a renewal for so long every guest here that another host could take over was stopped.
+  return seen != 0 && now() - intent_seen_ > node_.config.timing.takeover;
+}
+
 void Guardian::look() {
-  const auto in = input();
+  auto in = input();
+  // safety: S1. Its committed lease tells the others that this host does not stop guests by itself, so none of them
+  // takes over for its absence alone; core::guard then pets as for a host without guests.
+  if (free_) in.guarded.clear();
   const auto out = core::guard(in, node_.config.timing);
   if (out.sentence != last_trouble_.substr(0, out.sentence.size())) {
     if (!out.sentence.empty() && last_trouble_.empty()) spdlog::warn("{}", out.sentence);
@@ -123,13 +137,13 @@ void Guardian::look() {
     auto task = stop(vm, out.sentence);
     runtime::run_in_background(node_.cell.changed().executor(), "stopping " + vm, std::move(task));
   }
-  if (!in.guarded.empty() || !watchdog_.armed()) {
+  if (!in.guarded.empty() || free_ || !watchdog_.armed()) {
     unguarded_since_.reset();
   } else if (!unguarded_since_) {
     unguarded_since_ = in.now;
-  } else if (in.now - *unguarded_since_ > kDisarmAfter) {
-    unguarded_since_ = in.now;
+  } else if (in.now - *unguarded_since_ > kDisarmAfter && !unstoppable_) {
     auto off = watchdog_.disarm();
+    unstoppable_ = !off;
     spdlog::info("no guest is here: {}",
                  off ? "the watchdog is off" : "the watchdog goes on (" + off.error().what + ")");
   }
@@ -164,8 +178,10 @@ asio::awaitable<void> Guardian::renew() {
   while (true) {
     ++lease_.number;
     const Mono sent = now();
+    lease_.guarding = !disarmed();
+    if (lease_.guarding) free_ = false;  // before anybody can read that it guards
     core::HostLease lease = lease_;
-    auto done = co_await node_.cell.renew_lease(std::move(lease), Clock::now() + t.renew_timeout / 2);
+    auto done = co_await node_.cell.renew_lease(std::move(lease), intent_is_void(), Clock::now() + t.renew_timeout / 2);
     if (!done) {
       if (now() - renewed_.value_or(started_) > t.renew_timeout)
         spdlog::warn("lease not renewed: {}", done.error().what);
@@ -176,6 +192,7 @@ asio::awaitable<void> Guardian::renew() {
     // nobody could renew: whoever gave a promise then has restarted its timer by that.
     if (last_success_ && sent - *last_success_ > core::own_gap(t)) node_.cell.restart_absences();
     last_success_ = now();
+    free_ = !lease_.guarding;
     renewed_ = std::max(renewed_.value_or(sent), sent);
     look();
     co_await steps::pause(std::max(Mono(0), sent + t.renew - now()));

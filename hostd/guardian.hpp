@@ -44,15 +44,23 @@ class Guardian {
   /// Carries out what core::guard says of the state now.
   void look();
   core::Mono now() const;
+  bool disarmed() const { return node_.cell.view().disarmed.revision != 0; }
+  /// An intent to switch this host off that is older than the takeover time, and yet it lives.
+  bool intent_is_void();
 
   Node& node_;
   runtime::WatchdogPort& watchdog_;
   runtime::PeerPort& peers_;
   core::HostLease lease_;
+  /// A lease that says so is committed: this host does not stop its guests by itself while failover is disarmed.
+  bool free_{};
+  core::Revision intent_{};  ///< the newest intent to switch this host off, and since when it was seen
+  core::Mono intent_seen_{};
   core::Mono started_{};
   std::optional<core::Mono> renewed_, last_pet_, last_success_, unguarded_since_;
   std::map<std::string, core::Mono> promised_;
   std::set<std::string> asking_, stopping_;
+  bool unstoppable_{};  ///< the watchdog's driver does not let itself be stopped
   std::string last_trouble_;
 };
 

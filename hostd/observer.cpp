@@ -72,8 +72,8 @@ void Observer::domain_event(const core::DomainEvent& event) {
   }
 }
 
-/// R5: a leg that had its disk and has lost it by a fault leaves a durable note before anything else is decided: after a
-/// reboot its metadata would not show it.
+/// R5: a leg that had its disk and has lost it by a fault leaves a durable note before anything else is decided: after
+/// a reboot its metadata would not show it.
 void Observer::note_failures(const std::string& vm, const Volumes& before, const Volumes& after) {
   const auto* view = node_.cell.view().vm(vm);
   if (view == nullptr) return;

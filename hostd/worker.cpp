@@ -224,7 +224,11 @@ void Worker::start_remedies() {
   std::set<std::string> later;
   for (const auto& vm : std::exchange(look_at_, {})) {
     const auto* view = node_.cell.view().vm(vm);
-    if (view == nullptr || view->operation.revision != 0) continue;  // looked at again when the operation releases it
+    if (view == nullptr) continue;
+    if (view->operation.revision != 0) {
+      window_looked_at_.erase(vm);  // whatever this operation opens: looked at afresh when it releases the VM
+      continue;
+    }
     if (core::other_host(view->layout.value, node_.self()).empty()) continue;
     node_.local_vm(vm);
     if (busy_vms_.contains(vm)) {
@@ -274,9 +278,10 @@ void Worker::note(const std::string& vm) {
   const bool ours = !gone && !core::other_host(view->layout.value, node_.self()).empty();
   if (!gone && !ours) return;
   // A record that vanished while its VM stands is not forgotten: only an operation that removes both is.
-  auto kept = node_.notes.keep(gone                        ? core::forgotten(notes, vm)
-                               : view->right.revision == 0 ? std::nullopt
-                                                           : core::noted(notes, vm, view->right.value, view->right.revision));
+  auto kept =
+      node_.notes.keep(gone                        ? core::forgotten(notes, vm)
+                       : view->right.revision == 0 ? std::nullopt
+                                                   : core::noted(notes, vm, view->right.value, view->right.revision));
   if (!kept) spdlog::critical("{}", kept.error().what);
 }
 

@@ -36,7 +36,7 @@ template <class A> void describe(A& a, core::HostInfo& v) {
   a("instance", v.instance); a("cpus", v.cpus); a("memory_mib", v.memory_mib); a("pool_free_mib", v.pool_free_mib);
   a("pool_kind", v.pool_kind); a("networks", v.networks); a("first_port", v.first_port); a("last_port", v.last_port);
 }
-template <class A> void describe(A& a, core::HostLease& v) { a("instance", v.instance); a("number", v.number); a("boot", v.boot); }
+template <class A> void describe(A& a, core::HostLease& v) { a("instance", v.instance); a("number", v.number); a("boot", v.boot); a("guarding", v.guarding); }
 template <class A> void describe(A& a, core::FenceIntent& v) { a("by", v.by); a("boot", v.boot); a("why", v.why); a("confirmed", v.confirmed); a("writer", v.writer); }
 template <class A> void describe(A& a, core::Maintenance& v) { a("author", v.author); a("reason", v.reason); a("since_ms", v.since_ms); }
 template <class A> void describe(A& a, core::Disarmed& v) { a("author", v.author); a("reason", v.reason); a("since_ms", v.since_ms); }

@@ -279,6 +279,14 @@ Result<> may_take_over(const CellView& view, const VmView& vm, const LocalVm& lo
     return fail(Errc::conflict, fmt::format("host {} is silent, but not yet for {} ms: its watchdog may still run",
                                             lost, takeover_at(timing).count()));
   }
+  // safety: S1. A host that does not stop its guests by itself may run them for ever, however long it is silent.
+  const HostView* holder = view.host(lost);
+  if (!off && holder != nullptr && !holder->lease.value.guarding) {
+    return fail(Errc::refused, "failover was disarmed when host " + lost +
+                                   " was last heard, so its guests may still run: its power must be confirmed off, or "
+                                   "stated to be (`hostctl vm failover " +
+                                   vm.spec.value.name + " --host-is-off`)");
+  }
   for (const auto& volume : vm.layout.value.volumes) {
     const auto seen = local.volumes.find(volume.name);
     const std::string disk = seen == local.volumes.end() ? "not attached" : seen->second.disk;

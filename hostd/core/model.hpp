@@ -151,6 +151,9 @@ struct HostLease {
   std::string instance;
   std::uint64_t number{};
   std::string boot;  ///< the kernel's boot id: tells a restart of hostd from one of the machine
+  /// Without a renewal or promise it stops its guests in time. False while failover is disarmed: then its absence alone
+  /// permits no takeover, also after it was armed again.
+  bool guarding{true};
   bool operator==(const HostLease&) const = default;
 };
 

@@ -13,9 +13,10 @@ std::optional<std::string> distrust(const Notes& notes, const std::string& vm, c
   if (it == notes.vms.end()) return std::nullopt;
   const VmNote& note = it->second;
   if (revision >= note.revision && right.epoch >= note.epoch) return std::nullopt;
-  return fmt::format("this host has seen a newer run-right (epoch {}, revision {}) than etcd holds now (epoch {}, revision "
-                     "{}): etcd has gone back in time. Nothing is started from it; see docs/failover.md",
-                     note.epoch, note.revision, right.epoch, revision);
+  return fmt::format(
+      "this host has seen a newer run-right (epoch {}, revision {}) than etcd holds now (epoch {}, revision "
+      "{}): etcd has gone back in time. Nothing is started from it; see docs/failover.md",
+      note.epoch, note.revision, right.epoch, revision);
 }
 
 std::optional<std::string> failed_legs(const Notes& notes, const std::string& vm, const Layout& layout,
@@ -25,7 +26,8 @@ std::optional<std::string> failed_legs(const Notes& notes, const std::string& vm
   for (const auto& volume : layout.volumes) {
     const Leg* leg = leg_of(volume, host);
     if (leg != nullptr && std::ranges::find(it->second.failed, leg->id) != it->second.failed.end()) {
-      return "the leg of volume " + volume.name + " on " + host + " has lost its disk before: writes may be missing on it";
+      return "the leg of volume " + volume.name + " on " + host +
+             " has lost its disk before: writes may be missing on it";
     }
   }
   return std::nullopt;

@@ -20,6 +20,9 @@ Result<Plan> Planner::operator()(const FailoverVm& verb) const {
     return fail(Errc::conflict, "host " + lost + " is alive and holds the run-right; `hostctl vm migrate " + verb.vm +
                                     "` moves the VM without a stop");
   }
+  if (request.caller.role == Role::host && vm.spec.value.power == Power::off) {
+    return fail(Errc::stale, "the VM was asked to be off meanwhile");
+  }
   if (auto r = check_host_alive(view, target); !r) return r.error();
   if (auto r = check_not_in_maintenance(view, target); !r) return r.error();
   if (!insync_everywhere(vm.right.value, vm.layout.value, target)) {

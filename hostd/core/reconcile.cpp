@@ -101,10 +101,11 @@ Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self
                   "a copy runs here, but the run-right is " + vm.right.value.host + "'s: stopping it");
   }
   if (!local.up) return simple(Remedy::Kind::bring_up, "legs are down: attaching them");
-  if (local.two_primaries) return simple(Remedy::Kind::close_window, "no migration is at work: closing the window");
+  // The kernel closes a window only when one side is Secondary again: the side without a guest goes first.
   if (local.role == "Primary" && local.domain == DomainState::absent) {
     return simple(Remedy::Kind::demote, "no guest runs here: demoting");
   }
+  if (local.two_primaries) return simple(Remedy::Kind::close_window, "no migration is at work: closing the window");
   if (!holder && local.io_ended && local.domain == DomainState::absent) {
     return simple(Remedy::Kind::take_down, "the copy is gone: its legs are brought up anew");
   }

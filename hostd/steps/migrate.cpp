@@ -292,11 +292,14 @@ Answer resume_target(Context c) {
   auto here = co_await arrived(c);
   if (!here) co_return here.error();
   if (here->state == DomainState::running) co_return done("running");
+  if (here->state == DomainState::absent) {
+    // Its QEMU died on the way. The disks here are whole and the right is this host's: the window is closed by the
+    // steps that follow, then the guest is started again as any that ended by itself.
+    co_return done("the guest ended on the way; it is started again here");
+  }
   if (here->state != DomainState::paused) {
-    co_return fail(Errc::refused, "the right was handed to " + c.self() +
-                                      ", but no guest arrived here: it ended on the way. "
-                                      "Its disks are whole; start it with `hostctl vm start " +
-                                      c.op.vm + "`");
+    co_return fail(Errc::refused, "the guest is " + std::string(core::to_string(here->state)) + " on " + c.self() +
+                                      " after the hand-over; look at libvirt there");
   }
   // safety: H. The source committed this record after it saw its own domain gone; it names this host at a new epoch.
   core::ResumeProof proof{{c.op.vm, c.self(), c.vm()->right.value.epoch, c.vm()->right.revision}};
@@ -327,6 +330,7 @@ Answer close_window(Context c) {
 Answer confirm(Context c) {
   auto here = co_await c.node.vms.observe(c.op.vm);
   if (!here) co_return here.error();
+  if (here->state == DomainState::absent) co_return done("the guest ended on the way; it is started again here");
   if (here->state != DomainState::running) {
     co_return fail(Errc::refused, "the guest is " + std::string(core::to_string(here->state)) + " on " + c.self());
   }

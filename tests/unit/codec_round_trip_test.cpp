@@ -79,7 +79,7 @@ TYPED_TEST(EveryRecord, StaysFarBelowTheLimitOnSize) {
 }
 
 TEST(Encoding, IsOneLineWithSortedKeysSoThatEqualRecordsAreEqualTexts) {
-  EXPECT_EQ(encode(core::HostLease{"i", 7, "b"}), R"({"boot":"b","instance":"i","number":7})");
+  EXPECT_EQ(encode(core::HostLease{"i", 7, "b"}), R"({"boot":"b","guarding":true,"instance":"i","number":7})");
   EXPECT_EQ(encode(core::AuditHead{3, "ab"}), R"({"hash":"ab","sequence":3})");
   EXPECT_EQ(encode(full<core::Operation>()).find('\n'), std::string::npos);
 }

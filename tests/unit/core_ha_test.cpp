@@ -139,6 +139,10 @@ TEST(TheOtherSide, OneLinePerState) {
          c.local().peer_role = "Primary";
        },
        "failover"},
+      {"it did not guard when it was last heard", [](Cell& c) { c.view.hosts["a1"].lease.value.guarding = false; },
+       "wait: failover was disarmed when host a1 was last heard"},
+      {"it did not guard, and is off",
+       [](Cell& c) { c.view.hosts["a1"].lease.value.guarding = false, fenced(c, true); }, "failover"},
       {"asked, not confirmed", [](Cell& c) { fenced(c, false), c.facts.absent["a1"] = Mono(5000); },
        "wait: host a1 is silent"},
       {"confirmed off, and booted since",
@@ -364,6 +368,10 @@ TEST(Failover, BecomesAnOperationThatEndsTheOneWhoseHostIsLost) {
   for (const auto* key : {"lost_host", "absent_ms", "power_off_confirmed", "witness", "drbd", "last_word", "record"}) {
     EXPECT_TRUE(made->operation.result.contains(key)) << key;
   }
+  // A client's stop came first.
+  CellView off = c.view;
+  off.vms["vm1"].spec.value.power = Power::off;
+  EXPECT_THAT(text(plan(off, request, "b1")), testing::StartsWith("stale:"));
   // Another operation has taken hold since: not that one is ended.
   c.vm().operation.value = "op-2";
   c.view.operations["op-2"] = c.view.operations["op-1"];

@@ -12,11 +12,11 @@ using core::fail;
 using core::Result;
 using core::Revision;
 
-asio::awaitable<Result<>> CellStore::renew_lease(core::HostLease lease, Deadline deadline) {
+asio::awaitable<Result<>> CellStore::renew_lease(core::HostLease lease, bool void_intent, Deadline deadline) {
   kv::Txn txn;
   const auto* own = view_.host(self_);
   const auto fence = keys::host_fence(root_, self_);
-  if (own != nullptr && own->fence.revision != 0 && own->fence.value.boot != lease.boot) {
+  if (own != nullptr && own->fence.revision != 0 && (void_intent || own->fence.value.boot != lease.boot)) {
     // Written before this boot: whoever wanted this host off has had its wish.
     expect(txn, fence, own->fence.revision);
     del(txn, fence);

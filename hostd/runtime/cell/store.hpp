@@ -43,7 +43,8 @@ class CellStore {
   boost::asio::awaitable<void> run();
   /// One attempt to renew this host's lease. Errors: conflict (somebody is about to switch this host off), else as for
   /// KvStore::txn; after outcome_unknown the next value may simply be tried: a lease only says that its host lives.
-  boost::asio::awaitable<core::Result<>> renew_lease(core::HostLease lease, Deadline deadline);
+  /// An intent to switch this host off makes it fail, unless it is of an earlier boot or `void_intent`: then it is deleted.
+  boost::asio::awaitable<core::Result<>> renew_lease(core::HostLease lease, bool void_intent, Deadline deadline);
   /// For how long each other host's lease has not changed, on this host's clock.
   std::map<std::string, core::Mono> absences() const;
   /// A host has spoken by another way than its lease (a promise was given to it): its timer begins anew.
