@@ -22,6 +22,7 @@ def cmd_up(args):
     lab = Lab(args.name)
     lab.pool = args.pool
     lab.timing = args.timing
+    lab.power_switch = "works" if args.power_switch else "absent"
     work.choose_build(lab, args)
     with cluster.locked(lab):
         proc.mark(lab.name)
@@ -44,6 +45,7 @@ def cmd_status(args):
     for node in got["nodes"]:
         parts = [f"{key} {node[key]}" for key in ("etcd", "libvirtd", "hostd") if key in node]
         cuts = "; cut: " + ", ".join(node["cut"]) if node["cut"] else ""
+        cuts += "; fault: " + ", ".join(node["faults"]) if node["faults"] else ""
         print(f"  {node['id']:4} {node['site'] or '-'} {node['address']:12} {'on ' if node['on'] else 'off'} {', '.join(parts)}{cuts}")
     return 0
 
@@ -88,7 +90,9 @@ def cmd_cut(args):
 def cmd_heal(args):
     lab = Lab(args.name)
     with cluster.locked(lab):
-        faults.heal(lab.load())
+        lab.load()
+        proc.mark(lab.name)
+        faults.heal(lab)
 
 
 def cmd_fault(args):
@@ -138,6 +142,7 @@ def parser():
     sub = add("up", "build, boot the witness and the hosts, wait until all is healthy", cmd_up)
     sub.add_argument("--hosts", type=int, default=2, help="hosts, sites alternate (default 2: a1, b1)")
     sub.add_argument("--timing", choices=("standard", "fast"), default="standard", help="profile of failover's times")
+    sub.add_argument("--power-switch", action="store_true", help="with a power switch that hostd may ask")
     sub.add_argument("--pool", choices=POOLS, default="lvm-thin", help="kind of backing device that hostd uses")
     _build_options(sub)
     add("down", "stop and remove everything of the lab", cmd_down)

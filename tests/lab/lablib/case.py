@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 
-from . import cluster, net, remote, uml
+from . import cluster, faults, remote
 from .plan import Lab
 from .proc import LabError, mark, wait_for
 
@@ -33,12 +33,11 @@ def sh(lab, host, *command, check=True, timeout=60, **kw):
 
 
 def restore(lab):
-    """After each scenario: links mended, all nodes on, etcd healthy again."""
+    """After each scenario: faults and links mended, all nodes on, etcd healthy again."""
     with cluster.locked(lab):
-        net.heal(lab.load())
+        faults.heal(lab.load())
         for node in lab.nodes.values():
-            if not uml.is_on(lab, node):
-                cluster.power(lab, node, True)
+            cluster.power(lab, node, True)
     wait_for("etcd to be healthy after the scenario", lambda: cluster.etcd_healthy(lab), 120, every=0.5)
 
 

@@ -6,7 +6,7 @@ import pathlib
 import shutil
 import time
 
-from . import net, pki, proc, remote, rootfs, seed, uml
+from . import net, pki, proc, remote, rootfs, seed, supervisor, uml
 from .plan import Lab
 from .proc import LabError, run, wait_for
 
@@ -66,6 +66,7 @@ def up(lab, say, build):
     say("certificates, disks, network")
     pki.make_all(lab)
     seed.make_ssh_keys(lab)
+    seed.make_power_password(lab)
     uml.make_disks(lab, base)
     net.make(lab)
     for node in lab.nodes.values():
@@ -79,6 +80,7 @@ def up(lab, say, build):
         wait_booted(lab, node)
         say(f"{node.id} is up")
     wait_for("etcd with all its members healthy", lambda: etcd_healthy(lab), 120, every=0.5)
+    supervisor.start(lab)
     lab.complete = True
     lab.save()
     say("etcd is healthy on all members")
@@ -101,6 +103,7 @@ def wait_booted(lab, node):
 
 
 def power(lab, node, on):
+    """Power as a person switches it. A node that is on already is only waited for."""
     if on:
         uml.boot(lab, node)
         wait_booted(lab, node)
@@ -129,11 +132,13 @@ def status(lab):
     for node in lab.nodes.values():
         on = uml.is_on(lab, node)
         entry = {"id": node.id, "kind": node.kind, "site": node.site, "on": on, "address": node.address("mgmt"),
+                 "wanted": uml.wanted(node), "faults": [kind for kind, node_id in lab.faults if node_id == node.id],
                  "cut": [link for node_id, link in lab.cuts if node_id == node.id]}
         if node in lab.voters:
             entry["etcd"] = on and '"true"' in curl(lab, node.id, f"https://{node.address('mgmt')}:2379/health")[1]
         if node.kind == "host":
-            done = remote.execute(lab, node, ["systemctl", "is-active", "hostd", "libvirtd"], check=False) if on else None
+            awake = on and "hang" not in entry["faults"]
+            done = remote.execute(lab, node, ["systemctl", "is-active", "hostd", "libvirtd"], check=False) if awake else None
             words = done.stdout.split() if done else []
             entry["hostd"], entry["libvirtd"] = words if len(words) == 2 else ("unknown", "unknown")
         nodes.append(entry)

@@ -33,6 +33,7 @@ def make(lab):
         lines.append(f"link set {bridge} up")
         if "outer" in link:
             lines.append(f"address add {link['outer']} dev {bridge}")
+    lines.append(f"address add {PLAN['power']['address']}/24 dev {PLAN['links']['mgmt']['bridge']}")
     for node in lab.nodes.values():
         for link in node.links:
             lines.append(f"tuntap add dev {node.tap(link)} mode tap")
@@ -53,6 +54,18 @@ def cut(lab, node, link):
     if [node.id, link] not in lab.cuts:
         lab.cuts.append([node.id, link])
     lab.save()
+
+
+def part(lab, parted):
+    """The fibre between the sites, off or on: hosts of different sites do not reach each other on management and
+    replication, but both reach the witness and the power switch. By isolation of bridge ports, which cannot tell two hosts
+    of one site from two of different sites."""
+    sites = [node.site for node in lab.hosts]
+    if parted and len(set(sites)) != len(sites):
+        raise LabError("the fibre can only be cut in a lab with at most one host on each site")
+    for node in lab.hosts:
+        for link in ("mgmt", "repl"):
+            run(["ip", "-n", lab.ns, "link", "set", node.tap(link), "type", "bridge_slave", "isolated", "on" if parted else "off"])
 
 
 def heal(lab):

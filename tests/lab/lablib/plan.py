@@ -50,6 +50,8 @@ class Node:
 class Lab:
     """One lab by name. `hosts` and `pool` come from its state file when it is up."""
 
+    KEPT = ("pool", "timing", "power_switch", "cuts", "faults", "build", "complete")
+
     def __init__(self, name="lab"):
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,15}", name):
             raise LabError(f"lab name {name!r}: a lower-case letter, then at most 15 letters, digits and '-'")
@@ -64,6 +66,7 @@ class Lab:
         self.nodes = {}
         self.pool = "lvm-thin"
         self.timing = "standard"
+        self.power_switch = "absent"  # or works, silent, refuses; see power_switch.py
         self.cuts = []
         self.faults = []  # [kind, host id], in the order they were made
         self.complete = False  # `up` came to its end
@@ -96,8 +99,7 @@ class Lab:
         return self.nodes[node_id]
 
     def save(self):
-        text = json.dumps({"hosts": len(self.hosts), "pool": self.pool, "timing": self.timing, "cuts": self.cuts, "faults": self.faults, "build": self.build,
-                           "complete": self.complete})
+        text = json.dumps({"hosts": len(self.hosts), **{key: getattr(self, key) for key in self.KEPT}})
         new = self.state_file.with_suffix(".new")
         new.write_text(text)
         os.replace(new, self.state_file)
@@ -108,8 +110,8 @@ class Lab:
         except FileNotFoundError:
             raise LabError(f"lab {self.name} is not up (./lab up --name {self.name})") from None
         self.plan_nodes(state["hosts"])
-        self.pool, self.timing, self.cuts, self.faults, self.build, self.complete = (
-            state[key] for key in ("pool", "timing", "cuts", "faults", "build", "complete"))
+        for key in self.KEPT:
+            setattr(self, key, state[key])
         return self
 
 

@@ -50,7 +50,7 @@ def _pids():
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 
-def _group_of(pid):
+def group_of(pid):
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             fields = stat.read().rsplit(b")", 1)[1].split()
@@ -60,7 +60,7 @@ def _group_of(pid):
 
 
 def group_members(group):
-    return [pid for pid in _pids() if _group_of(pid) == group]
+    return [pid for pid in _pids() if group_of(pid) == group]
 
 
 def kill_group(group, seconds=20):
@@ -102,10 +102,10 @@ def kill_all(find, seconds=20):
     killed = set()
 
     def gone():
-        pids = [pid for pid in find() if _group_of(pid) is not None]
+        pids = [pid for pid in find() if group_of(pid) is not None]
         killed.update(pids)
         for pid in pids:
-            group = _group_of(pid)
+            group = group_of(pid)
             try:
                 if group == pid and group != own_group:
                     os.killpg(group, signal.SIGKILL)

@@ -2,6 +2,7 @@
 import os
 import pathlib
 import re
+import secrets
 import shutil
 import uuid
 
@@ -17,6 +18,12 @@ def make_ssh_keys(lab):
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"bascule-lab-{name}", "-f", str(lab.run / "ssh" / name)])
     public = (lab.run / "ssh" / "host.pub").read_text()
     (lab.run / "ssh" / "known").write_text(f"* {public}")
+
+
+def make_power_password(lab):
+    """Of the power switch. Every host has it, as the secret file of its fence agent."""
+    with open(os.open(lab.run / "power-password", os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(16))
 
 
 def render(lab, node):
@@ -49,14 +56,14 @@ def _values(lab, node):
 
 
 def _power(lab, node):
-    """How this host switches the others off: a table of hostd.toml for each."""
+    """How this host switches the others off: a table of hostd.toml for each. The switch is there only when the lab says so."""
     return "\n".join(f"""[power.{other.id}]
-agent = "/usr/local/sbin/fence_bascule_lab"
+agent = "/usr/sbin/fence_bascule_lab"
 secret_file = "/etc/bascule/power/secret"
 timeout_s = 5
 [power.{other.id}.options]
 ip = "{power_switch.address()}"
-ipport = "{power_switch.PORT}"
+ipport = "{power_switch.port()}"
 plug = "{other.id}"
 """ for other in lab.hosts if other is not node)
 
