@@ -79,11 +79,13 @@ core::GuardInput Guardian::input() const {
 }
 
 Result<> Guardian::arm() {
-  if (watchdog_.armed()) return {};
+  // A device that the hostd before left running may have another time-out than this one needs.
+  if (watchdog_.armed() && checked_) return {};
   const auto seconds = static_cast<std::uint32_t>(node_.config.timing.watchdog.count() / 1000);
   auto info = watchdog_.arm(seconds, node_.config.watchdog.accept_softdog);
   if (!info)
     return fail(info.error().code, info.error().what + ". No guest starts on " + node_.self() + " before it is armed");
+  checked_ = true;
   // A device that was handed over was last petted by an earlier hostd: how long ago is not known here.
   if (!info->handed_over) last_pet_ = now();
   spdlog::info("watchdog armed: {} at {} s{}", info->identity, info->timeout_s,
@@ -103,6 +105,9 @@ bool Guardian::intent_is_void() {
 }
 
 void Guardian::look() {
+  if (watchdog_.armed() && !checked_) {
+    if (auto ok = arm(); !ok) spdlog::critical("watchdog: {}", ok.error().what);
+  }
   auto in = input();
   // safety: S1. Its committed lease tells the others that this host does not stop guests by itself, so none of them
   // takes over for its absence alone; core::guard then pets as for a host without guests.
@@ -144,6 +149,7 @@ void Guardian::look() {
   } else if (in.now - *unguarded_since_ > kDisarmAfter && !unstoppable_) {
     auto off = watchdog_.disarm();
     unstoppable_ = !off;
+    if (off) checked_ = false;
     spdlog::info("no guest is here: {}",
                  off ? "the watchdog is off" : "the watchdog goes on (" + off.error().what + ")");
   }

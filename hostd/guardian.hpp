@@ -60,6 +60,7 @@ class Guardian {
   std::optional<core::Mono> renewed_, last_pet_, last_success_, unguarded_since_;
   std::map<std::string, core::Mono> promised_;
   std::set<std::string> asking_, stopping_;
+  bool checked_{};      ///< the armed watchdog has the time-out that [timing] asks for
   bool unstoppable_{};  ///< the watchdog's driver does not let itself be stopped
   std::string last_trouble_;
 };

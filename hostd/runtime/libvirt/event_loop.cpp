@@ -4,6 +4,7 @@
 #include <libvirt/virterror.h>
 #include <pthread.h>
 
+#include <csignal>
 #include <mutex>
 
 #include "hostd/core/error.hpp"
@@ -23,6 +24,9 @@ EventLoop::EventLoop() {
   BASCULE_CHECK(!lives.exchange(true));
   static std::once_flag once;
   std::call_once(once, [] {
+    // libvirt's client writes to its socket with plain write(): a daemon that was killed must not end this process too.
+    // Children get the default back (spawn.cpp).
+    static_cast<void>(std::signal(SIGPIPE, SIG_IGN));
     BASCULE_CHECK(virInitialize() == 0);
     virSetErrorFunc(nullptr, ignore_error);
     BASCULE_CHECK(virEventRegisterDefaultImpl() == 0);
