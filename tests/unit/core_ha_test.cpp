@@ -3,40 +3,15 @@
 
 #include <functional>
 
-#include "core_fixture.hpp"
-#include "hostd/core/plan.hpp"
+#include "core_ha_fixture.hpp"
 
 namespace bascule::core {
 namespace {
 
-using test::text;
-
-constexpr Mono kTakeover{17'000};  // standard: 16 s, and one verification of 1 s
-
-/// b1, the other side of vm1, which a1 held; a1 is silent since `absent`.
-struct Cell {
-  CellView view = test::cell();
-  std::map<std::string, LocalVm> locals;
-  HaFacts facts;
-  std::string self{"b1"};
-
-  Cell() {
-    view.hosts["a1"].silent = true;
-    view.hosts["a1"].lease = {{"ia", 7, "boot-a"}, 1, 700};
-    facts.renewed = true;
-    facts.up_for = Mono(3'600'000);
-    facts.absent = {{"a1", kTakeover}};
-    LocalVm& b = locals["vm1"];
-    b.up = true;
-    b.role = "Secondary";
-    b.peer_role = "Unknown";
-    b.connection = "Connecting";
-    b.domain = DomainState::absent;
-    b.volumes["root"] = {"UpToDate", "DUnknown", "Off", 0};
-  }
-  VmView& vm() { return view.vms["vm1"]; }
-  LocalVm& local() { return locals["vm1"]; }
-};
+using test::Cell;
+using test::fenced;
+using test::kTakeover;
+using test::operation;
 
 std::string said(const HaAction& a) {
   switch (a.kind) {
@@ -63,18 +38,6 @@ struct Row {
   std::function<void(Cell&)> change;
   const char* verdict;  ///< its beginning
 };
-
-void operation(Cell& c, OpKind kind) {
-  c.vm().operation = {"op-1", 40, 40};
-  auto& op = c.view.operations["op-1"];
-  op.revision = 40;
-  op.value.id = "op-1";
-  op.value.kind = kind;
-  op.value.vm = "vm1";
-}
-void fenced(Cell& c, bool confirmed, const char* boot = "boot-a") {
-  c.view.hosts["a1"].fence = {{"b1", boot, "lost", confirmed, {}}, 50, 51};
-}
 
 TEST(TheOtherSide, OneLinePerState) {
   const Row table[] = {
@@ -343,71 +306,6 @@ TEST(ARound, StartsTheMostImportantFirstAndNoMoreThanTheCap) {
   for (const auto& a : round.actions) order.push_back(a.vm);
   EXPECT_EQ(order, (std::vector<std::string>{"w4", "vm1", "w0", "w1"}));
   EXPECT_EQ(round.waits.size(), 3U);
-}
-
-TEST(Failover, BecomesAnOperationThatEndsTheOneWhoseHostIsLost) {
-  Cell c;
-  operation(c, OpKind::vm_migrate);
-  const auto round = ha_round(c.view, c.locals, c.facts, Timing{}, "b1");
-  ASSERT_EQ(round.actions.size(), 1U);
-  Request request;
-  request.verb = round.actions.front().verb;
-  request.caller = {Role::host, "b1", {}};
-  request.reason = round.actions.front().reason;
-  auto made = plan(c.view, request, "b1");
-  ASSERT_EQ(text(made), "ok");
-  EXPECT_EQ(made->operation.kind, OpKind::vm_failover);
-  EXPECT_EQ(made->operation.source_host, "a1");
-  EXPECT_EQ(made->operation.target_host, "b1");
-  ASSERT_TRUE(made->superseded);
-  EXPECT_EQ(made->superseded->value.id, "op-1");
-  std::string steps;
-  for (const auto& s : made->operation.steps) steps += std::string(to_string(s.kind)) + "@" + s.host + " ";
-  EXPECT_EQ(steps, "take-right@b1 promote@b1 start-domain@b1 connect@b1 ");
-  // The why record: what every side was seen to say.
-  for (const auto* key : {"lost_host", "absent_ms", "power_off_confirmed", "witness", "drbd", "last_word", "record"}) {
-    EXPECT_TRUE(made->operation.result.contains(key)) << key;
-  }
-  // A client's stop came first.
-  CellView off = c.view;
-  off.vms["vm1"].spec.value.power = Power::off;
-  EXPECT_THAT(text(plan(off, request, "b1")), testing::StartsWith("stale:"));
-  // Another operation has taken hold since: not that one is ended.
-  c.vm().operation.value = "op-2";
-  c.view.operations["op-2"] = c.view.operations["op-1"];
-  EXPECT_THAT(text(plan(c.view, request, "b1")), testing::StartsWith("stale:"));
-}
-
-TEST(Failover, OnAPersonsWordIsRefusedWhileTheHostLives) {
-  Cell c;
-  Request request;
-  request.verb = FailoverVm{"vm1", true, {}, {}};
-  request.caller = {Role::operator_, "olga", {}};
-  request.reason = "a1 burns";
-  auto made = plan(c.view, request, "b1");
-  ASSERT_EQ(text(made), "ok");
-  EXPECT_EQ(made->operation.result.at("stated_off"), "olga");
-  c.vm().right.value.insync["root"] = {test::kLegA};
-  EXPECT_THAT(text(plan(c.view, request, "b1")),
-              testing::StartsWith("refused: the record does not list the legs on b1"));
-  c = Cell();
-  c.view.hosts["a1"].silent = false;
-  EXPECT_THAT(text(plan(c.view, request, "b1")), testing::StartsWith("conflict: host a1 is alive"));
-}
-
-TEST(TakingTheRight, AsksTheSameRuleWithAStatementInPlaceOfTheWait) {
-  Cell c;
-  c.facts.absent["a1"] = Mono(0);
-  const auto may = [&](bool stated) {
-    return text(may_take_over(c.view, c.vm(), c.local(), c.facts, Timing{}, "b1", stated));
-  };
-  EXPECT_THAT(may(false), testing::StartsWith("conflict: host a1 is silent, but"));
-  EXPECT_EQ(may(true), "ok");
-  c.local().volumes["root"].disk = "Outdated";
-  EXPECT_THAT(may(true), testing::StartsWith("refused: the disk of volume root"));
-  c = Cell();
-  c.vm().right.value.insync["root"] = {test::kLegA};
-  EXPECT_THAT(may(true), testing::StartsWith("refused: the record does not list"));
 }
 
 }  // namespace
