@@ -15,6 +15,7 @@ using core::Result;
 namespace {
 constexpr std::chrono::seconds kFirstPause{2};
 constexpr std::chrono::seconds kLongestPause{60};
+constexpr std::chrono::milliseconds kBreath{50};  // a round looks at every VM: not at every change of a burst
 }  // namespace
 
 HaLoop::HaLoop(Node& node, const Guardian& guardian, runtime::PowerPort& power)
@@ -129,21 +130,36 @@ Mono HaLoop::next_look() const {
   return next;
 }
 
+/// What is waited for, in the log and, through the VM's status, for whoever asks why.
+void HaLoop::tell(std::map<std::string, std::string> waits) {
+  if (!guardian_.renewed()) return;  // nothing was decided: what was said stands
+  for (const auto& [vm, why] : waits) {
+    const auto before = node_.waits.find(vm);
+    if (before != node_.waits.end() && before->second == why) continue;
+    spdlog::info("{}: not started here: {}", vm, why);
+    node_.touched.insert(vm);
+  }
+  for (const auto& [vm, why] : node_.waits) {
+    if (!waits.contains(vm)) node_.touched.insert(vm);
+  }
+  const bool changed = node_.waits != waits;
+  node_.waits = std::move(waits);
+  if (changed) node_.cell.changed().notify();
+}
+
 asio::awaitable<void> HaLoop::run() {
   while (true) {
     const auto seen = node_.cell.changed().count();
     node_.cell.mark_silent(node_.config.timing.suspect);
     auto round = core::ha_round(node_.cell.view(), node_.local, facts(), node_.config.timing, node_.self());
-    for (const auto& [vm, why] : round.waits) {
-      if (node_.waits[vm] != why) spdlog::info("{}: not started here: {}", vm, why);
-    }
-    node_.waits = std::move(round.waits);
+    tell(std::move(round.waits));
     for (auto& action : round.actions) {
       const std::string object = action.kind == core::HaAction::Kind::fence ? action.host : action.vm;
       if (!at_work_.insert(object).second) continue;
       auto task = carry_out(std::move(action));
       runtime::run_in_background(node_.cell.changed().executor(), "failover of " + object, std::move(task));
     }
+    co_await steps::pause(kBreath);
     co_await node_.cell.changed().wait(seen, Clock::now() + next_look());
   }
 }

@@ -27,6 +27,7 @@ class HaLoop {
   boost::asio::awaitable<void> carry_out(core::HaAction action);
   boost::asio::awaitable<core::Result<>> submit(core::HaAction action);
   boost::asio::awaitable<void> fence(std::string host, std::string why);
+  void tell(std::map<std::string, std::string> waits);
   /// Until something may change by the passing of time alone.
   core::Mono next_look() const;
 

@@ -25,13 +25,14 @@ bool worth_another_try(Errc code) {
   return code == Errc::unavailable || code == Errc::timeout || code == Errc::outcome_unknown || code == Errc::stale;
 }
 
-core::VmStatus status_of(const core::LocalVm& local) {
+core::VmStatus status_of(const core::LocalVm& local, const std::string& waits) {
   core::VmStatus s;
   s.domain = local.domain;
   s.role = local.up ? local.role : "";
   s.connection = local.up ? local.connection : "";
   s.suspended = local.suspended;
   s.volumes = local.volumes;
+  s.waits = waits;
   return s;
 }
 
@@ -102,6 +103,12 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       node_.local[vm].rejoin_pending = true;
       co_return co_await node_.drbd.up_standalone(*resource);
     }
+    case Kind::attach_again: {
+      ++node_.local[vm].attached_again;
+      auto resource = co_await resolved_resource(node_, vm);
+      if (!resource) co_return resource.error();
+      co_return co_await node_.drbd.up_standalone(*resource);
+    }
     case Kind::commit_right: {
       auto done = co_await node_.cell.commit_right(vm, remedy.right, remedy.revision, remedy.sentence, wall_ms());
       if (!done) co_return done.error();
@@ -132,6 +139,7 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       auto done = co_await node_.cell.commit_right(vm, std::move(right), remedy.revision, remedy.sentence, wall_ms());
       if (done || done.error().code != Errc::outcome_unknown) node_.adding.erase(vm);
       if (!done) co_return done.error();
+      node_.local[vm].attached_again = 0;
       // In sync with an UpToDate peer, and so is its record: what was noted against this host's leg is over.
       for (const auto& volume : layout.volumes) {
         const core::Leg* own = volume.name == remedy.volume ? core::leg_of(volume, node_.self()) : nullptr;
@@ -248,7 +256,8 @@ asio::awaitable<void> Worker::publish(std::string vm) {
     const auto local = node_.local.find(vm);
     const auto* view = node_.cell.view().vm(vm);
     if (local == node_.local.end() || view == nullptr || view->layout.revision == 0) break;
-    const auto status = status_of(local->second);
+    const auto waits = node_.waits.find(vm);
+    const auto status = status_of(local->second, waits == node_.waits.end() ? "" : waits->second);
     const auto known = view->status.find(node_.self());
     if (known != view->status.end() && known->second == status) break;
     auto done = co_await node_.cell.put_status(vm, status);

@@ -27,7 +27,7 @@ template <class A> void describe(A& a, core::VmStatus::Volume& v) {
 }
 template <class A> void describe(A& a, core::VmStatus& v) {
   a("domain", v.domain); a("domain_reason", v.domain_reason); a("role", v.role); a("connection", v.connection);
-  a("suspended", v.suspended); a("volumes", v.volumes);
+  a("suspended", v.suspended); a("volumes", v.volumes); a("waits", v.waits);
 }
 template <class A> void describe(A& a, core::HostInfo& v) {
   a("id", v.id); a("site", v.site); a("api_address", v.api_address); a("replication_address", v.replication_address);

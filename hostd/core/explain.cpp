@@ -126,6 +126,8 @@ std::string lost_host(const CellView& view, const std::string& name, const VmVie
   }
   const HostView* h = view.host(peer);
   if (h != nullptr && h->maintenance.revision != 0) return out + peer + " is in maintenance: nothing starts it there";
+  const auto status = vm.status.find(peer);
+  if (status != vm.status.end() && !status->second.waits.empty()) return out + peer + " waits: " + status->second.waits;
   return out + peer + " starts it when the takeover time has passed";
 }
 
@@ -151,6 +153,9 @@ std::string standing(const CellView& view, const std::string& name, const VmView
     case DomainState::unknown:
       return fmt::format("libvirt on {} is not reached; the guest goes on, but its state is not known", host);
     case DomainState::absent: break;
+  }
+  if (vm.spec.value.power == Power::on && !s.waits.empty()) {
+    return fmt::format("it should run, but there is no guest on {}: {}; {}", host, s.waits, protection(view, vm));
   }
   if (vm.spec.value.power == Power::on) {
     return fmt::format("it should run, but there is no guest on {}: it ended by itself or the host restarted; start it "

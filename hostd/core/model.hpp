@@ -123,6 +123,7 @@ struct VmStatus {
     bool operator==(const Volume&) const = default;
   };
   std::map<std::string, Volume> volumes;
+  std::string waits;  ///< why this host does not start a guest that should run; empty: it is not this host's to start
   bool operator==(const VmStatus&) const = default;
 };
 

@@ -50,6 +50,18 @@ Remedy rejoin(const VmView& vm, const std::string& self) {
   return r;
 }
 
+/// R5: a leg that lost its disk comes back only while it is connected to one that is up to date.
+bool may_attach_again(const VmView& vm, const LocalVm& local, const std::string& self) {
+  if (local.connection != "Connected" || local.io_ended || local.attached_again >= kAttachAgain) return false;
+  return std::ranges::any_of(vm.layout.value.volumes, [&](const VolumeLayout& volume) {
+    const auto seen = local.volumes.find(volume.name);
+    const Leg* own = leg_of(volume, self);
+    // Out of the record first: whoever is primary must not count on a leg that lacks what it missed.
+    return seen != local.volumes.end() && seen->second.disk == "Diskless" && seen->second.peer_disk == "UpToDate" &&
+           own != nullptr && !listed(vm.right.value, volume.name, *own);
+  });
+}
+
 /// R4 and R3, one volume and leg at a time; only the holder.
 Remedy keep_lists(const VmView& vm, const LocalVm& local, const std::string& self) {
   const Right& right = vm.right.value;
@@ -115,8 +127,17 @@ Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self
     if (!holder && local.rejoin_pending) return rejoin(vm, self);
     return simple(Remedy::Kind::connect, "connecting to the other site");
   }
+  if (!holder && may_attach_again(vm, local, self)) {
+    return simple(Remedy::Kind::attach_again,
+                  "a disk that failed is attached again, to be resynced from the other leg");
+  }
   if (!holder) return {};
   auto lists = keep_lists(vm, local, self);
+  // First out of the record, then attached again.
+  if (lists.kind == Remedy::Kind::none && may_attach_again(vm, local, self)) {
+    return simple(Remedy::Kind::attach_again,
+                  "a disk that failed is attached again, to be resynced from the other leg");
+  }
   if (lists.kind == Remedy::Kind::none && frozen_by(local, "user")) {
     return simple(Remedy::Kind::resume_io, "the record is true again: the I/O that was stopped for it goes on");
   }

@@ -15,6 +15,7 @@ struct LocalVm {
   bool up{};              ///< the DRBD resource exists in the kernel
   bool rejoin_pending{};  ///< attached by this hostd or boot, and R5's write is still owed
   bool io_ended{};        ///< this hostd has taken its disks away to let a copy without the right die
+  int attached_again{};   ///< attempts to attach a disk that failed, since it was last in sync
   bool two_primaries{};   ///< allow-two-primaries is set
   std::string role;
   std::string peer_role;  ///< as last heard; Unknown without a connection
@@ -29,6 +30,7 @@ struct Remedy {
   enum class Kind : std::uint8_t {
     none,
     bring_up,      ///< attach every volume, stay StandAlone
+    attach_again,  ///< a disk that failed, while the other leg is whole and connected: it is resynced from there
     commit_right,  ///< `right`, comparing `revision`
     add_back,      ///< R3 for `volume`: ask DRBD afresh, then commit comparing `revision`
     connect,
@@ -48,6 +50,9 @@ struct Remedy {
 };
 
 /// `holder_alive`: the host that holds the right renews its lease.
+/// A disk that fails again each time is left to a person.
+inline constexpr int kAttachAgain = 3;
+
 Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self, bool holder_alive);
 
 }  // namespace bascule::core

@@ -107,7 +107,8 @@ asio::awaitable<Result<core::DomainInfo>> arrived(Context c) {
     auto here = co_await c.node.vms.observe(c.op.vm);
     if (!here || here->reason != core::DomainReason::migrating) co_return here;
     if (Clock::now() >= until) {
-      co_return fail(Errc::timeout, "the guest has not arrived whole on " + c.self() + "; it is not let run");
+      co_return fail(Errc::timeout, "the guest has not arrived whole on " + c.self() +
+                                     "; it is not let run. Look at the log of libvirtd there");
     }
     co_await pause(kLook);
   }

@@ -21,7 +21,6 @@ namespace {
 namespace keys = runtime::keys;
 namespace kv = core::kv;
 using core::Errc;
-using Forgotten = core::Result<std::size_t>;
 
 constexpr std::size_t kSurplus = 3;
 constexpr core::WallMs kLongAgo = 1;

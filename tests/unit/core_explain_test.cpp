@@ -51,6 +51,16 @@ TEST(Explain, OneWordAndOneSentenceForEveryState) {
       {"holder silent", [](CellView& v) { v.hosts["a1"].silent = true; }, "unknown",
        "vm1: its host a1 does not renew its lease, so its state is not known; b1 starts it when the takeover time has "
        "passed."},
+      {"holder silent, and what is waited for",
+       [](CellView& v) { v.hosts["a1"].silent = true, v.vms["vm1"].status["b1"].waits = "no memory is left"; },
+       "unknown", "vm1: its host a1 does not renew its lease, so its state is not known; b1 waits: no memory is left."},
+      {"not started, and why",
+       [](CellView& v) {
+         v.vms["vm1"].status["a1"].domain = DomainState::absent;
+         v.vms["vm1"].status["a1"].waits = "the guest switched itself off";
+       },
+       "down",
+       "vm1: it should run, but there is no guest on a1: the guest switched itself off; both legs are in sync."},
       {"holder silent, copy old", [](CellView& v) { only_a(v), v.hosts["a1"].silent = true; }, "unknown",
        "vm1: its host a1 does not renew its lease, so its state is not known; its copy on b1 is NOT in sync, so "
        "nothing "

@@ -17,7 +17,6 @@ inline const Leg kLegB{"b1", "lb"};
 inline HostView host(const std::string& id, Site site) {
   HostView h;
   h.info.revision = 1;
-  h.info.revision = 1;
   h.info.value.id = id;
   h.info.value.site = site;
   h.info.value.accel = "kvm";

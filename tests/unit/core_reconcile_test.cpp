@@ -16,6 +16,7 @@ std::string_view word(Kind kind) {
   switch (kind) {
     case Kind::none: return "none";
     case Kind::bring_up: return "bring-up";
+    case Kind::attach_again: return "attach-again";
     case Kind::commit_right: return "commit-right";
     case Kind::add_back: return "add-back";
     case Kind::connect: return "connect";
@@ -239,6 +240,26 @@ TEST(Reconcile, LooksAtEveryVolume) {
   const Remedy r = reconcile(vm, local, "a1", true);
   EXPECT_EQ(r.kind, Kind::add_back);
   EXPECT_EQ(r.volume, "data");
+}
+
+TEST(AFailedDisk, IsAttachedAgainOnlyBesideAGoodConnectedLegAndNotForEver) {
+  VmView vm = test::running_vm();
+  vm.right.value.insync["root"] = {kLegB};  // R4 has taken the own leg out
+  LocalVm l = holder();
+  l.volumes["root"] = {"Diskless", "UpToDate", "Established", 0};
+  EXPECT_EQ(word(reconcile(vm, l, "a1", true).kind), "attach-again");
+  l.volumes["root"].peer_disk = "Inconsistent";
+  EXPECT_EQ(word(reconcile(vm, l, "a1", true).kind), "none");
+  l.volumes["root"].peer_disk = "UpToDate";
+  l.connection = "Connecting";
+  EXPECT_NE(word(reconcile(vm, l, "a1", true).kind), "attach-again");
+  l.connection = "Connected";
+  l.attached_again = kAttachAgain;
+  EXPECT_EQ(word(reconcile(vm, l, "a1", true).kind), "none");
+  // Listed still: first the record (R4), then the disk.
+  vm.right.value.insync["root"] = {kLegA, kLegB};
+  l.attached_again = 0;
+  EXPECT_EQ(word(reconcile(vm, l, "a1", true).kind), "commit-right");
 }
 
 }  // namespace
