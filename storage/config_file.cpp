@@ -34,8 +34,21 @@ Result<> write_all(const std::string& path, std::string_view text) {
     if (n <= 0) return failed("write", path, errno);
     text.remove_prefix(static_cast<std::size_t>(n));
   }
+  // Before the rename: after a power cut the name must not stand for an empty file.
+  if (::fsync(file.get()) != 0) return failed("flush", path, errno);
   return {};
 }
+
+/// The names in the folder of `path`, flushed.
+Result<> flush_folder(const std::string& path) {
+  const std::string folder = path.substr(0, path.rfind('/'));
+  Descriptor file(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (file.get() < 0 || ::fsync(file.get()) != 0) return failed("flush", folder, errno);
+  return {};
+}
+
+/// Ours by its first line; an empty one holds nobody's work: a power cut may have left it so.
+bool ours(const std::string& text, std::string_view mark) { return text.empty() || text.starts_with(mark); }
 
 }  // namespace
 
@@ -62,7 +75,7 @@ Result<> replace_file(const std::string& path, std::string_view text, std::strin
   const auto present = read_file(path, kMaxConfig);
   if (present && *present == text) return {};
   if (!present && present.error().code != Errc::not_found) return present.error();
-  if (present && !present->starts_with(mark)) {
+  if (present && !ours(*present, mark)) {
     if (!take_over) {
       return fail(Errc::conflict, path + " was not written by hostd; it was left alone, move it away");
     }
@@ -71,13 +84,13 @@ Result<> replace_file(const std::string& path, std::string_view text, std::strin
   const std::string fresh = path + ".new";  // not *.res: drbdadm never reads it half written
   if (auto ok = write_all(fresh, text); !ok) return ok;
   if (::rename(fresh.c_str(), path.c_str()) != 0) return failed("replace", path, errno);
-  return {};
+  return flush_folder(path);
 }
 
 Result<> remove_file(const std::string& path, std::string_view mark) {
   const auto present = read_file(path, mark.size());
   if (!present) return present.error().code == Errc::not_found ? Result<>{} : present.error();
-  if (*present != mark) return fail(Errc::conflict, path + " was not written by hostd; it was left alone");
+  if (!ours(*present, mark)) return fail(Errc::conflict, path + " was not written by hostd; it was left alone");
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return failed("remove", path, errno);
   return {};
 }

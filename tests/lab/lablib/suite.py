@@ -12,7 +12,7 @@ from .proc import LabError, mark, run
 LABELS = "unit|contract|lint"
 BUILD_SECONDS = 1500
 CTEST_SECONDS = 600
-FILE_SECONDS = 900  # one t_*.py
+FILE_SECONDS = 1200  # one t_*.py
 FUZZ_SECONDS = 60  # each target; two run at a time
 NAME = "test"
 
