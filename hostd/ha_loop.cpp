@@ -29,7 +29,9 @@ core::HaFacts HaLoop::facts() const {
   f.renewed = guardian_.renewed();
   f.absent = node_.cell.absences();
   for (const auto& [host, absent] : f.absent) {
-    if (power_.configured(host)) f.can_fence.insert(host);
+    const auto pause = pauses_.find(host);
+    const bool later = at_work_.contains(host) || (pause != pauses_.end() && now < pause->second.until);
+    if (power_.configured(host) && !later) f.can_fence.insert(host);
   }
   f.fenced_lately = static_cast<std::size_t>(
       std::ranges::count_if(fenced_, [&](auto at) { return now - at < core::HaLimits::fence_window; }));
@@ -76,6 +78,8 @@ asio::awaitable<void> HaLoop::fence(std::string host, std::string why) {
   auto off = co_await power_.off(host);
   const std::string words = off ? "its power switch says that it is off" : off.error().what;
   spdlog::warn("host {}: {}", host, words);
+  // A definite no switched nobody off: it does not count against the storm limit. Silence does.
+  if (!off && off.error().code != core::Errc::outcome_unknown && !fenced_.empty()) fenced_.pop_back();
   // Failure or silence changes nothing: the intent goes, and the takeover time runs on as before.
   auto ended = co_await node_.cell.end_fence(host, *intent, off.has_value(), words, wall_ms());
   if (!ended) spdlog::warn("host {}: the end of the power-off is not in the record: {}", host, ended.error().what);
