@@ -110,8 +110,8 @@ class Lab:
         except FileNotFoundError:
             raise LabError(f"lab {self.name} is not up (./lab up --name {self.name})") from None
         self.plan_nodes(state["hosts"])
-        for key in self.KEPT:
-            setattr(self, key, state[key])
+        for key in self.KEPT:  # one that an older program wrote may lack a key: it keeps the default
+            setattr(self, key, state.get(key, getattr(self, key)))
         return self
 
 
