@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "hostd/core/engine.hpp"
 #include "hostd/core/error.hpp"
 #include "hostd/core/request.hpp"
 #include "hostd/core/view.hpp"
@@ -45,9 +46,10 @@ class CellPort {
   /// and idempotency key in one transaction. Errors: every Errc; `outcome_unknown` means ask again with the same key.
   virtual boost::asio::awaitable<core::Result<Submitted>> submit(core::Request request) = 0;
 
-  /// Asks the running operation to stop and undo. Errors: not_found, conflict (past the point of no return, finished).
-  virtual boost::asio::awaitable<core::Result<>> cancel(core::Caller caller, std::string operation,
-                                                        std::string reason) = 0;
+  /// What a person says to an operation at work: stop and undo, or a second operator's approval of what it waits for.
+  /// Errors: not_found, forbidden, conflict (past the point of no return, finished, waits for nothing).
+  virtual boost::asio::awaitable<core::Result<>> steer(core::Caller caller, std::string operation, core::Steer how,
+                                                       std::string reason) = 0;
 
   /// Audit records with sequence in [from, from+limit), oldest first, read from etcd.
   virtual boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(std::int64_t from,

@@ -164,6 +164,9 @@ Task maintenance(const Call& call) {
   verb->host = call.part(2);
   return submit(call, std::move(*verb), std::move(reason));
 }
+Task copy(const Call& call) { return plain(call, core::CopyVm{call.part(2)}); }
+Task repair(const Call& call) { return plain(call, core::RepairVm{call.part(2)}); }
+Task prove_watchdog(const Call& call) { return plain(call, core::ProveWatchdog{call.part(2)}); }
 Task arm(const Call& call) { return plain(call, core::SetArmed{true}); }
 Task disarm(const Call& call) { return plain(call, core::SetArmed{false}); }
 
@@ -193,19 +196,23 @@ Task grow(const Call& call) {
   return submit(call, std::move(*verb), std::move(reason));
 }
 
-Task cancel(const Call& call) {
+namespace {
+Task steer(const Call& call, core::Steer how) {
   std::string reason;
   if (auto ok = json::only_reason(call.request.body, reason); !ok) co_return ok.error();
   auto request = change_of(call, std::move(reason));
   if (!request) co_return request.error();
   const std::string& id = call.part(2);
-  auto task = call.parts.cell.cancel(call.caller, id, request->reason);
+  auto task = call.parts.cell.steer(call.caller, id, how, request->reason);
   auto done = co_await std::move(task);
   if (!done) co_return done.error();
   Submitted out;
   out.operation = id;
   co_return accepted(out, false);
 }
+}  // namespace
+Task cancel(const Call& call) { return steer(call, core::Steer::cancel); }
+Task approve(const Call& call) { return steer(call, core::Steer::approve); }
 
 }  // namespace handlers
 }  // namespace bascule::api

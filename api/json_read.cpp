@@ -73,6 +73,16 @@ class Reader {
     fault(name, "a list of at most " + std::to_string(most) + " is needed");
     return nullptr;
   }
+  void texts(const char* name, std::vector<std::string>& out, std::size_t most) {
+    const Json* list = array(name, most);
+    if (list == nullptr) return;
+    for (const auto& item : *list) {
+      if (!item.is_string() || item.get_ref<const std::string&>().size() > kMaxText) {
+        return fault(name, "a list of short strings is needed");
+      }
+      out.push_back(item.get<std::string>());
+    }
+  }
   const Json* object(const char* name) { return find(name, false); }
   void fault(const char* name, const std::string& what) { say(std::string(name) + ": " + what); }
   /// The verdict, once every field was asked for.
@@ -181,10 +191,12 @@ Result<core::VmSpec> put_vm(const std::string& body, const std::string& name, st
   std::string protection = "ha";
   r.text("protection", protection);
   r.number("priority", spec.priority);
+  r.flag("restart_on_panic", spec.restart_on_panic);
+  r.texts("copy_at", spec.copy_at, core::Limits::copies_per_day);
   if (const auto level = core::parse_protection(protection))
     spec.protection = *level;
   else
-    r.fault("protection", "ha or mirror is needed");
+    r.fault("protection", "ha, mirror, backup or none is needed");
   if (const auto p = core::parse_power(power))
     spec.power = *p;
   else
@@ -228,6 +240,7 @@ Result<core::FailoverVm> failover(const std::string& body, std::string& reason) 
   Reader r(j, "");
   r.reason(reason);
   r.flag("host_is_off", out.host_is_off);
+  r.name("sacrifice", out.sacrifice);
   if (auto ok = r.done(); !ok) return ok.error();
   return out;
 }

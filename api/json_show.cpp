@@ -7,6 +7,7 @@
 #include "hostd/codec/codec.hpp"
 #include "hostd/core/explain.hpp"
 #include "hostd/core/plan_rules.hpp"
+#include "hostd/core/readiness.hpp"
 
 namespace bascule::api::json {
 namespace {
@@ -82,6 +83,8 @@ std::string vm(const core::CellView& view, const core::VmView& vm) {
             {"power", core::to_string(s.power)},
             {"protection", core::to_string(s.protection)},
             {"priority", s.priority},
+            {"restart_on_panic", s.restart_on_panic},
+            {"copy_at", s.copy_at},
             {"migration_policy", s.migration_policy},
             {"revision", vm.spec.revision},
             {"state", core::to_string(core::vm_state(view, vm))},
@@ -90,6 +93,14 @@ std::string vm(const core::CellView& view, const core::VmView& vm) {
             {"volumes", Json::array()},
             {"networks", Json::array()},
             {"status", Json::object()}};
+  for (const auto& [what, last] : vm.last) j["last"][what] = record(last);
+  if (vm.right.revision != 0 && vm.right.value.host != s.nominal_host) {
+    j["failback"] = {{"ready", true}, {"checks", Json::array()}};
+    for (const auto& check : core::failback_readiness(view, vm, s.nominal_host)) {
+      if (!check.ready) j["failback"]["ready"] = false;
+      j["failback"]["checks"].push_back({{"what", check.what}, {"ready", check.ready}, {"text", check.text}});
+    }
+  }
   for (const auto& [host, status] : vm.status) j["status"][host] = record(status);
   for (const auto& v : s.volumes)
     j["volumes"].push_back({{"name", v.name}, {"size_mib", v.size_mib}, {"image", v.image}});

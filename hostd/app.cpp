@@ -136,6 +136,7 @@ core::Result<> App::build() {
   ha = std::make_unique<HaLoop>(*node, *guardian, *power);
   node->facts = [this] { return ha->facts(); };
   node->arm = [this] { return guardian->arm(); };
+  node->prove_watchdog = [this](bool on) { guardian->prove(on); };
   auto made_fence = runtime::FenceServer::make(io.get_executor(), config.fence_socket, [this](std::string resource) {
     return decide_fence(*node, std::move(resource));
   });

@@ -27,7 +27,8 @@ asio::awaitable<Result<api::Submitted>> CellService::submit(core::Request reques
   co_return out;
 }
 
-asio::awaitable<Result<>> CellService::cancel(core::Caller caller, std::string operation, std::string reason) {
+asio::awaitable<Result<>> CellService::steer(core::Caller caller, std::string operation, core::Steer how,
+                                             std::string reason) {
   if (auto ok = core::check_reason(reason); !ok) co_return ok;
   const auto& operations = store_.view().operations;
   const auto it = operations.find(operation);
@@ -38,8 +39,11 @@ asio::awaitable<Result<>> CellService::cancel(core::Caller caller, std::string o
   if (caller.role != core::Role::operator_ && !(client && it->second.value.author.name == caller.name)) {
     co_return fail(Errc::forbidden, "only an operator, or the client who asked for it, cancels an operation");
   }
+  if (how == core::Steer::approve && caller.role != core::Role::operator_) {
+    co_return fail(Errc::forbidden, "only an operator approves an operation");
+  }
   core::Who who{caller.name, client ? "client" : "operator", caller.project};
-  co_return co_await store_.cancel(std::move(operation), std::move(who), std::move(reason), wall_ms());
+  co_return co_await store_.steer(std::move(operation), how, std::move(who), std::move(reason), wall_ms());
 }
 
 asio::awaitable<Result<std::vector<core::AuditRecord>>> CellService::audit(std::int64_t from, std::size_t limit) {

@@ -79,6 +79,8 @@ core::GuardInput Guardian::input() const {
 }
 
 Result<> Guardian::arm() {
+  if (proving_)
+    return fail(Errc::conflict, "the watchdog of " + node_.self() + " is being proved: the machine goes down");
   // A device that the hostd before left running may have another time-out than this one needs.
   if (watchdog_.armed() && checked_) return {};
   const auto seconds = static_cast<std::uint32_t>(node_.config.timing.watchdog.count() / 1000);
@@ -117,7 +119,7 @@ void Guardian::look() {
     if (!out.sentence.empty() && last_trouble_.empty()) spdlog::warn("{}", out.sentence);
   }
   last_trouble_ = out.sentence;
-  if (out.pet && watchdog_.armed()) {
+  if (out.pet && watchdog_.armed() && !proving_) {
     const Mono before = now();
     if (before <= out.pet_until) {
       auto done = watchdog_.pet();
@@ -142,7 +144,7 @@ void Guardian::look() {
     auto task = stop(vm, out.sentence);
     runtime::run_in_background(node_.cell.changed().executor(), "stopping " + vm, std::move(task));
   }
-  if (!in.guarded.empty() || free_ || !watchdog_.armed()) {
+  if (!in.guarded.empty() || free_ || proving_ || !watchdog_.armed()) {
     unguarded_since_.reset();
   } else if (!unguarded_since_) {
     unguarded_since_ = in.now;
@@ -212,7 +214,7 @@ asio::awaitable<void> Guardian::run() {
     const bool calm = renewed_ && now() - *renewed_ <= node_.config.timing.renew + node_.config.timing.request;
     co_await steps::pause(calm ? node_.config.timing.renew : kTick);
     look();
-    node_.cell.mark_silent(node_.config.timing.suspect);
+    node_.cell.mark_hosts(node_.config.timing.suspect, core::steady_after(node_.config.timing));
   }
 }
 

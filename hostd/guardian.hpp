@@ -32,6 +32,9 @@ class Guardian {
   /// taking over from it, or does not know whether it has.
   core::Result<> promise(const std::string& host, const core::HostLease& lease);
 
+  /// The watchdog is to fire: it is not petted, until this is taken back. No guest may be here.
+  void prove(bool on) { proving_ = on; }
+
   /// Before an orderly end: with no guest here the watchdog is let go, so that the host is not reset.
   void release();
 
@@ -60,7 +63,8 @@ class Guardian {
   std::optional<core::Mono> renewed_, last_pet_, last_success_, unguarded_since_;
   std::map<std::string, core::Mono> promised_;
   std::set<std::string> asking_, stopping_;
-  bool checked_{};      ///< the armed watchdog has the time-out that [timing] asks for
+  bool checked_{};  ///< the armed watchdog has the time-out that [timing] asks for
+  bool proving_{};
   bool unstoppable_{};  ///< the watchdog's driver does not let itself be stopped
   std::string last_trouble_;
 };

@@ -25,6 +25,7 @@ core::HaFacts HaLoop::facts() const {
   const auto now = Clock::now();
   core::HaFacts f;
   f.now = std::chrono::duration_cast<Mono>(now.time_since_epoch());
+  f.wall = wall_ms();
   f.up_for = std::chrono::duration_cast<Mono>(now - started_);
   f.renewed = guardian_.renewed();
   f.absent = node_.cell.absences();
@@ -154,7 +155,7 @@ void HaLoop::tell(std::map<std::string, std::string> waits) {
 asio::awaitable<void> HaLoop::run() {
   while (true) {
     const auto seen = node_.cell.changed().count();
-    node_.cell.mark_silent(node_.config.timing.suspect);
+    node_.cell.mark_hosts(node_.config.timing.suspect, core::steady_after(node_.config.timing));
     auto round = core::ha_round(node_.cell.view(), node_.local, facts(), node_.config.timing, node_.self());
     tell(std::move(round.waits));
     for (auto& action : round.actions) {

@@ -134,6 +134,7 @@ Result<core::DomainSpec> domain_of(const Node& node, const std::string& vm) {
   domain.cpus = spec.cpus;
   domain.memory_mib = spec.memory_mib;
   domain.accel = node.accel;
+  domain.panic_device = spec.restart_on_panic;
   for (std::uint32_t i = 0; i < view->layout.value.volumes.size(); ++i) {
     const auto& volume = view->layout.value.volumes[i];
     domain.disks.push_back({i, storage::device_path(volume.minor), volume.name});

@@ -20,6 +20,10 @@ constexpr int kStepTries = 6;  // 1+2+4+8+16 s: outlives a restart of libvirtd o
 constexpr std::chrono::seconds kFirstPause{1};
 constexpr std::chrono::seconds kMendPause{2};  // a remedy that failed is tried again after this long
 constexpr int kMendTries = 30;
+constexpr int kQuickTries = 3;  // of remedies that fail, before the VM is let go for a while
+constexpr std::chrono::seconds kLookAgain{15};
+constexpr std::chrono::seconds kAttachPause{60};  // doubled each time, to about an hour
+constexpr int kAttachDoublings = 6;
 
 bool worth_another_try(Errc code) {
   return code == Errc::unavailable || code == Errc::timeout || code == Errc::outcome_unknown || code == Errc::stale;
@@ -104,15 +108,19 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       co_return co_await node_.drbd.up_standalone(*resource);
     }
     case Kind::attach_again: {
-      ++node_.local[vm].attached_again;
       auto resource = co_await resolved_resource(node_, vm);
       if (!resource) co_return resource.error();
-      co_return co_await node_.drbd.up_standalone(*resource);
+      auto up = co_await node_.drbd.up_standalone(*resource);
+      // Counted only where the disk could be attached: one that is away may come back later.
+      if (up && ++node_.local[vm].attached_again >= core::kAttachAgain) {
+        auto later = attach_later(vm, kAttachPause * (1 << std::min(attach_pauses_[vm]++, kAttachDoublings)));
+        runtime::run_in_background(node_.cell.changed().executor(), "waiting for the disk of " + vm, std::move(later));
+      }
+      co_return up;
     }
     case Kind::commit_right: {
       auto done = co_await node_.cell.commit_right(vm, remedy.right, remedy.revision, remedy.sentence, wall_ms());
       if (!done) co_return done.error();
-      owed_since_.erase(vm);
       if (remedy.clears_rejoin) node_.local[vm].rejoin_pending = false;
       co_return Result<>{};
     }
@@ -140,6 +148,7 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       if (done || done.error().code != Errc::outcome_unknown) node_.adding.erase(vm);
       if (!done) co_return done.error();
       node_.local[vm].attached_again = 0;
+      attach_pauses_.erase(vm);
       // In sync with an UpToDate peer, and so is its record: what was noted against this host's leg is over.
       for (const auto& volume : layout.volumes) {
         const core::Leg* own = volume.name == remedy.volume ? core::leg_of(volume, node_.self()) : nullptr;
@@ -154,6 +163,7 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       if (!resource) co_return resource.error();
       co_return co_await node_.drbd.connect(*resource);
     }
+    case Kind::disconnect: co_return co_await node_.drbd.disconnect(name, false);
     case Kind::demote: co_return co_await node_.drbd.demote(name);
     case Kind::close_window: {
       auto shut = co_await node_.drbd.set_two_primaries(name, false);
@@ -191,6 +201,24 @@ asio::awaitable<void> Worker::stop_if_owed(std::string vm) {
   if (!stopped) spdlog::error("{}: its I/O cannot be stopped: {}", vm, stopped.error().what);
 }
 
+/// What could not be mended now is not forgotten: nothing else may ever happen to the VM.
+asio::awaitable<void> Worker::look_later(std::string vm) {
+  co_await steps::pause(kLookAgain);
+  node_.touched.insert(vm);
+  node_.cell.changed().notify();
+}
+
+/// A disk that fails again each time is left alone for ever longer: each try is a resync that the guest pays for.
+asio::awaitable<void> Worker::attach_later(std::string vm, std::chrono::seconds after) {
+  spdlog::warn("{}: its disk failed again each time it was attached: tried once more in {} s", vm, after.count());
+  co_await steps::pause(after);
+  const auto local = node_.local.find(vm);
+  if (local == node_.local.end() || local->second.attached_again < core::kAttachAgain) co_return;
+  local->second.attached_again = core::kAttachAgain - 1;
+  node_.touched.insert(vm);
+  node_.cell.changed().notify();
+}
+
 /// Remedies of one VM, one after the other, until nothing is left to mend.
 asio::awaitable<void> Worker::mend(std::string vm) {
   if (window_looked_at_.insert(vm).second) {
@@ -200,16 +228,19 @@ asio::awaitable<void> Worker::mend(std::string vm) {
     if (open && it != node_.local.end()) it->second.two_primaries = *open;
     if (!open) window_looked_at_.erase(vm);
   }
-  for (int attempt = 0; attempt < kMendTries; ++attempt) {
+  int failed = 0;
+  for (int attempt = 0; attempt < kMendTries && failed < kQuickTries; ++attempt) {
     const auto* view = node_.cell.view().vm(vm);
     const auto local = node_.local.find(vm);
     if (view == nullptr || local == node_.local.end()) break;
     if (local->second.domain == core::DomainState::unknown) break;  // libvirt has not been heard: decide nothing
     const auto* holder = node_.cell.view().host(view->right.value.host);
     const auto remedy = core::reconcile(*view, local->second, node_.self(), holder != nullptr && holder->alive());
+    // The record is true, whoever has made it so. While an operation holds the VM nobody has looked.
+    if (!remedy.shrinks && view->operation.revision == 0) owed_since_.erase(vm);
     if (remedy.kind == core::Remedy::Kind::none) break;
     if (remedy.shrinks) co_await stop_if_owed(vm);
-    if (!node_.cell.view().synced) {
+    if (!node_.cell.view().synced && !remedy.needs_no_record) {
       if (!remedy.shrinks) break;
       co_await steps::pause(kMendPause / 4);
       attempt = 0;  // R4: for as long as the record is untrue
@@ -219,9 +250,14 @@ asio::awaitable<void> Worker::mend(std::string vm) {
     const auto seen = node_.cell.changed().count();
     auto done = co_await apply(vm, remedy);
     if (!done) spdlog::warn("{}: {}: {}", vm, remedy.sentence, done.error().what);
+    failed = done || remedy.shrinks ? 0 : failed + 1;  // R4: for as long as the record is untrue
     // DRBD's event stream tells what became of it; a failed remedy waits longer.
     co_await node_.cell.changed().wait(seen, Clock::now() + kMendPause);
     if (!done) co_await steps::pause(kMendPause);
+  }
+  if (failed > 0) {
+    auto later = look_later(vm);
+    runtime::run_in_background(node_.cell.changed().executor(), "looking again at " + vm, std::move(later));
   }
   busy_vms_.erase(vm);
   node_.busy.erase(vm);

@@ -19,6 +19,8 @@ class Worker {
  private:
   boost::asio::awaitable<void> work(std::string op, std::string vm, core::Work work);
   boost::asio::awaitable<void> mend(std::string vm);
+  boost::asio::awaitable<void> look_later(std::string vm);
+  boost::asio::awaitable<void> attach_later(std::string vm, std::chrono::seconds after);
   boost::asio::awaitable<void> stop_if_owed(std::string vm);
   boost::asio::awaitable<core::Result<>> apply(std::string vm, core::Remedy remedy);
   boost::asio::awaitable<void> publish(std::string vm);
@@ -30,8 +32,9 @@ class Worker {
 
   Node& node_;
   std::set<std::string> busy_ops_, busy_vms_, publishing_;
-  std::set<std::string> window_looked_at_;  ///< VMs whose window was asked for since this hostd started
-  std::set<std::string> look_at_;           ///< VMs to reconcile
+  std::set<std::string> window_looked_at_;    ///< VMs whose window was asked for since this hostd started
+  std::set<std::string> look_at_;             ///< VMs to reconcile
+  std::map<std::string, int> attach_pauses_;  ///< by VM: how often a failing disk was left alone for a while
   std::map<std::string, std::chrono::steady_clock::time_point> owed_since_;  ///< R4: VMs whose record is untrue
   bool forgetting_{};
 };

@@ -86,6 +86,8 @@ Result<std::string> device_name(const LegName& leg, const PoolConfig& config) {
   return name;
 }
 
+std::string snapshot_suffix(Snapshot which) { return which == Snapshot::copy ? "-copy" : "-repair"; }
+
 std::uint64_t metadata_sectors(std::uint64_t device_sectors) {
   const std::uint64_t bitmap = (device_sectors + kBitmapSectorBits - 1) / kBitmapSectorBits * 8;
   return bitmap + 72;
@@ -129,6 +131,14 @@ Argv extend_volume(const PoolConfig& config, const std::string& name, std::uint6
 
 Argv remove_volume(const PoolConfig& config, const std::string& name) {
   return {lvm("lvremove"), "--yes", pair(config, name)};
+}
+
+Argv snapshot_volume(const PoolConfig& config, const std::string& origin, const std::string& name) {
+  Argv argv{lvm("lvcreate"), "--yes", "--name", name};
+  if (config.kind == PoolKind::lvm) argv.insert(argv.end(), {"--snapshot", "--extents", "100%ORIGIN"});
+  if (config.kind == PoolKind::lvm_thin) argv.insert(argv.end(), {"--type", "thin"});  // of a thin volume: a snapshot
+  argv.push_back(pair(config, origin));
+  return argv;
 }
 
 Argv retag_volume(const PoolConfig& config, const std::string& name, std::string_view add, std::string_view drop) {

@@ -37,8 +37,15 @@ struct LegName {
   std::string vm, volume, id;
   bool operator==(const LegName&) const = default;
 };
+/// Which snapshot of a leg; one of each at most. `copy`: the cold copy before it is refreshed. `repair`: what a leg
+/// held before it was resynced from the other after a split brain; it stays until somebody removes it by hand.
+enum class Snapshot : std::uint8_t { copy, repair };
+
 /// bascule-<vm>-<volume>-<id>. Errors: invalid (a bad part, or too long for the device mapper).
 core::Result<std::string> device_name(const LegName& leg, const PoolConfig& config);
+
+/// What is appended to a leg's name for its snapshot: "-copy", "-repair".
+std::string snapshot_suffix(Snapshot which);
 
 /// Sectors DRBD's internal metadata takes at the end of a device of this size: the bitmap (one bit
 /// for 4 KiB) in 4 KiB steps, 32 KiB of activity log, the superblock. Measured: 80 sectors on 65
@@ -58,6 +65,8 @@ Argv create_volume(const PoolConfig& config, const std::string& name, std::uint6
 Argv activate_volume(const PoolConfig& config, const std::string& name);
 Argv extend_volume(const PoolConfig& config, const std::string& name, std::uint64_t mib);
 Argv remove_volume(const PoolConfig& config, const std::string& name);
+/// Thick: as large as its origin, so that it never overflows.
+Argv snapshot_volume(const PoolConfig& config, const std::string& origin, const std::string& name);
 /// Adds `add` and takes away `drop` (empty = none) in one metadata commit.
 Argv retag_volume(const PoolConfig& config, const std::string& name, std::string_view add, std::string_view drop);
 /// From an offset to the end. Refused while the device is in use, unless `in_use`: growing happens under DRBD.

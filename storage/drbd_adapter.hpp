@@ -34,10 +34,12 @@ class DrbdAdapter final : public DrbdPort {
   Task<> remove_config(std::string name) override;
   Task<> create_metadata(Resource resource, std::string volume) override;
   Task<> up_standalone(Resource resource) override;
-  Task<> connect(Resource resource) override;
+  using DrbdPort::connect;
+  Task<> connect(Resource resource, Discard discard) override;
   Task<> disconnect(std::string name, bool force) override;
   Task<> new_current_uuid_clear_bitmap(Resource resource, std::string volume) override;
   Task<> promote(std::string name, PromotionProof proof) override;
+  Task<std::string> generation(Resource resource, std::string volume) override;
   Task<> demote(std::string name) override;
   Task<> set_two_primaries(std::string name, bool allow) override;
   Task<bool> two_primaries(std::string name) override;
@@ -66,6 +68,7 @@ class DrbdAdapter final : public DrbdPort {
   Task<> act_patiently(Argv argv, std::string what, int code, int attempts);
   Task<ShownResource> show(std::string name);
   Running devices(std::string name, const ResourceState& state) const;
+  Task<> check_never_written(Running now, ResourceState state);
   Task<Running> running(std::string name, ResourceState state);
   Task<> attach(DrbdCommands commands, Volume volume, std::optional<std::string> attached);
   Task<> make_peer_known(DrbdCommands commands, ShownResource shown);

@@ -51,7 +51,7 @@ Task<> DrbdAdapter::wait_for_connection(std::string name, bool connection, std::
   co_return fail(Errc::timeout, what + " has not come to rest; look again later");
 }
 
-Task<> DrbdAdapter::connect(Resource resource) {
+Task<> DrbdAdapter::connect(Resource resource, Discard discard) {
   auto c = commands(std::move(resource));
   if (!c) co_return c.error();
   auto state = co_await query(c->name());
@@ -72,7 +72,10 @@ Task<> DrbdAdapter::connect(Resource resource) {
                                "disconnect it first",
                                c->name(), now->local, now->remote, want.local, want.remote));
   }
-  auto argv = c->connect();
+  if (discard == Discard::own_data && state->role != Role::secondary) {
+    co_return fail(Errc::conflict, c->name() + " is Primary here: its data is not given up");
+  }
+  auto argv = c->connect(discard == Discard::own_data);
   auto outcome = co_await run_tool(std::move(argv), Effect::changes, kActDeadline);
   if (!outcome) co_return outcome.error();
   if (!outcome->ok()) co_return refusal("connecting " + c->name(), *outcome);
@@ -151,10 +154,14 @@ Task<> DrbdAdapter::promote(std::string name, PromotionProof proof) {
   }
   auto state = co_await query(name);
   if (!state) co_return state.error();
-  if (auto ok = check_promotable(*state); !ok) co_return ok.error();
+  if (auto ok = check_promotable(*state, proof.force); !ok) co_return ok.error();
   const Running now = devices(name, *state);
+  if (proof.force == Force::fresh) {
+    auto unused = co_await check_never_written(now, *state);
+    if (!unused) co_return unused.error();
+  }
   const std::string what = fmt::format("promoting {} (epoch {}, revision {})", name, proof.epoch, proof.revision);
-  const auto primary = now.primary();
+  const auto primary = now.primary(proof.force != Force::no);
   const auto secondary = now.secondary();
   for (std::size_t i = 0; i < primary.size(); ++i) {
     for (int attempt = 1;; ++attempt) {
@@ -162,7 +169,9 @@ Task<> DrbdAdapter::promote(std::string name, PromotionProof proof) {
       // safety: R2, S3. The caller holds a committed record that lets this host promote (the
       // proof); every own disk, asked just above, is Consistent or UpToDate and no resync target;
       // the command is plain `primary`, so the kernel still refuses outdated data and, through
-      // fence-peer, a peer that is not known to be excluded.
+      // fence-peer, a peer that is not known to be excluded. Forced only where the proof says that
+      // the record lists these legs alone: by a person's word (outdated), or as the only leg there
+      // is (fresh), whose generation was asked just above.
       auto outcome = co_await run_tool(std::move(argv), Effect::changes, kPromoteDeadline);
       if (!outcome) co_return outcome.error();
       if (outcome->ok()) break;
@@ -183,6 +192,32 @@ Task<> DrbdAdapter::promote(std::string name, PromotionProof proof) {
   if (!after) co_return after.error();
   if (after->role != Role::primary) co_return fail(Errc::refused, what + ": DRBD says it is not Primary; ask again");
   co_return Result<>{};
+}
+
+Task<> DrbdAdapter::check_never_written(Running now, ResourceState state) {
+  for (const auto& [index, volume] : state.volumes) {
+    if (volume.disk != Disk::inconsistent) continue;
+    Argv ask = now.generation(index, volume.minor);
+    auto generation = co_await run_tool(std::move(ask), Effect::reads, kAskDeadline);
+    if (!generation) co_return generation.error();
+    if (!generation->ok() || !just_created(generation->out)) {
+      co_return fail(Errc::conflict, now.name + " is not just created here; it is not declared whole");
+    }
+  }
+  co_return Result<>{};
+}
+
+Task<std::string> DrbdAdapter::generation(Resource resource, std::string volume) {
+  auto c = commands(std::move(resource));
+  if (!c) co_return c.error();
+  const Volume* wanted = find_volume(c->resource(), volume);
+  if (wanted == nullptr) co_return fail(Errc::not_found, "there is no volume " + volume);
+  auto argv = c->generation(*wanted);
+  auto outcome = co_await run_tool(std::move(argv), Effect::reads, kAskDeadline);
+  if (!outcome) co_return outcome.error();
+  if (!outcome->ok()) co_return refusal("reading the generation of volume " + volume, *outcome);
+  std::string text = outcome->out.substr(0, outcome->out.find('\n'));
+  co_return text;
 }
 
 Task<> DrbdAdapter::demote(std::string name) {
@@ -225,7 +260,8 @@ Task<> DrbdAdapter::set_two_primaries(std::string name, bool allow) {
   if (!done) co_return done.error();
   auto set = co_await show(std::move(name));
   if (!set) co_return set.error();
-  if (set->allow_two_primaries != allow) co_return fail(Errc::refused, what + ": the setting did not stay; look at the connection");
+  if (set->allow_two_primaries != allow)
+    co_return fail(Errc::refused, what + ": the setting did not stay; look at the connection");
   co_return Result<>{};
 }
 

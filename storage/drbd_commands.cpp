@@ -96,9 +96,11 @@ Argv DrbdCommands::attach(const Volume& volume, std::uint64_t size_kib) const {
   return argv;
 }
 
-Argv DrbdCommands::connect() const {
-  if (nine()) return setup({"connect", name_, peer_id()});
-  Argv argv = setup({"connect", name_, address_argument(self()), address_argument(peer())});
+Argv DrbdCommands::connect(bool discard_own_data) const {
+  Argv argv = nine() ? setup({"connect", name_, peer_id()})
+                     : setup({"connect", name_, address_argument(self()), address_argument(peer())});
+  if (discard_own_data) argv.emplace_back("--discard-my-data");
+  if (nine()) return argv;
   append(argv, sections_.net);
   return argv;
 }
@@ -109,10 +111,15 @@ Running DrbdCommands::running() const {
   return running;
 }
 
-std::vector<Argv> Running::primary() const {
-  if (version == DrbdVersion::v9) return {setup({"primary", name})};
+std::vector<Argv> Running::primary(bool force) const {
   std::vector<Argv> list;
-  for (const auto minor : minors) list.push_back(setup({"primary", std::to_string(minor)}));
+  if (version == DrbdVersion::v9) list.push_back(setup({"primary", name}));
+  if (version == DrbdVersion::v8_4) {
+    for (const auto minor : minors) list.push_back(setup({"primary", std::to_string(minor)}));
+  }
+  if (force) {
+    for (auto& argv : list) argv.emplace_back("--force");
+  }
   return list;
 }
 
@@ -171,10 +178,12 @@ Argv DrbdCommands::detach(const Volume& volume, bool force) const {
   return argv;
 }
 
-Argv DrbdCommands::generation(const Volume& volume) const {
-  return nine() ? setup({"get-gi", name_, peer_id(), std::to_string(volume.index)})
-                : setup({"get-gi", std::to_string(volume.minor)});
+Argv Running::generation(std::uint16_t volume, std::uint32_t minor) const {
+  return version == DrbdVersion::v9 ? setup({"get-gi", name, std::to_string(peer_id), std::to_string(volume)})
+                                    : setup({"get-gi", std::to_string(minor)});
 }
+
+Argv DrbdCommands::generation(const Volume& volume) const { return running().generation(volume.index, volume.minor); }
 
 Argv DrbdCommands::check_resize(const Volume& volume) const {
   return setup({"check-resize", std::to_string(volume.minor)});

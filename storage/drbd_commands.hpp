@@ -33,8 +33,9 @@ struct Running {
   std::string local, remote;  ///< "ipv4:10.0.0.1:7800"; empty without a connection (8.4)
   std::uint32_t peer_id{};    ///< 9
 
-  /// Never forced. 8.4: one for each minor, there the role is the device's.
-  std::vector<Argv> primary() const;
+  /// 8.4: one for each minor, there the role is the device's.
+  std::vector<Argv> primary(bool force) const;
+  Argv generation(std::uint16_t volume, std::uint32_t minor) const;  ///< of an attached device
   std::vector<Argv> secondary() const;
   Argv disconnect(bool force) const;
   Argv two_primaries(bool allow) const;
@@ -66,7 +67,7 @@ class DrbdCommands {
   Argv new_minor(const Volume& volume) const;
   std::vector<Argv> new_peer() const;  ///< empty on 8.4
   Argv attach(const Volume& volume, std::uint64_t size_kib) const;
-  Argv connect() const;
+  Argv connect(bool discard_own_data) const;
 
   /// The same resource for the commands that need no configuration.
   Running running() const;

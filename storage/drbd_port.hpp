@@ -28,6 +28,7 @@ struct PromotionProof {
   std::string host;  ///< the host the record lets promote: its holder, or the target of a marked migration
   std::int64_t epoch{};
   core::Revision revision{};  ///< mod revision of the committed record
+  Force force{Force::no};
 };
 
 class DrbdPort {
@@ -53,8 +54,10 @@ class DrbdPort {
   virtual Task<> up_standalone(Resource resource) = 0;
 
   /// Begins to connect, with two primaries forbidden; does not wait for the peer. Done when not
-  /// StandAlone any more.
-  virtual Task<> connect(Resource resource) = 0;
+  /// StandAlone any more. With own_data, on a Secondary: if the legs have parted, this one is resynced from the other,
+  /// whatever it holds.
+  virtual Task<> connect(Resource resource, Discard discard) = 0;
+  Task<> connect(Resource resource) { return connect(std::move(resource), Discard::nothing); }
   /// Ends in StandAlone. Not forced, on a Primary: the peer, if reachable, becomes Outdated; on a
   /// Secondary of a Primary: this host does. Forced: nobody is asked or marked.
   virtual Task<> disconnect(std::string name, bool force) = 0;
@@ -65,9 +68,10 @@ class DrbdPort {
   /// a volume in sync.
   virtual Task<> new_current_uuid_clear_bitmap(Resource resource, std::string volume) = 0;
 
-  /// Plain `primary`, never forced. conflict unless every own disk, asked afresh, is Consistent or
-  /// UpToDate and none is a resync target. All volumes or none. While the peer is Primary and two
-  /// primaries are not (yet) allowed: refused.
+  /// Plain `primary` unless the proof says what to force. conflict unless every own disk, asked afresh, is Consistent
+  /// or UpToDate and none is a resync target; `outdated` also takes Outdated, `fresh` Inconsistent with a generation
+  /// that is just created. All volumes or none. While the peer is Primary and two primaries are not (yet) allowed:
+  /// refused.
   virtual Task<> promote(std::string name, PromotionProof proof) = 0;
   /// Retries while somebody holds a device open, for a bounded time. A resource that is down is
   /// demoted.
@@ -79,6 +83,9 @@ class DrbdPort {
   virtual Task<> set_two_primaries(std::string name, bool allow) = 0;
   /// What the kernel runs with now; false without a connection.
   virtual Task<bool> two_primaries(std::string name) = 0;
+
+  /// DRBD's generation identifiers of an attached leg, as DRBD writes them: for people to compare.
+  virtual Task<std::string> generation(Resource resource, std::string volume) = 0;
 
   /// Starts an online verify of one volume; its end shows as replication going back to Established,
   /// what it found as out_of_sync_kib. conflict unless connected and not resyncing.

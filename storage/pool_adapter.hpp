@@ -24,6 +24,9 @@ class LvmPool final : public PoolPort {
   Task<std::string> activate(LegName leg) override;
   Task<> grow(LegName leg, std::uint64_t size_mib) override;
   Task<> remove(LegName leg) override;
+  Task<> snapshot(LegName leg, Snapshot which) override;
+  Task<bool> has_snapshot(LegName leg, Snapshot which) override;
+  bool snapshots_at_once() const override { return true; }
   Task<PoolSpace> space() override;
 
  private:
@@ -32,6 +35,7 @@ class LvmPool final : public PoolPort {
   Task<std::string> make_active(LvInfo volume);
   /// Overwrites thick space with zeroes from this offset on, then swaps the tags.
   Task<> finish(LvInfo volume, std::uint64_t zero_from, std::string add, std::string drop);
+  Task<> remove_one(std::string name);
   bool thick() const { return config_.kind == PoolKind::lvm; }
 
   PoolConfig config_;
@@ -46,11 +50,16 @@ class LoopPool final : public PoolPort {
   Task<std::string> activate(LegName leg) override;
   Task<> grow(LegName leg, std::uint64_t size_mib) override;
   Task<> remove(LegName leg) override;
+  Task<> snapshot(LegName leg, Snapshot which) override;
+  Task<bool> has_snapshot(LegName leg, Snapshot which) override;
+  bool snapshots_at_once() const override { return false; }
   Task<PoolSpace> space() override;
 
  private:
   Task<std::vector<LoopInfo>> devices_of(std::string file);
   Task<std::string> attach(std::string file);
+  Task<> detach(std::string file);
+  Task<> copy_file(std::string from, std::string to);
   core::Result<PoolSpace> space_now() const;
 
   PoolConfig config_;

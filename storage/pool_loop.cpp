@@ -55,12 +55,6 @@ Result<> set_size(const std::string& file, std::uint64_t mib, int flags) {
   return {};
 }
 
-/// Somebody (DRBD, a file system) claims the block device for itself.
-bool claimed(const std::string& device) {
-  const Descriptor fd(::open(device.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
-  return fd.get() < 0 && errno == EBUSY;
-}
-
 }  // namespace
 
 LoopPool::LoopPool(const boost::asio::any_io_executor& executor, PoolConfig config)
@@ -180,27 +174,72 @@ Task<> LoopPool::grow(LegName leg, std::uint64_t size_mib) {
   co_return Result<>{};
 }
 
+/// No loop device holds the file afterwards; nothing to do without the file.
+Task<> LoopPool::detach(std::string file) {
+  if (::access(file.c_str(), F_OK) != 0) co_return Result<>{};
+  auto devices = co_await devices_of(file);
+  if (!devices) co_return devices.error();
+  const auto list = *devices;
+  for (const auto& device : list) {
+    if (claimed(device.device)) {  // a detach would only be remembered and the file be gone below DRBD
+      co_return fail(Errc::conflict,
+                     fmt::format("{} ({}) is still in use; take its DRBD resource down first", file, device.device));
+    }
+    auto argv = loop_detach(device.device);
+    auto gone = co_await change(std::move(argv), "detaching " + device.device);
+    if (!gone) co_return gone.error();
+  }
+  co_return Result<>{};
+}
+
+/// `to` becomes a copy of `from`, whole or not at all.
+Task<> LoopPool::copy_file(std::string from, std::string to) {
+  const std::string fresh = to + ".new";
+  Argv copy{"/usr/bin/cp", "--reflink=auto", "--sparse=always", "--", from, fresh};
+  auto copied = co_await change(std::move(copy), "copying " + from);
+  if (!copied) co_return copied.error();
+  Argv argv{"/usr/bin/sync", fresh};
+  auto synced = co_await change(std::move(argv), "syncing " + fresh);
+  if (!synced) co_return synced.error();
+  if (::rename(fresh.c_str(), to.c_str()) != 0) co_return failed("name", to, errno);
+  Argv folder{"/usr/bin/sync", config_.path};
+  auto named = co_await change(std::move(folder), "syncing " + config_.path);
+  if (!named) co_return named.error();
+  co_return Result<>{};
+}
+
+Task<> LoopPool::snapshot(LegName leg, Snapshot which) {
+  const auto name = device_name(leg, config_);
+  if (!name) co_return name.error();
+  const auto turn = co_await turn_.take();
+  const std::string file = file_path(config_, *name);
+  const std::string kept = file + snapshot_suffix(which);
+  if (which == Snapshot::repair && ::access(kept.c_str(), F_OK) == 0) co_return Result<>{};
+  const auto size = size_of(file);
+  if (!size) co_return size.error();
+  const auto room = space_now();
+  if (!room) co_return room.error();
+  if (auto ok = check_room(config_, *room, *size >> 20); !ok) co_return ok.error();
+  co_return co_await copy_file(file, kept);
+}
+
+Task<bool> LoopPool::has_snapshot(LegName leg, Snapshot which) {
+  const auto name = device_name(leg, config_);
+  if (!name) co_return name.error();
+  co_return ::access((file_path(config_, *name) + snapshot_suffix(which)).c_str(), F_OK) == 0;
+}
+
 Task<> LoopPool::remove(LegName leg) {
   const auto name = device_name(leg, config_);
   if (!name) co_return name.error();
   const auto turn = co_await turn_.take();
   const std::string file = file_path(config_, *name);
-  if (::access(file.c_str(), F_OK) == 0) {
-    auto devices = co_await devices_of(file);
-    if (!devices) co_return devices.error();
-    const auto list = *devices;
-    for (const auto& device : list) {
-      if (claimed(device.device)) {  // a detach would only be remembered and the file be gone below
-                                     // DRBD
-        co_return fail(Errc::conflict,
-                       fmt::format("{} ({}) is still in use; take its DRBD resource down first", file, device.device));
-      }
-      auto argv = loop_detach(device.device);
-      auto gone = co_await change(std::move(argv), "detaching " + device.device);
-      if (!gone) co_return gone.error();
-    }
-  }
+  auto free = co_await detach(file);
+  if (!free) co_return free.error();
   Argv argv{"/usr/bin/rm", "--force", "--", file, file + ".new"};  // freeing a large file takes time
+  for (const auto which : {Snapshot::copy, Snapshot::repair}) {
+    for (const char* end : {"", ".new"}) argv.push_back(file + snapshot_suffix(which) + end);
+  }
   auto removed = co_await change(std::move(argv), "removing " + file);
   if (!removed) co_return removed.error();
   co_return Result<>{};

@@ -176,13 +176,52 @@ Task<> LvmPool::remove(LegName leg) {
   const auto turn = co_await turn_.take();
   auto volumes = co_await list();
   if (!volumes) co_return volumes.error();
-  const LvInfo* there = find_lv(*volumes, *name);
-  if (there == nullptr) co_return Result<>{};
-  auto argv = remove_volume(config_, *name);
+  for (const auto which : {Snapshot::copy, Snapshot::repair}) {
+    const std::string snapshot = *name + snapshot_suffix(which);
+    if (find_lv(*volumes, snapshot) == nullptr) continue;
+    auto gone = co_await remove_one(snapshot);
+    if (!gone) co_return gone.error();
+  }
+  if (find_lv(*volumes, *name) == nullptr) co_return Result<>{};
+  co_return co_await remove_one(*name);
+}
+
+Task<> LvmPool::snapshot(LegName leg, Snapshot which) {
+  const auto name = device_name(leg, config_);
+  if (!name) co_return name.error();
+  const auto turn = co_await turn_.take();
+  const std::string kept = *name + snapshot_suffix(which);
+  auto volumes = co_await list();
+  if (!volumes) co_return volumes.error();
+  const LvInfo* origin = find_lv(*volumes, *name);
+  if (origin == nullptr) co_return fail(Errc::not_found, *name + " does not exist here");
+  const std::uint64_t needed = thick() ? mib(origin->size_bytes) : 0;
+  if (find_lv(*volumes, kept) != nullptr) {
+    if (which == Snapshot::repair) co_return Result<>{};
+    auto gone = co_await remove_one(kept);
+    if (!gone) co_return gone.error();
+  }
+  auto room = co_await space_now(*volumes);
+  if (!room) co_return room.error();
+  if (auto ok = check_room(config_, *room, needed); !ok) co_return ok.error();
+  auto argv = snapshot_volume(config_, *name, kept);
+  co_return co_await change(std::move(argv), "keeping " + *name + " as it is");
+}
+
+Task<bool> LvmPool::has_snapshot(LegName leg, Snapshot which) {
+  const auto name = device_name(leg, config_);
+  if (!name) co_return name.error();
+  auto volumes = co_await list();
+  if (!volumes) co_return volumes.error();
+  co_return find_lv(*volumes, *name + snapshot_suffix(which)) != nullptr;
+}
+
+Task<> LvmPool::remove_one(std::string name) {
+  auto argv = remove_volume(config_, name);
   auto outcome = co_await run_tool(std::move(argv), Effect::changes, kLvmDeadline);
   if (!outcome) co_return outcome.error();
   if (outcome->ok()) co_return Result<>{};
-  auto error = refusal("removing " + *name, *outcome);
+  auto error = refusal("removing " + name, *outcome);
   for (const char* held : {" in use", "used by another device"}) {
     if (outcome->err.find(held) != std::string::npos) error.code = Errc::conflict;
   }

@@ -27,6 +27,12 @@ class PoolPort {
   virtual Task<> grow(LegName leg, std::uint64_t size_mib) = 0;
   /// Gone; also when it was not there. conflict while something (DRBD) holds it.
   virtual Task<> remove(LegName leg) = 0;
+  /// The leg as it is now, beside it. The caller keeps it from being written to meanwhile unless snapshots_at_once().
+  /// `copy` replaces the one before; `repair` leaves one that is there as it is. not_found, exhausted.
+  virtual Task<> snapshot(LegName leg, Snapshot which) = 0;
+  virtual Task<bool> has_snapshot(LegName leg, Snapshot which) = 0;
+  /// A snapshot is of one instant, also while the leg is written to.
+  virtual bool snapshots_at_once() const = 0;
   virtual Task<PoolSpace> space() = 0;
   Task<std::uint64_t> free_mib();
 };

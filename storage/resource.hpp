@@ -73,6 +73,13 @@ struct DrbdOptions {
   bool operator==(const DrbdOptions&) const = default;
 };
 
+/// What `promote` may override. `outdated`: a person gave up what the other leg has more, and the record lists these
+/// legs alone. `fresh`: the only leg there is, with metadata that no write has changed yet.
+enum class Force : std::uint8_t { no, outdated, fresh };
+
+/// What `connect` gives up when both legs were written to apart.
+enum class Discard : std::uint8_t { nothing, own_data };
+
 /// vm-<vm>
 std::string resource_name(std::string_view vm);
 /// The VM of a DRBD resource that is ours; empty for anybody else's.

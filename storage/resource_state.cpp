@@ -216,9 +216,14 @@ core::Error down_here(const ResourceState& state) {
   return fail(Errc::conflict, fmt::format("{} is down on this host; bring it up before it is promoted", state.name));
 }
 
-Result<> check_promotable(const VolumeState* volume, std::string_view what) {
+bool fit(Disk disk, Force force) {
+  if (disk == Disk::consistent || disk == Disk::up_to_date) return true;
+  return (disk == Disk::outdated && force == Force::outdated) || (disk == Disk::inconsistent && force == Force::fresh);
+}
+
+Result<> check_promotable(const VolumeState* volume, std::string_view what, Force force = Force::no) {
   const Disk disk = volume == nullptr ? Disk::diskless : volume->disk;
-  if (disk != Disk::consistent && disk != Disk::up_to_date) {
+  if (!fit(disk, force)) {
     return fail(Errc::conflict,
                 fmt::format("{} is {} here and must not be promoted; it was left as it is, use the other "
                             "leg or let it resync first",
@@ -247,21 +252,21 @@ Result<> check_promotable(const VolumeState* volume, std::string_view what) {
 }
 }  // namespace
 
-Result<> check_promotable(const ResourceState& state, const Resource& resource) {
+Result<> check_promotable(const ResourceState& state, const Resource& resource, Force force) {
   if (!state.present) return down_here(state);
   for (const Volume& wanted : resource.volumes) {
     const auto it = state.volumes.find(wanted.index);
     const VolumeState* volume = it == state.volumes.end() ? nullptr : &it->second;
-    auto ok = check_promotable(volume, fmt::format("volume {} of VM {}", wanted.name, resource.vm));
+    auto ok = check_promotable(volume, fmt::format("volume {} of VM {}", wanted.name, resource.vm), force);
     if (!ok) return ok;
   }
   return {};
 }
 
-Result<> check_promotable(const ResourceState& state) {
+Result<> check_promotable(const ResourceState& state, Force force) {
   if (!state.present || state.volumes.empty()) return down_here(state);
   for (const auto& [index, volume] : state.volumes) {
-    if (auto ok = check_promotable(&volume, fmt::format("volume {} of {}", index, state.name)); !ok) return ok;
+    if (auto ok = check_promotable(&volume, fmt::format("volume {} of {}", index, state.name), force); !ok) return ok;
   }
   return {};
 }

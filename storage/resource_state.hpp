@@ -96,9 +96,9 @@ bool in_sync(const ResourceState& state);  ///< every volume the kernel has
 
 /// S3 and R2: may this resource be promoted, as far as its own disks say? The record decides, this
 /// only forbids. Errors: conflict, naming the volume and its state.
-core::Result<> check_promotable(const ResourceState& state, const Resource& resource);
+core::Result<> check_promotable(const ResourceState& state, const Resource& resource, Force force = Force::no);
 /// The same for every volume the kernel has.
-core::Result<> check_promotable(const ResourceState& state);
+core::Result<> check_promotable(const ResourceState& state, Force force = Force::no);
 
 /// True while this volume receives or sends a resync (also paused or about to start).
 bool resyncing(const VolumeState& volume);

@@ -1,6 +1,11 @@
 #include "storage/tool.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+
+#include <cerrno>
+
+#include "hostd/runtime/spawn.hpp"
 
 namespace bascule::storage {
 namespace {
@@ -59,6 +64,11 @@ std::string said(const runtime::Outcome& outcome) {
 
 core::Error refusal(std::string_view what, const runtime::Outcome& outcome) {
   return core::fail(core::Errc::refused, fmt::format("{}: {} (exit {})", what, said(outcome), outcome.status));
+}
+
+bool claimed(const std::string& device) {
+  const runtime::Descriptor fd(::open(device.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+  return fd.get() < 0 && errno == EBUSY;
 }
 
 }  // namespace bascule::storage

@@ -23,4 +23,7 @@ std::string said(const runtime::Outcome& outcome);
 /// refused: "<what>: <tool's words> (exit 10)".
 core::Error refusal(std::string_view what, const runtime::Outcome& outcome);
 
+/// Somebody (DRBD, a file system) claims the block device for itself.
+bool claimed(const std::string& device);
+
 }  // namespace bascule::storage

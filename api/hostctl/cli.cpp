@@ -124,6 +124,9 @@ class Tree {
         named(host, "maintenance", "Keep VMs off a host, moving those on it away live", "HOST", &host_maintenance);
     maintenance->add_option("STATE", args_.state)->required()->type_name("on|off")->check(one_of("on|off"));
     change(maintenance);
+    auto* watchdog = group("watchdog", "The device that resets a host which cannot prove that it may run guests");
+    change(named(watchdog, "prove", "Let it fire on a host in maintenance, and measure it; the machine is reset",
+                 "HOST", &watchdog_prove));
     auto* ha = group("ha", "Automatic failover of the whole cell");
     leaf(ha, "status", "Is it armed, and if not, who disarmed it and why", &ha_status);
     change(leaf(ha, "arm", "A lost host's VMs start elsewhere by themselves again", &ha_arm));
@@ -163,7 +166,14 @@ class Tree {
     auto* failover = named(vm, "failover", "Start it on its other host, because its own is lost", "VM", &vm_failover);
     failover->add_flag("--host-is-off", args_.host_is_off,
                        "You state, with your name, that the lost host is off: nothing is waited for");
+    failover
+        ->add_option("--sacrifice", args_.target,
+                     "Start from legs that are not in sync, such as a cold copy: the "
+                     "lost host, whose newer data you give up")
+        ->type_name("HOST")
+        ->check(not_empty());
     change(failover);
+    change(named(vm, "copy", "Bring its cold copy up to date now (protection 'backup')", "VM", &vm_copy));
     auto* failback = named(vm, "failback", "Move it back to its nominal host", "VM", &vm_failback);
     failback->add_option("--policy", args_.policy, "How hard to push; the VM's own policy if not given")
         ->type_name(kPolicies)
@@ -187,6 +197,9 @@ class Tree {
     mib_option(grow, "--size", args_.size_mib, "New size in MiB, or with a unit: 20G", true);
     change(grow);
     change(named(volume, "verify", "Compare both legs block by block", "VM/VOLUME", &volume_verify));
+    change(named(volume, "repair",
+                 "After a split brain: show both legs, keep both, and resync once a second operator approves", "VM",
+                 &volume_repair));
     auto* op = group("op", "Operations: every change is one");
     auto* ops = leaf(op, "list", "Operations, newest first", &op_list);
     constexpr const char* kStates = "running|undoing|done|undone|needs-operator";
@@ -195,6 +208,8 @@ class Tree {
     named(op, "show", "One operation with its steps", "OPERATION", &op_show);
     named(op, "follow", "Follow it to its end; the exit code says how it ended", "OPERATION", &op_follow);
     change(named(op, "cancel", "Ask it to stop and undo its steps", "OPERATION", &op_cancel), Kind::request);
+    change(named(op, "approve", "Agree, as a second operator, to what it waits to do", "OPERATION", &op_approve),
+           Kind::request);
   }
 
   void records() {

@@ -23,12 +23,19 @@ Cell insync_cell(const Json& leg) {
   return leg.flag("insync") ? Cell("in sync", Colour::green) : Cell("not in sync", Colour::red);
 }
 
+std::string copy_times(const Json& vm) {
+  std::string out;
+  for (const auto& at : vm["copy_at"].items()) out += (out.empty() ? "" : ", ") + at.text() + " UTC";
+  return out;
+}
+
 std::string definition(const Json& vm) {
   std::string out = field("project", vm.text("project")) + field("CPUs", vm.text("cpus")) +
                     field("memory", mib(vm.integer("memory_mib"))) + field("wanted", vm.text("power")) +
                     field("nominal host", vm["hosts"].text("nominal")) + field("peer host", vm["hosts"].text("peer")) +
-                    field("protection", vm.text("protection") + ", priority " + vm.text("priority")) +
-                    field("migration", vm.text("migration_policy"));
+                    field("protection", vm.text("protection") + ", priority " + vm.text("priority") +
+                                            (vm.flag("restart_on_panic") ? ", started again after a panic" : "")) +
+                    field("cold copy at", copy_times(vm)) + field("migration", vm.text("migration_policy"));
   for (const auto& n : vm["networks"].items()) out += field("network", n.text("network") + ", MAC " + n.text("mac"));
   return out;
 }
@@ -73,12 +80,24 @@ std::string vm_words(Session& session, const Json& vm) {
   const std::string state = vm.text("state");
   std::string out = "VM " + safe(vm.text("name")) + ": " + paint(session.colour, colour_of_state(state), safe(state));
   if (!vm.text("host").empty()) out += " on " + safe(vm.text("host"));
-  out += vm.flag("protected") ? ", both legs in sync\n" : ", NOT protected: a leg is not in sync\n";
+  const std::string level = vm.text("protection");
+  if (level == "backup" || level == "none")
+    out += level == "none" ? ", one leg only\n" : ", with a cold copy\n";
+  else
+    out += vm.flag("protected") ? ", both legs in sync\n" : ", NOT protected: a leg is not in sync\n";
   out += field("operation", vm.text("operation")) + definition(vm);
   const Json right = vm["right"];
   if (right.is_object()) out += field("run-right", right.text("host") + ", epoch " + right.text("epoch"));
   out += field("moving to", right.text("migrating_to"));
   for (const auto& [host, status] : vm["status"].members()) out += seen_by(host, status);
+  for (const auto& [what, last] : vm["last"].members()) {
+    const std::string result = last.flag("good") ? "good" : last.text("text");
+    out += field("last " + what, utc(last.integer("when_ms")) + ", " + result);
+  }
+  for (const auto& check : vm["failback"]["checks"].items()) {
+    out += field("to go back",
+                 (check.flag("ready") ? "ok, " : "NOT READY, ") + check.text("what") + ": " + check.text("text"));
+  }
   const Table volumes = volumes_of(vm);
   return volumes.empty() ? out : out + volumes.render(session.colour, session.columns);
 }

@@ -37,6 +37,15 @@ Exit change_volume(Session& session, const std::string& what, const Json& body) 
 
 }  // namespace
 
+Exit vm_copy(Session& s) { return carry_out(s, verb(s.args.name, "copy")); }
+Exit volume_repair(Session& s) { return carry_out(s, verb(s.args.name, "repair")); }
+Exit watchdog_prove(Session& s) {
+  Change c;
+  c.path = paths::action(paths::one(paths::kHosts, s.args.name), "prove-watchdog");
+  c.object = "the watchdog of host " + s.args.name;
+  return carry_out(s, c);
+}
+
 Exit vm_start(Session& s) { return carry_out(s, verb(s.args.name, "start")); }
 Exit vm_stop(Session& s) { return carry_out(s, verb(s.args.name, "shutdown")); }
 Exit vm_off(Session& s) { return carry_out(s, verb(s.args.name, "power-off")); }
@@ -52,6 +61,7 @@ Exit vm_migrate(Session& s) {
 Exit vm_failover(Session& s) {
   Change c = verb(s.args.name, "failover");
   if (s.args.host_is_off) c.body.set("host_is_off", Json::of(true));
+  if (!s.args.target.empty()) c.body.set("sacrifice", std::string_view(s.args.target));
   return carry_out(s, c);
 }
 
@@ -105,9 +115,10 @@ Exit volume_grow(Session& s) {
 }
 Exit volume_verify(Session& s) { return change_volume(s, "verify", Json()); }
 
-Exit op_cancel(Session& s) {
+namespace {
+Exit steer(Session& s, const std::string& how, const std::string& told) {
   Change c;
-  c.path = paths::action(paths::one(paths::kOperations, s.args.name), "cancel");
+  c.path = paths::action(paths::one(paths::kOperations, s.args.name), how);
   c.object = "operation " + s.args.name;
   auto done = submit(s, c);
   if (!done) return s.fail(done.error());
@@ -115,8 +126,11 @@ Exit op_cancel(Session& s) {
   if (s.args.json)
     s.json(done->raw);
   else
-    s.print(safe("operation " + s.args.name) + ": asked to stop and undo its steps\n");
+    s.print(safe("operation " + s.args.name) + ": " + told + "\n");
   return Exit::done;
 }
+}  // namespace
+Exit op_cancel(Session& s) { return steer(s, "cancel", "asked to stop and undo its steps"); }
+Exit op_approve(Session& s) { return steer(s, "approve", "approved, it goes on"); }
 
 }  // namespace bascule::hostctl

@@ -12,7 +12,7 @@ template <class A> void describe(A& a, core::NicSpec& v) { a("network", v.networ
 template <class A> void describe(A& a, core::VmSpec& v) {
   a("name", v.name); a("project", v.project); a("cpus", v.cpus); a("memory_mib", v.memory_mib);
   a("nominal_host", v.nominal_host); a("peer_host", v.peer_host); a("power", v.power);
-  a("protection", v.protection); a("priority", v.priority); a("migration_policy", v.migration_policy); a("volumes", v.volumes); a("nics", v.nics);
+  a("protection", v.protection); a("priority", v.priority); a("restart_on_panic", v.restart_on_panic); a("copy_at", v.copy_at); a("migration_policy", v.migration_policy); a("volumes", v.volumes); a("nics", v.nics);
 }
 template <class A> void describe(A& a, core::Leg& v) { a("host", v.host); a("id", v.id); }
 template <class A> void describe(A& a, core::VolumeLayout& v) { a("name", v.name); a("minor", v.minor); a("size_mib", v.size_mib); a("legs", v.legs); }
@@ -40,6 +40,7 @@ template <class A> void describe(A& a, core::HostLease& v) { a("instance", v.ins
 template <class A> void describe(A& a, core::FenceIntent& v) { a("by", v.by); a("boot", v.boot); a("why", v.why); a("confirmed", v.confirmed); a("writer", v.writer); }
 template <class A> void describe(A& a, core::Maintenance& v) { a("author", v.author); a("reason", v.reason); a("since_ms", v.since_ms); }
 template <class A> void describe(A& a, core::Disarmed& v) { a("author", v.author); a("reason", v.reason); a("since_ms", v.since_ms); }
+template <class A> void describe(A& a, core::LastCare& v) { a("when_ms", v.when_ms); a("good", v.good); a("text", v.text); a("operation", v.operation); }
 template <class A> void describe(A& a, core::Image& v) { a("name", v.name); a("size_bytes", v.size_bytes); a("sha256", v.sha256); a("host", v.host); }
 template <class A> void describe(A& a, core::Step& v) { a("kind", v.kind); a("host", v.host); a("state", v.state); a("note", v.note); a("took_ms", v.took_ms); }
 template <class A> void describe(A& a, core::Who& v) { a("name", v.name); a("role", v.role); a("project", v.project); }

@@ -40,6 +40,7 @@ struct DomainSpec {
   std::vector<DomainDisk> disks;
   std::vector<DomainNic> nics;
   Accel accel{Accel::tcg};
+  bool panic_device{};  ///< pvpanic: the guest may say that its kernel has panicked; it ends then
   std::string cpu_model{default_cpu_model};
 
   /// x86-64-v2 on Intel, AMD and TCG alike, so it migrates between unequal machines.

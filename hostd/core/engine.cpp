@@ -21,6 +21,8 @@ std::optional<StepKind> no_return_step(OpKind kind) {
     case OpKind::vm_update: return StepKind::shutdown;  // a guest that is off is not put back as it was
     case OpKind::vm_power_off: return StepKind::destroy;
     case OpKind::volume_grow: return StepKind::resize_drbd;
+    case OpKind::volume_repair: return StepKind::discard_leg;
+    case OpKind::watchdog_prove: return StepKind::prove_watchdog;
     case OpKind::image_remove: return StepKind::remove_image;
     case OpKind::vm_reset: return StepKind::reset;
     case OpKind::host_maintenance:
@@ -31,6 +33,7 @@ std::optional<StepKind> no_return_step(OpKind kind) {
     case OpKind::vm_create:
     case OpKind::vm_start:
     case OpKind::volume_verify:
+    case OpKind::vm_copy:
     case OpKind::image_import: return std::nullopt;
   }
   return std::nullopt;
@@ -118,6 +121,22 @@ Operation after_undo(Operation op, std::size_t step, const Outcome& outcome, Wal
   return op;
 }
 
+Result<Operation> with_approval(Operation op, const Who& who) {
+  const auto next = std::ranges::find(op.steps, StepState::pending, &Step::state);
+  if (op.state != OpState::running || next == op.steps.end() || next->kind != StepKind::await_approval) {
+    return fail(Errc::conflict, "the operation does not wait for an approval now");
+  }
+  if (who.name == op.author.name) {
+    return fail(Errc::forbidden, "who asked for it cannot approve it: a second operator is needed");
+  }
+  const auto before = op.result.find("approved_by");
+  if (before != op.result.end() && before->second != who.name) {
+    return fail(Errc::conflict, before->second + " has approved it already");
+  }
+  op.result["approved_by"] = who.name;
+  return op;
+}
+
 Result<Operation> with_cancel(Operation op) {
   if (finished(op.state))
     return fail(Errc::conflict, "the operation has ended (" + std::string(to_string(op.state)) + ")");
@@ -129,9 +148,22 @@ Result<Operation> with_cancel(Operation op) {
   return op;
 }
 
+namespace {
+/// An operation that was stopped or cancelled says nothing about the legs: a verify counts when it has a verdict, a
+/// copy that failed is remembered so that it is tried again.
+std::optional<LastCare> care(const Operation& op) {
+  const auto verdict = op.result.find("verdict");
+  if (care_of(op).empty() || (op.kind == OpKind::volume_verify && verdict == op.result.end())) return {};
+  const bool good = op.kind == OpKind::vm_copy ? op.state == OpState::done : verdict->second == "equal";
+  return LastCare{op.finished_ms, good, good ? "" : op.error, op.id};
+}
+
+}  // namespace
+
 Finish finish_effects(const Operation& op) {
   Finish f;
   f.release_vm = !op.vm.empty();
+  f.care = care(op);
   if (op.state == OpState::done) {
     f.put_spec = op.spec;
     f.delete_vm = op.kind == OpKind::vm_remove;

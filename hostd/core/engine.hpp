@@ -47,12 +47,20 @@ bool past_no_return(const Operation& op);
 /// Cancel asked by a person. Errors: conflict when finished or past the point of no return.
 Result<Operation> with_cancel(Operation op);
 
+/// What a person says to an operation at work.
+enum class Steer : std::uint8_t { cancel, approve };
+
+/// A second person agrees to what the operation waits to do. Errors: conflict (it does not wait for that), forbidden
+/// (the person who asked for it).
+Result<Operation> with_approval(Operation op, const Who& who);
+
 /// What else is written in the transaction that finishes the operation.
 struct Finish {
   bool release_vm{};               ///< delete vms/<vm>/op
   std::optional<VmSpec> put_spec;  ///< vms/<vm>/spec
   bool delete_vm{};                ///< every key of the VM
   std::optional<std::string> delete_image;
+  std::optional<LastCare> care;  ///< vms/<vm>/last/<care_of(op)>
 };
 Finish finish_effects(const Operation& op);
 

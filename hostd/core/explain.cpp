@@ -26,6 +26,9 @@ std::optional<VmState> word_of(OpKind kind) {
     case OpKind::vm_update: return VmState::updating;
     case OpKind::vm_reset:
     case OpKind::volume_grow:
+    case OpKind::volume_repair:
+    case OpKind::vm_copy:
+    case OpKind::watchdog_prove:
     case OpKind::volume_verify:
     case OpKind::image_import:
     case OpKind::image_remove:
@@ -70,10 +73,27 @@ std::string at_work(const CellView& view, const Operation& op) {
   return op.cancel_requested && op.state == OpState::running ? out + "; it was asked to stop" : out;
 }
 
+/// How old the cold copy is.
+std::string copied(const VmView& vm) {
+  const auto last = vm.last.find(std::string(to_string(OpKind::vm_copy)));
+  if (last == vm.last.end()) return "never brought up to date yet";
+  return last->second.good ? "as of the end of " + last->second.operation : "the last try failed: " + last->second.text;
+}
+
 std::string protection(const CellView& view, const VmView& vm) {
   const std::string& host = vm.right.value.host;
   const std::string peer = other_host(vm.layout.value, host);
   const auto status = vm.status.find(host);
+  const Protection level = vm.spec.value.protection;
+  if (level == Protection::none) return "it has one leg (protection 'none'), so a loss of " + host + " would stop it";
+  if (level == Protection::backup && host != vm.spec.value.nominal_host) {
+    return "it is away from home; its legs on " + peer + " are as they were when it left (no copy is made by itself)";
+  }
+  if (level == Protection::backup) return "the copy on " + peer + " is a cold one (" + copied(vm) + ")";
+  if (!insync_everywhere(vm.right.value, vm.layout.value, host)) {
+    return "its own leg on " + host + " is NOT in sync: it works over the link with the one on " + peer +
+           ", so a loss of either host would stop the VM";
+  }
   const bool recorded = insync_everywhere(vm.right.value, vm.layout.value, peer);
   if (recorded && silent(view, peer)) return "both legs are in sync, but host " + peer + " is silent";
   if (recorded) return "both legs are in sync";
@@ -112,6 +132,12 @@ std::string lost_host(const CellView& view, const std::string& name, const VmVie
   const std::string peer = other_host(vm.layout.value, lost);
   const std::string out = "its host " + lost + " does not renew its lease, so its state is not known; ";
   if (vm.spec.value.power == Power::off) return out + "it should be off";
+  if (vm.spec.value.protection == Protection::none) return out + "its only leg is there (protection 'none')";
+  if (vm.spec.value.protection == Protection::backup) {
+    return out + "bring " + lost + " back, or start the cold copy (" + copied(vm) +
+           ") and give up what was written since: `hostctl vm failover " + name + " --host-is-off --sacrifice " + lost +
+           "`";
+  }
   if (!insync_everywhere(vm.right.value, vm.layout.value, peer)) {
     return out + "its copy on " + peer + " is NOT in sync, so nothing starts it by itself: bring " + lost + " back";
   }

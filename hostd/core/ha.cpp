@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "hostd/core/calendar.hpp"
 #include "hostd/core/plan_rules.hpp"
 #include "hostd/core/right.hpp"
 
@@ -44,6 +45,7 @@ struct Judge {
   std::optional<HaAction> own_side(const VmView& vm, const LocalVm& local);
   std::optional<HaAction> settle(const VmView& vm, const LocalVm& local) const;
   std::optional<HaAction> evacuate(const VmView& vm, const LocalVm& local);
+  std::optional<HaAction> refresh(const VmView& vm) const;
   bool peer_ready(const VmView& vm, const std::string& peer) const;
 };
 
@@ -84,9 +86,11 @@ std::optional<HaAction> Judge::other_side(const VmView& vm, const LocalVm& local
       return {};
     }
   }
+  if (spec.protection == Protection::none) return {};  // there is no leg here
   if (spec.protection != Protection::ha) {
-    wait = fmt::format("its protection is '{}': `hostctl vm failover {}` starts it on {}", to_string(spec.protection),
-                       spec.name, self);
+    wait =
+        fmt::format("its protection is '{}': `hostctl vm failover {}{}` starts it on {}", to_string(spec.protection),
+                    spec.name, spec.protection == Protection::backup ? " --host-is-off --sacrifice " + lost : "", self);
     return {};
   }
   if (view.disarmed.revision != 0) {
@@ -94,7 +98,7 @@ std::optional<HaAction> Judge::other_side(const VmView& vm, const LocalVm& local
                        view.disarmed.value.author, view.disarmed.value.reason, spec.name);
     return {};
   }
-  if (auto ok = may_take_over(view, vm, local, facts, timing, self, false); !ok) {
+  if (auto ok = may_take_over(view, vm, local, facts, timing, self, {}); !ok) {
     wait = ok.error().what;
     return {};
   }
@@ -167,13 +171,25 @@ std::optional<HaAction> Judge::evacuate(const VmView& vm, const LocalVm& local) 
                             own->maintenance.value.reason));
 }
 
+/// Protection `backup`: the cold copy is due by its calendar.
+std::optional<HaAction> Judge::refresh(const VmView& vm) const {
+  const auto& spec = vm.spec.value;
+  // Away from home the other leg is what a person has given up, or not yet looked at: nothing touches it by itself.
+  if (spec.protection != Protection::backup || self != spec.nominal_host) return {};
+  const auto entry = vm.last.find(std::string(to_string(OpKind::vm_copy)));
+  const LastCare* last = entry == vm.last.end() ? nullptr : &entry->second;
+  const HostView* peer = view.host(other_host(vm.layout.value, self));
+  if (!copy_due(spec.copy_at, last, facts.wall) || peer == nullptr || !peer->alive()) return {};
+  return submit(spec.name, CopyVm{spec.name}, "its cold copy is due by the calendar (copy_at)");
+}
+
 std::optional<HaAction> Judge::own_side(const VmView& vm, const LocalVm& local) {
   const auto& spec = vm.spec.value;
   const Right& right = vm.right.value;
   if (vm.operation.revision != 0) return {};
   if (auto left = settle(vm, local)) return left;
   if (auto move = evacuate(vm, local)) return move;
-  if (spec.power != Power::on || local.domain != DomainState::absent) return {};
+  if (spec.power != Power::on || local.domain != DomainState::absent) return refresh(vm);
   if (right.migrating_to) {
     wait = "a migration to " + *right.migrating_to + " is marked, and that host has not said that it has no copy";
     return {};
@@ -253,7 +269,7 @@ bool may_supersede(OpKind kind) {
 }
 
 Result<> may_take_over(const CellView& view, const VmView& vm, const LocalVm& local, const HaFacts& facts,
-                       const Timing& timing, const std::string& self, bool stated_off) {
+                       const Timing& timing, const std::string& self, Signed by_hand) {
   const Right& right = vm.right.value;
   const std::string& lost = right.host;
   if (!view.synced || !facts.renewed) {
@@ -265,15 +281,26 @@ Result<> may_take_over(const CellView& view, const VmView& vm, const LocalVm& lo
   if (own != nullptr && own->fence.revision != 0) return fail(Errc::conflict, "this host is being switched off itself");
   if (own != nullptr && own->maintenance.revision != 0)
     return fail(Errc::refused, "host " + self + " is in maintenance");
-  // safety: S2, S3 (R2). The record, not DRBD's word, says that every acknowledged write is here.
-  if (!insync_everywhere(right, vm.layout.value, self)) {
+  // safety: S2, S3 (R2). The record, not DRBD's word, says that every acknowledged write is here; without it only a
+  // person goes on, who has named the host whose writes are given up.
+  if (!by_hand.sacrifice && !insync_everywhere(right, vm.layout.value, self)) {
     return fail(Errc::refused, "the record does not list the legs on " + self +
                                    " as in sync on every volume: writes may be missing, a person must decide");
   }
-  const bool off = stated_off || known_off(view, lost);
+  const bool off = by_hand.host_is_off || known_off(view, lost);
   // safety: S1. A connected primary is alive, whatever its lease says.
   if (!off && local.connection == "Connected" && local.peer_role == "Primary") {
     return fail(Errc::conflict, "DRBD is connected to " + lost + " and primary there: that host lives");
+  }
+  // safety: S1. A guest whose record lists no other host is stopped by no lost lease: its host may run it for ever.
+  if (by_hand.sacrifice && !off) {
+    return fail(Errc::refused, "host " + lost +
+                                   " does not stop a VM that no other host is in sync with, however long it "
+                                   "is silent: its power must be confirmed off, or stated to be (--host-is-off)");
+  }
+  // safety: S1. A statement that is wrong: the host renews its lease, so it lives.
+  if (by_hand.host_is_off && !known_off(view, lost) && absence(facts, lost) < timing.suspect) {
+    return fail(Errc::conflict, "host " + lost + " was stated to be off, but its lease is renewed");
   }
   if (!off && absence(facts, lost) < takeover_at(timing)) {
     return fail(Errc::conflict, fmt::format("host {} is silent, but not yet for {} ms: its watchdog may still run",
@@ -290,7 +317,7 @@ Result<> may_take_over(const CellView& view, const VmView& vm, const LocalVm& lo
   for (const auto& volume : vm.layout.value.volumes) {
     const auto seen = local.volumes.find(volume.name);
     const std::string disk = seen == local.volumes.end() ? "not attached" : seen->second.disk;
-    if (disk != "UpToDate" && disk != "Consistent") {
+    if (disk != "UpToDate" && disk != "Consistent" && !(by_hand.sacrifice && disk == "Outdated")) {
       return fail(Errc::refused, "the disk of volume " + volume.name + " on " + self + " is " + disk);
     }
   }
@@ -319,7 +346,11 @@ HaRound ha_round(const CellView& view, const std::map<std::string, LocalVm>& loc
     return x.priority != y.priority ? x.priority > y.priority : x.name < y.name;
   });
   std::size_t room = facts.starting >= HaLimits::parallel_starts ? 0 : HaLimits::parallel_starts - facts.starting;
-  bool leaving = false;  // maintenance: one guest at a time
+  bool leaving = false;                                                         // maintenance: one guest at a time
+  bool copying = std::ranges::any_of(view.operations, [&](const auto& entry) {  // one copy at a time, too
+    const Operation& op = entry.second.value;
+    return !finished(op.state) && op.kind == OpKind::vm_copy && op.author.name == self;
+  });
   for (const VmView* vm : order) {
     const std::string& name = vm->spec.value.name;
     const LocalVm& local = locals.at(name);
@@ -327,6 +358,8 @@ HaRound ha_round(const CellView& view, const std::map<std::string, LocalVm>& loc
     auto action = vm->right.value.host == self ? judge.own_side(*vm, local) : judge.other_side(*vm, local);
     if (action && std::holds_alternative<MigrateVm>(action->verb)) {
       if (std::exchange(leaving, true)) action.reset();
+    } else if (action && std::holds_alternative<CopyVm>(action->verb)) {
+      if (std::exchange(copying, true)) action.reset();
     } else if (action && action->kind == HaAction::Kind::submit) {
       if (room == 0) {
         judge.wait = "others are started first";

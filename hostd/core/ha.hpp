@@ -18,6 +18,7 @@ namespace bascule::core {
 /// What this host knows beside the records, now.
 struct HaFacts {
   Mono now{};
+  WallMs wall{};                       ///< for calendars only
   Mono up_for{};                       ///< since this hostd started: nothing older is known
   bool renewed{};                      ///< this host's own lease was renewed within renew_timeout
   std::map<std::string, Mono> absent;  ///< by host: for how long its lease has not changed, timed here
@@ -57,10 +58,15 @@ struct HaRound {
 HaRound ha_round(const CellView& view, const std::map<std::string, LocalVm>& locals, const HaFacts& facts,
                  const Timing& timing, const std::string& self);
 
-/// The takeover rule, also checked again by the step that takes the right, with `local` asked afresh. `stated_off`: a
-/// person has signed that the holder's host is off. Errors: the sentence says what is missing.
+/// What a person has signed for a takeover; hostd itself signs nothing.
+struct Signed {
+  bool host_is_off{};  ///< the holder's host is off
+  bool sacrifice{};    ///< what its legs have more is given up: these legs need not be in the record
+};
+/// The takeover rule, also checked again by the step that takes the right, with `local` asked afresh. Errors: the
+/// sentence says what is missing.
 Result<> may_take_over(const CellView& view, const VmView& vm, const LocalVm& local, const HaFacts& facts,
-                       const Timing& timing, const std::string& self, bool stated_off);
+                       const Timing& timing, const std::string& self, Signed by_hand);
 
 /// Its power switch confirmed that this host is off, and it has not come back since.
 bool known_off(const CellView& view, const std::string& host);

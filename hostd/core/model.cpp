@@ -12,23 +12,36 @@ using Word = std::pair<E, std::string_view>;
 
 constexpr std::array kSite{Word<Site>{Site::a, "A"}, Word<Site>{Site::b, "B"}};
 constexpr std::array kPower{Word<Power>{Power::off, "off"}, Word<Power>{Power::on, "on"}};
-constexpr std::array kProtection{Word<Protection>{Protection::mirror, "mirror"},
-                                 Word<Protection>{Protection::ha, "ha"}};
+constexpr std::array kProtection{Word<Protection>{Protection::ha, "ha"}, Word<Protection>{Protection::mirror, "mirror"},
+                                 Word<Protection>{Protection::backup, "backup"},
+                                 Word<Protection>{Protection::none, "none"}};
 constexpr std::array kDomain{
     Word<DomainState>{DomainState::absent, "absent"},   Word<DomainState>{DomainState::running, "running"},
     Word<DomainState>{DomainState::paused, "paused"},   Word<DomainState>{DomainState::shutting_down, "shutting-down"},
     Word<DomainState>{DomainState::crashed, "crashed"}, Word<DomainState>{DomainState::unknown, "unknown"},
 };
 constexpr std::array kOpKind{
-    Word<OpKind>{OpKind::vm_create, "vm-create"},       Word<OpKind>{OpKind::vm_update, "vm-update"},
-    Word<OpKind>{OpKind::vm_start, "vm-start"},         Word<OpKind>{OpKind::vm_shutdown, "vm-shutdown"},
-    Word<OpKind>{OpKind::vm_power_off, "vm-power-off"}, Word<OpKind>{OpKind::vm_reset, "vm-reset"},
-    Word<OpKind>{OpKind::vm_migrate, "vm-migrate"},     Word<OpKind>{OpKind::vm_remove, "vm-remove"},
-    Word<OpKind>{OpKind::volume_grow, "volume-grow"},   Word<OpKind>{OpKind::volume_verify, "volume-verify"},
-    Word<OpKind>{OpKind::image_import, "image-import"}, Word<OpKind>{OpKind::image_remove, "image-remove"},
-    Word<OpKind>{OpKind::vm_failover, "vm-failover"},   Word<OpKind>{OpKind::vm_restart, "vm-restart"},
-    Word<OpKind>{OpKind::vm_failback, "vm-failback"},   Word<OpKind>{OpKind::host_maintenance, "host-maintenance"},
-    Word<OpKind>{OpKind::ha_disarm, "ha-disarm"},       Word<OpKind>{OpKind::ha_arm, "ha-arm"},
+    Word<OpKind>{OpKind::vm_create, "vm-create"},
+    Word<OpKind>{OpKind::vm_update, "vm-update"},
+    Word<OpKind>{OpKind::vm_start, "vm-start"},
+    Word<OpKind>{OpKind::vm_shutdown, "vm-shutdown"},
+    Word<OpKind>{OpKind::vm_power_off, "vm-power-off"},
+    Word<OpKind>{OpKind::vm_reset, "vm-reset"},
+    Word<OpKind>{OpKind::vm_migrate, "vm-migrate"},
+    Word<OpKind>{OpKind::vm_remove, "vm-remove"},
+    Word<OpKind>{OpKind::volume_grow, "volume-grow"},
+    Word<OpKind>{OpKind::volume_verify, "volume-verify"},
+    Word<OpKind>{OpKind::volume_repair, "volume-repair"},
+    Word<OpKind>{OpKind::vm_copy, "vm-copy"},
+    Word<OpKind>{OpKind::watchdog_prove, "watchdog-prove"},
+    Word<OpKind>{OpKind::image_import, "image-import"},
+    Word<OpKind>{OpKind::image_remove, "image-remove"},
+    Word<OpKind>{OpKind::vm_failover, "vm-failover"},
+    Word<OpKind>{OpKind::vm_restart, "vm-restart"},
+    Word<OpKind>{OpKind::vm_failback, "vm-failback"},
+    Word<OpKind>{OpKind::host_maintenance, "host-maintenance"},
+    Word<OpKind>{OpKind::ha_disarm, "ha-disarm"},
+    Word<OpKind>{OpKind::ha_arm, "ha-arm"},
 };
 constexpr std::array kOpState{
     Word<OpState>{OpState::running, "running"},
@@ -68,6 +81,14 @@ constexpr std::array kStepKind{
     Word<StepKind>{StepKind::resize_guest_disk, "resize-guest-disk"},
     Word<StepKind>{StepKind::record_size, "record-size"},
     Word<StepKind>{StepKind::verify, "verify"},
+    Word<StepKind>{StepKind::seed_leg, "seed-leg"},
+    Word<StepKind>{StepKind::snapshot_leg, "snapshot-leg"},
+    Word<StepKind>{StepKind::await_sync, "await-sync"},
+    Word<StepKind>{StepKind::cut_link, "cut-link"},
+    Word<StepKind>{StepKind::compare_legs, "compare-legs"},
+    Word<StepKind>{StepKind::await_approval, "await-approval"},
+    Word<StepKind>{StepKind::discard_leg, "discard-leg"},
+    Word<StepKind>{StepKind::prove_watchdog, "prove-watchdog"},
     Word<StepKind>{StepKind::drop_right, "drop-right"},
     Word<StepKind>{StepKind::remove_leg, "remove-leg"},
     Word<StepKind>{StepKind::remove_image, "remove-image"},
@@ -96,6 +117,12 @@ constexpr std::optional<E> value(std::span<const Word<E>> table, std::string_vie
 }
 
 }  // namespace
+
+std::string care_of(const Operation& op) {
+  if (op.kind == OpKind::vm_copy) return std::string(to_string(op.kind));
+  if (op.kind == OpKind::volume_verify) return std::string(to_string(op.kind)) + '.' + op.object;
+  return {};
+}
 
 std::string_view to_string(Site v) { return word<Site>(kSite, v); }
 std::string_view to_string(Power v) { return word<Power>(kPower, v); }

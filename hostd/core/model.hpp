@@ -18,9 +18,12 @@ using WallMs = std::int64_t;
 
 enum class Site : std::uint8_t { a, b };
 enum class Power : std::uint8_t { off, on };
-/// What happens when the VM's host is lost. Every level keeps two legs. `mirror`: a human starts it on the other side;
-/// `ha`: it starts there by itself.
-enum class Protection : std::uint8_t { ha, mirror };
+/// What happens when the VM's host is lost. `ha`: two legs kept in sync, and it starts on the other side by itself;
+/// `mirror`: the same, but a human starts it; `backup`: the other leg is a cold copy, brought up to date on a calendar,
+/// which a human may start; `none`: one leg only, the VM waits for its host.
+enum class Protection : std::uint8_t { ha, mirror, backup, none };
+/// The other leg follows every write.
+inline bool replicates(Protection p) { return p == Protection::ha || p == Protection::mirror; }
 
 /// Limits on what a definition may ask for.
 struct Limits {
@@ -33,6 +36,7 @@ struct Limits {
   static constexpr std::size_t reason_bytes = 500;
   static constexpr std::size_t name_bytes = 40;
   static constexpr std::uint32_t priority = 1000;  // of a restart; higher first
+  static constexpr std::size_t copies_per_day = 24;
 };
 
 struct VolumeSpec {
@@ -59,6 +63,10 @@ struct VmSpec {
   Power power{Power::off};   ///< desired; a client's stop defeats a takeover
   Protection protection{Protection::ha};
   std::uint32_t priority{100};  ///< 0..Limits::priority: who starts first when a host is lost
+  /// The VM gets a pvpanic device: a kernel that panics says so through it, and the guest is started again.
+  bool restart_on_panic{};
+  /// `backup` only: when the cold copy is brought up to date, every day, as HH:MM in UTC.
+  std::vector<std::string> copy_at;
   std::string migration_policy{"standard"};
   std::vector<VolumeSpec> volumes;
   std::vector<NicSpec> nics;
@@ -78,7 +86,7 @@ struct VolumeLayout {
   std::string name;
   std::uint32_t minor{};  ///< DRBD minor, the same on both hosts, unique in the cell
   std::uint64_t size_mib{};
-  std::vector<Leg> legs;  ///< exactly two
+  std::vector<Leg> legs;  ///< exactly two; with protection `none` only the nominal host's is made
   bool operator==(const VolumeLayout&) const = default;
 };
 struct Layout {
@@ -125,6 +133,16 @@ struct VmStatus {
   std::map<std::string, Volume> volumes;
   std::string waits;  ///< why this host does not start a guest that should run; empty: it is not this host's to start
   bool operator==(const VmStatus&) const = default;
+};
+
+/// How a kind of care for a VM's volumes ended last: `vms/<name>/last/<what>`, what = vm-copy or
+/// volume-verify.<volume>. Kept when the operation itself is forgotten.
+struct LastCare {
+  WallMs when_ms{};
+  bool good{};  ///< the copy is complete; the legs are equal
+  std::string text;
+  std::string operation;
+  bool operator==(const LastCare&) const = default;
 };
 
 /// `hosts/<id>/info`: written by its hostd at start and on change.
@@ -203,12 +221,15 @@ enum class OpKind : std::uint8_t {
   vm_remove,
   volume_grow,
   volume_verify,
+  volume_repair,  ///< after a split brain: the other leg gives up what it wrote, once a second person agrees
+  vm_copy,        ///< protection `backup`: the cold copy is brought up to date
   image_import,
   image_remove,
   vm_failover,  ///< its host was lost: started on the other side, by hostd or on a person's word
   vm_restart,   ///< its guest ended by itself: started again
   vm_failback,  ///< back to its nominal host
   host_maintenance,
+  watchdog_prove,  ///< an idle host's watchdog really fires
   ha_disarm,
   ha_arm,
 };
@@ -248,6 +269,14 @@ enum class StepKind : std::uint8_t {
   resize_guest_disk,
   record_size,
   verify,
+  seed_leg,
+  snapshot_leg,
+  await_sync,
+  cut_link,
+  compare_legs,
+  await_approval,
+  discard_leg,
+  prove_watchdog,
   drop_right,
   remove_leg,
   remove_image,
@@ -298,6 +327,9 @@ struct Operation {
   Writer writer;
   bool operator==(const Operation&) const = default;
 };
+
+/// The key under which the end of this operation is remembered as care for the VM's volumes; empty: it is not.
+std::string care_of(const Operation& op);
 
 /// Progress of the running step, kept out of the journal: `progress/<op>`; lost without harm.
 struct Progress {

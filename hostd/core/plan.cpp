@@ -1,4 +1,5 @@
 #include "hostd/core/plan.hpp"
+#include "hostd/core/calendar.hpp"
 
 #include <fmt/format.h>
 #include <algorithm>
@@ -77,9 +78,15 @@ Result<Plan> Planner::create(VmSpec spec) const {
     first = i.host;
     fill = true;
   }
+  if (!replicates(spec.protection) && first != spec.nominal_host) {
+    return fail(Errc::invalid, "volumes.image: with protection '" + std::string(to_string(spec.protection)) +
+                                   "' the image must be kept by the VM's own host " + spec.nominal_host +
+                                   "; import it through " + spec.nominal_host);
+  }
   std::uint64_t need = 0;
   for (const auto& v : spec.volumes) need += v.size_mib;
   for (const auto& h : {spec.nominal_host, spec.peer_host}) {
+    if (h == spec.peer_host && spec.protection == Protection::none) continue;
     const std::uint64_t free = view.host(h)->info.value.pool_free_mib;
     if (free < need) {
       return fail(Errc::exhausted,
@@ -104,13 +111,19 @@ Result<Plan> Planner::create(VmSpec spec) const {
   const std::string& second = first == spec.nominal_host ? spec.peer_host : spec.nominal_host;
   auto& steps = p.operation.steps;
   add(steps, StepKind::make_leg, first);
-  add(steps, StepKind::make_leg, second);
-  add(steps, StepKind::connect, first);
-  add(steps, StepKind::connect, second);
-  add(steps, StepKind::skip_first_sync, first);
-  add(steps, StepKind::grant, first);
-  add(steps, StepKind::join_peer, first);
+  if (spec.protection == Protection::none) {
+    add(steps, StepKind::grant, first);
+    add(steps, StepKind::seed_leg, first);
+  } else {
+    add(steps, StepKind::make_leg, second);
+    add(steps, StepKind::connect, first);
+    add(steps, StepKind::connect, second);
+    add(steps, StepKind::skip_first_sync, first);
+    add(steps, StepKind::grant, first);
+  }
+  if (replicates(spec.protection)) add(steps, StepKind::join_peer, first);
   if (fill) add(steps, StepKind::fill, first);
+  if (spec.protection == Protection::backup) add(steps, StepKind::cut_link, first);
   if (first != spec.nominal_host) add(steps, StepKind::hand_over, first);
   if (spec.power == Power::on) add_start(steps, spec.nominal_host);
   p.spec = std::move(spec);
@@ -136,11 +149,17 @@ Result<Plan> Planner::update(const VmView& vm, VmSpec spec) const {
   if (spec.nominal_host != now.nominal_host || spec.peer_host != now.peer_host) {
     return fail(Errc::invalid, "hosts: cannot be changed by a definition; use migrate");
   }
+  if (spec.protection != now.protection &&
+      (spec.protection == Protection::none || now.protection == Protection::none)) {
+    return fail(Errc::invalid, "protection: a VM with one leg stays so, and one with two keeps them; make a new VM");
+  }
   if (spec.volumes.size() != now.volumes.size()) return fail(Errc::invalid, "volumes: cannot be added or removed yet");
   const bool off = domain_state(vm) == DomainState::absent;
-  const bool hardware = spec.cpus != now.cpus || spec.memory_mib != now.memory_mib || spec.nics != now.nics;
+  const bool hardware = spec.cpus != now.cpus || spec.memory_mib != now.memory_mib || spec.nics != now.nics ||
+                        spec.restart_on_panic != now.restart_on_panic;
   if (hardware && !off) {
-    return fail(Errc::conflict, "cpus, memory and networks change only while the VM is off; stop it first");
+    return fail(Errc::conflict,
+                "cpus, memory, networks and restart_on_panic change only while the VM is off; stop it first");
   }
   if (auto r = give_macs(view, spec); !r) return r.error();
   Plan p = base(OpKind::vm_update, vm);
@@ -179,12 +198,14 @@ Result<Plan> Planner::update(const VmView& vm, VmSpec spec) const {
 Result<Plan> Planner::operator()(const PutVm& verb) const {
   if (auto r = allowed(false, verb.spec.project); !r) return r.error();
   if (auto r = check_spec(verb.spec); !r) return r.error();
-  const VmView* existing = view.vm(verb.spec.name);
-  if (existing == nullptr || existing->spec.revision == 0) return create(verb.spec);
+  VmSpec spec = verb.spec;
+  if (spec.protection == Protection::backup && spec.copy_at.empty()) spec.copy_at = {kCopyAt};
+  const VmView* existing = view.vm(spec.name);
+  if (existing == nullptr || existing->spec.revision == 0) return create(std::move(spec));
   if (request.if_none_match) return fail(Errc::stale, "a VM '" + verb.spec.name + "' exists already");
   auto vm = vm_for(verb.spec.name);
   if (!vm) return vm.error();
-  return update(**vm, verb.spec);
+  return update(**vm, std::move(spec));
 }
 
 Result<Plan> Planner::operator()(const StartVm& verb) const {

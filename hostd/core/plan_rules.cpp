@@ -1,5 +1,7 @@
 #include "hostd/core/plan_rules.hpp"
 
+#include "hostd/core/calendar.hpp"
+
 #include <fmt/format.h>
 #include <algorithm>
 #include <charconv>
@@ -126,6 +128,15 @@ Result<> check_spec(const VmSpec& spec) {
     if (!h.empty()) {
       if (auto r = check_name("hosts", h); !r) return r;
     }
+  }
+  if (!spec.copy_at.empty() && spec.protection != Protection::backup) {
+    return fail(Errc::invalid, "copy_at: only with protection 'backup'");
+  }
+  if (spec.copy_at.size() > Limits::copies_per_day) {
+    return fail(Errc::invalid, fmt::format("copy_at: at most {} times a day", Limits::copies_per_day));
+  }
+  for (const auto& at : spec.copy_at) {
+    if (!minute_of_day(at)) return fail(Errc::invalid, "copy_at: times of the day in UTC such as 02:30 are needed");
   }
   if (auto r = check_volumes(spec); !r) return r;
   return check_nics(spec);

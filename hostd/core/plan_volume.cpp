@@ -75,6 +75,71 @@ Result<Plan> Planner::operator()(const VerifyVolume& verb) const {
   return p;
 }
 
+Result<Plan> Planner::operator()(const CopyVm& verb) const {
+  auto found = vm_for(verb.vm);
+  if (!found) return found.error();
+  const VmView& vm = **found;
+  if (auto r = allowed(false, vm.spec.value.project, true); !r) return r.error();
+  if (vm.spec.value.protection != Protection::backup) {
+    return fail(Errc::conflict, "VM " + verb.vm + " has protection '" +
+                                    std::string(to_string(vm.spec.value.protection)) +
+                                    "': only 'backup' keeps a cold copy");
+  }
+  const std::string& holder = vm.right.value.host;
+  const std::string peer = other_host(vm.layout.value, holder);
+  for (const auto& h : {holder, peer}) {
+    if (auto r = check_host_alive(view, h); !r) return r.error();
+  }
+  Plan p = base(OpKind::vm_copy, vm);
+  p.operation.target_host = peer;
+  auto& s = p.operation.steps;
+  // While the copy is brought up to date it is neither the old state nor the new one: the old one is kept beside it.
+  add(s, StepKind::snapshot_leg, peer);
+  add(s, StepKind::connect, holder);
+  add(s, StepKind::connect, peer);
+  add(s, StepKind::await_sync, holder);
+  add(s, StepKind::cut_link, holder);
+  return p;
+}
+
+Result<Plan> Planner::operator()(const RepairVm& verb) const {
+  auto found = vm_for(verb.vm);
+  if (!found) return found.error();
+  const VmView& vm = **found;
+  if (auto r = allowed(false, vm.spec.value.project); !r) return r.error();
+  const std::string& holder = vm.right.value.host;
+  const std::string peer = other_host(vm.layout.value, holder);
+  if (vm.spec.value.protection == Protection::none) {
+    return fail(Errc::conflict, "VM " + verb.vm + " has one leg: there is nothing to compare it with");
+  }
+  for (const auto& h : {holder, peer}) {
+    if (auto r = check_host_alive(view, h); !r) return r.error();
+    const auto status = vm.status.find(h);
+    if (status != vm.status.end() && status->second.connection == "Connected") {
+      return fail(Errc::conflict, "the legs of VM " + verb.vm + " are connected: DRBD resyncs them by itself");
+    }
+  }
+  if (!insync_everywhere(vm.right.value, vm.layout.value, holder)) {
+    return fail(Errc::refused, "the record does not list the legs on " + holder +
+                                   " as in sync on every volume: nobody can say which leg is whole");
+  }
+  if (insync_everywhere(vm.right.value, vm.layout.value, peer)) {
+    return fail(Errc::refused, "the record lists the legs on " + peer +
+                                   " as in sync: they are not to be given up. Look at the link first");
+  }
+  Plan p = base(OpKind::volume_repair, vm);
+  p.operation.source_host = holder;
+  p.operation.target_host = peer;
+  auto& s = p.operation.steps;
+  for (const auto& h : {holder, peer}) add(s, StepKind::compare_legs, h);
+  for (const auto& h : {holder, peer}) add(s, StepKind::snapshot_leg, h);
+  add(s, StepKind::await_approval, holder);
+  add(s, StepKind::discard_leg, peer);
+  add(s, StepKind::connect, holder);
+  add(s, StepKind::await_sync, holder);
+  return p;
+}
+
 Result<Plan> Planner::operator()(const ImportImage& verb) const {
   if (auto r = allowed(false, {}); !r) return r.error();
   if (auto r = check_name("name", verb.image.name); !r) return r.error();

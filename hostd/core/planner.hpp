@@ -42,6 +42,9 @@ struct Planner {
   Result<Plan> operator()(const FailoverVm& verb) const;
   Result<Plan> operator()(const RestartVm& verb) const;
   Result<Plan> operator()(const FailbackVm& verb) const;
+  Result<Plan> operator()(const CopyVm& verb) const;
+  Result<Plan> operator()(const RepairVm& verb) const;
+  Result<Plan> operator()(const ProveWatchdog& verb) const;
   Result<Plan> operator()(const SetMaintenance& verb) const;
   Result<Plan> operator()(const SetArmed& verb) const;
 

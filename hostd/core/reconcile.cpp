@@ -95,6 +95,30 @@ Remedy keep_lists(const VmView& vm, const LocalVm& local, const std::string& sel
   return {};
 }
 
+/// A VM whose other leg does not follow it. The link is open only while an operation refreshes the copy.
+Remedy cold(const VmView& vm, const LocalVm& local, const std::string& self, bool holder) {
+  const bool open = local.connection != "StandAlone" && !local.connection.empty();
+  if (!holder) {
+    // The holder has closed its side; while connected, closing is its business alone.
+    return open && local.connection != "Connected" ? simple(Remedy::Kind::disconnect, "the holder has closed the link")
+                                                   : Remedy{};
+  }
+  for (const auto& volume : vm.layout.value.volumes) {
+    const Leg* peer = leg_of(volume, other_host(vm.layout.value, self));
+    if (peer == nullptr || !listed(vm.right.value, volume.name, *peer)) continue;
+    // Before the link is cut: no write may be confirmed here that a listed leg does not have.
+    if (auto next = remove_leg(vm.right.value, volume.name, *peer)) {
+      return commit(vm, *next, "the leg on " + peer->host + " is a cold copy now: taken out of the in-sync list");
+    }
+  }
+  const bool whole = !local.volumes.empty() &&
+                     std::ranges::all_of(local.volumes, [](const auto& v) { return v.second.disk == "UpToDate"; });
+  // A holder that has lost its disk works over the link.
+  if (open && whole) return simple(Remedy::Kind::disconnect, "no copy is being made: closing the link");
+  if (frozen_by(local, "user")) return simple(Remedy::Kind::resume_io, "the I/O that was stopped for a copy goes on");
+  return {};
+}
+
 }  // namespace
 
 Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self, bool holder_alive) {
@@ -112,14 +136,21 @@ Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self
     return simple(Remedy::Kind::destroy_domain,
                   "a copy runs here, but the run-right is " + vm.right.value.host + "'s: stopping it");
   }
+  const Protection protection = vm.spec.value.protection;
+  if (!holder && protection == Protection::none) return {};  // there is no leg here
   if (!local.up) return simple(Remedy::Kind::bring_up, "legs are down: attaching them");
   // The kernel closes a window only when one side is Secondary again: the side without a guest goes first.
   if (local.role == "Primary" && local.domain == DomainState::absent) {
-    return simple(Remedy::Kind::demote, "no guest runs here: demoting");
+    Remedy r = simple(Remedy::Kind::demote, "no guest runs here: demoting");
+    r.needs_no_record = true;  // also while etcd is not reached: the other side may be waiting for it to take over
+    return r;
   }
   if (local.two_primaries) return simple(Remedy::Kind::close_window, "no migration is at work: closing the window");
   if (!holder && local.io_ended && local.domain == DomainState::absent) {
     return simple(Remedy::Kind::take_down, "the copy is gone: its legs are brought up anew");
+  }
+  if (!replicates(protection)) {
+    return cold(vm, local, self, holder);
   }
   if (local.connection == "StandAlone") {
     // With the holder silent this leg is not given up: it may be the one to go on from.
@@ -133,13 +164,15 @@ Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self
   }
   if (!holder) return {};
   auto lists = keep_lists(vm, local, self);
+  if (lists.kind != Remedy::Kind::none) return lists;
+  // Before anything that may take long or fail: the guest waits for it.
+  if (frozen_by(local, "user")) {
+    return simple(Remedy::Kind::resume_io, "the record is true again: the I/O that was stopped for it goes on");
+  }
   // First out of the record, then attached again.
-  if (lists.kind == Remedy::Kind::none && may_attach_again(vm, local, self)) {
+  if (may_attach_again(vm, local, self)) {
     return simple(Remedy::Kind::attach_again,
                   "a disk that failed is attached again, to be resynced from the other leg");
-  }
-  if (lists.kind == Remedy::Kind::none && frozen_by(local, "user")) {
-    return simple(Remedy::Kind::resume_io, "the record is true again: the I/O that was stopped for it goes on");
   }
   return lists;
 }

@@ -34,6 +34,7 @@ struct Remedy {
     commit_right,  ///< `right`, comparing `revision`
     add_back,      ///< R3 for `volume`: ask DRBD afresh, then commit comparing `revision`
     connect,
+    disconnect,  ///< of a cold copy, which is linked only while it is refreshed
     demote,
     close_window,
     destroy_domain,  ///< a copy runs here without the right
@@ -44,13 +45,14 @@ struct Remedy {
   Right right;
   Revision revision{};
   std::string volume;
-  bool shrinks{};        ///< commit_right, R4: until it is committed the VM's I/O must not go on for long
-  bool clears_rejoin{};  ///< commit_right: R5's write; on success rejoin_pending ends
-  std::string sentence;  ///< why, for the log
+  bool shrinks{};          ///< commit_right, R4: until it is committed the VM's I/O must not go on for long
+  bool clears_rejoin{};    ///< commit_right: R5's write; on success rejoin_pending ends
+  bool needs_no_record{};  ///< right whatever the record says by now
+  std::string sentence;    ///< why, for the log
 };
 
 /// `holder_alive`: the host that holds the right renews its lease.
-/// A disk that fails again each time is left to a person.
+/// A disk that fails again each time is tried this often at once, then ever more rarely.
 inline constexpr int kAttachAgain = 3;
 
 Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self, bool holder_alive);

@@ -64,7 +64,10 @@ struct RemoveImage {
 /// waits for the takeover time or states that the host is off.
 struct FailoverVm {
   std::string vm;
-  bool host_is_off{};                       ///< the operator's signed statement
+  bool host_is_off{};  ///< the operator's signed statement
+  /// Only by an operator, where the record does not list the legs here: the host whose newer data is given up. Its legs
+  /// are kept as they are.
+  std::string sacrifice;
   std::string superseded;                   ///< the operation that held the VM, as the caller saw it; empty: none
   std::map<std::string, std::string> seen;  ///< what the decision rests on, kept in the operation's result
 };
@@ -79,6 +82,18 @@ struct FailbackVm {
   std::string vm;
   std::string policy;
 };
+/// Brings the cold copy of a VM with protection `backup` up to date.
+struct CopyVm {
+  std::string vm;
+};
+/// After a split brain: the legs of the host that does not hold the run-right are resynced from the holder's.
+struct RepairVm {
+  std::string vm;
+};
+/// Lets the watchdog of a host without VMs fire, and measures it.
+struct ProveWatchdog {
+  std::string host;
+};
 struct SetMaintenance {
   std::string host;
   bool on{};
@@ -87,9 +102,9 @@ struct SetArmed {
   bool armed{};
 };
 
-using Verb =
-    std::variant<PutVm, StartVm, ShutdownVm, PowerOffVm, ResetVm, MigrateVm, ResizeVm, RemoveVm, GrowVolume,
-                 VerifyVolume, ImportImage, RemoveImage, FailoverVm, RestartVm, FailbackVm, SetMaintenance, SetArmed>;
+using Verb = std::variant<PutVm, StartVm, ShutdownVm, PowerOffVm, ResetVm, MigrateVm, ResizeVm, RemoveVm, GrowVolume,
+                          VerifyVolume, ImportImage, RemoveImage, FailoverVm, RestartVm, FailbackVm, CopyVm, RepairVm,
+                          ProveWatchdog, SetMaintenance, SetArmed>;
 
 struct Request {
   Verb verb;

@@ -79,6 +79,14 @@ Result<Right> take(const Right& right, const Layout& layout, const std::string& 
                     " as in sync on every volume; writes may be missing here, so only a person can decide "
                     "to start from it");
   }
+  return take_sacrificing(right, layout, host);
+}
+
+Result<Right> take_sacrificing(const Right& right, const Layout& layout, const std::string& host) {
+  if (right.host == host) return fail(Errc::conflict, "host " + host + " holds the run-right already");
+  if (layout.volumes.empty() || leg_of(layout.volumes.front(), host) == nullptr) {
+    return fail(Errc::invalid, "host " + host + " has no leg of this VM");
+  }
   Right next = alone(right, layout, host);
   next.host = host;
   ++next.epoch;

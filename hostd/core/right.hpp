@@ -29,6 +29,9 @@ Result<Right> claim(const Right& right, const Layout& layout, const std::string&
 /// holds the right already, refused when one of its legs is not in sync. The caller compares the old holder's lease.
 Result<Right> take(const Right& right, const Layout& layout, const std::string& host);
 
+/// The same on a person's word, from legs that the record does not list: what the others have more is given up.
+Result<Right> take_sacrificing(const Right& right, const Layout& layout, const std::string& host);
+
 /// R1: the holder goes on without its peer, whose legs leave every list; a mark of a migration is gone. A record is
 /// returned even when they had left already: it must be written for every loss of the link. Errors: conflict when
 /// `host` does not hold the right, refused when one of its own legs is not in sync.

@@ -50,6 +50,9 @@ inline Mono stop_after_pet(const Timing& t) { return t.watchdog - t.stop_time; }
 /// takes.
 inline Mono own_gap(const Timing& t) { return t.renew_timeout + 2 * t.etcd_election; }
 
+/// A host is steady again when its lease was renewed without a gap for this long: twice what decides its loss.
+inline Mono steady_after(const Timing& t) { return 2 * t.takeover; }
+
 /// S8. Error `invalid` names the sum that does not hold, with its numbers.
 Result<> check(const Timing& t);
 

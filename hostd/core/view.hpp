@@ -24,6 +24,8 @@ struct HostView {
   Versioned<Maintenance> maintenance;  ///< revision 0: none
   /// No renewal seen for longer than `stale_after` on this host's own monotonic clock; kept by the shell.
   bool silent{};
+  /// Its lease has been renewed for a while without a gap; kept by the shell.
+  bool steady{};
   /// Its lease may be seen before its description: a host of which nothing is known yet is not used either.
   bool alive() const { return !silent && info.revision != 0; }
 };
@@ -34,6 +36,7 @@ struct VmView {
   Versioned<Right> right;                  ///< revision 0: no record
   Versioned<std::string> operation;        ///< id of the operation that holds the VM; revision 0: none
   std::map<std::string, VmStatus> status;  ///< by host
+  std::map<std::string, LastCare> last;    ///< by what was done: care_of() in model.hpp
 };
 
 struct CellView {

@@ -21,12 +21,13 @@ bool worth_waiting(Errc code) { return code == Errc::conflict || code == Errc::u
 Answer take_right(Context c) {
   const auto& timing = c.node.config.timing;
   const auto until = Clock::now() + timing.takeover + timing.verifications * timing.renew + kGrace;
-  const bool stated = c.op.result.contains("stated_off");
   const std::string name = storage::resource_name(c.op.vm);
   while (true) {
     const auto* vm = c.vm();
     if (vm == nullptr) co_return fail(Errc::conflict, "the VM is gone");
     const std::string lost = vm->right.value.host;
+    const auto named = c.op.result.find("sacrificed");
+    const core::Signed by_hand{c.op.result.contains("stated_off"), named != c.op.result.end() && named->second == lost};
     if (auto ok = may_promote(c.node, c.op.vm); !ok) co_return ok.error();
     if (lost == c.self()) co_return fail(Errc::conflict, "this host holds the run-right already");
     // Read before anything is asked of DRBD: a renewal after this defeats the transaction.
@@ -36,7 +37,7 @@ Answer take_right(Context c) {
     auto local = co_await fresh_local(c.node, c.op.vm);
     if (!local) co_return local.error();
     vm = c.vm();
-    auto may = core::may_take_over(c.node.cell.view(), *vm, *local, c.node.facts(), timing, c.self(), stated);
+    auto may = core::may_take_over(c.node.cell.view(), *vm, *local, c.node.facts(), timing, c.self(), by_hand);
     if (!may) {
       if (!worth_waiting(may.error().code) || Clock::now() >= until) co_return fail(Errc::refused, may.error().what);
       co_await pause(kLook);
@@ -54,7 +55,8 @@ Answer take_right(Context c) {
     if (!off) co_return off.error();
     vm = c.vm();
     if (vm->right.revision != right_revision) continue;
-    auto next = core::take(vm->right.value, vm->layout.value, c.self());
+    auto next = by_hand.sacrifice ? core::take_sacrificing(vm->right.value, vm->layout.value, c.self())
+                                  : core::take(vm->right.value, vm->layout.value, c.self());
     if (!next) co_return next.error();
     core::Outcome out = done(fmt::format("taken from {} (epoch {})", lost, next->epoch));
     // safety: R2. `may_take_over` was true after DRBD was asked and the link was cut here; the transaction compares the

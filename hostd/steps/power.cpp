@@ -1,9 +1,14 @@
 // Start and stop of a VM on this host.
 #include <fmt/format.h>
 
+#include <spdlog/spdlog.h>
+
+#include <array>
 #include <filesystem>
 
 #include "hostd/core/plan_rules.hpp"
+#include "hostd/runtime/announce/announce.hpp"
+#include "hostd/runtime/background.hpp"
 #include "hostd/steps/step.hpp"
 
 namespace bascule::steps {
@@ -18,6 +23,9 @@ namespace {
 constexpr std::chrono::seconds kShutdownPatience{180};  // a database may take minutes to close; then a person decides
 constexpr std::chrono::seconds kPressAgain{20};         // some guests miss the first press while they boot
 constexpr std::chrono::milliseconds kLook{500};
+/// The pauses after each announcement; QEMU repeats at about these (net/announce.c).
+constexpr std::array kAnnounce{std::chrono::milliseconds(50), std::chrono::milliseconds(150),
+                               std::chrono::milliseconds(250), std::chrono::milliseconds(0)};
 
 Result<> bridges_exist(const Node& node, const core::VmSpec& spec) {
   for (const auto& nic : spec.nics) {
@@ -29,6 +37,17 @@ Result<> bridges_exist(const Node& node, const core::VmSpec& spec) {
     }
   }
   return {};
+}
+/// The switches learn at once where the guest is now; it says nothing itself before its system has booted. A migration is
+/// announced by QEMU.
+asio::awaitable<void> announce(std::vector<core::DomainNic> nics) {
+  for (const auto wait : kAnnounce) {
+    for (const auto& nic : nics) {
+      auto sent = runtime::announce(nic.bridge, nic.mac);
+      if (!sent) spdlog::warn("{} is not announced on {}: {}", nic.mac, nic.bridge, sent.error().what);
+    }
+    co_await pause(wait);
+  }
 }
 }  // namespace
 
@@ -55,7 +74,10 @@ Answer promote(Context c) {
   const Start start = c.op.kind == core::OpKind::vm_restart    ? Start::automatic
                       : c.op.kind == core::OpKind::vm_failover ? Start::other
                                                                : Start::asked;
-  auto ok = co_await claim_and_promote(c.node, c.op.vm, c.op.reason, start);
+  // safety: R2. `outdated` only after a person named the host whose newer data is given up and the takeover put these
+  // legs alone into the record.
+  const auto force = c.op.result.contains("sacrificed") ? storage::Force::outdated : storage::Force::no;
+  auto ok = co_await claim_and_promote(c.node, c.op.vm, c.op.reason, start, force);
   if (!ok) co_return ok.error();
   co_return done(fmt::format("epoch {}", c.vm()->right.value.epoch));
 }
@@ -76,11 +98,13 @@ Answer start_domain(Context c) {
   auto here = co_await c.node.vms.observe(c.op.vm);
   if (!here) co_return here.error();
   if (here->state == DomainState::running) co_return done("already running");
+  const auto nics = spec->nics;
   // safety: S1, R2. The record read now names this host at the epoch that step `promote` committed, this operation
   // holds the VM, and the legs are Primary here alone: the peer's kernel refuses a second Primary outside a window.
   core::StartProof proof{{c.op.vm, c.self(), c.vm()->right.value.epoch, c.vm()->right.revision}};
   auto started = co_await c.node.vms.start(std::move(*spec), proof);
   if (!started) co_return started.error();
+  runtime::run_in_background(c.node.cell.changed().executor(), "announcing " + c.op.vm, announce(nics));
   co_return done(fmt::format("running on {} ({})", c.self(), core::to_string(c.node.accel)));
 }
 

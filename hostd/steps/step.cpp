@@ -60,7 +60,8 @@ asio::awaitable<Result<core::LocalVm>> fresh_local(Node& node, std::string vm) {
   co_return local;
 }
 
-asio::awaitable<Result<>> claim_and_promote(Node& node, std::string vm, std::string why, Start start) {
+asio::awaitable<Result<>> claim_and_promote(Node& node, std::string vm, std::string why, Start start,
+                                            storage::Force force) {
   const core::VmView* view = node.cell.view().vm(vm);
   if (view == nullptr || view->right.revision == 0) co_return fail(Errc::conflict, "the VM has no run-right");
   if (auto ok = may_promote(node, vm); !ok) co_return ok.error();
@@ -69,7 +70,7 @@ asio::awaitable<Result<>> claim_and_promote(Node& node, std::string vm, std::str
   if (!next) co_return next.error();
   auto seen = co_await look(node, vm);
   if (!seen) co_return seen.error();
-  if (auto fit = storage::check_promotable(seen->state, seen->resource); !fit) co_return fit.error();
+  if (auto fit = storage::check_promotable(seen->state, seen->resource, force); !fit) co_return fit.error();
   // Counted in the record: a guest that never stays up is not started for ever.
   if (start == Start::automatic) ++next->restarts;
   if (start == Start::asked) next->restarts = 0;
@@ -78,7 +79,7 @@ asio::awaitable<Result<>> claim_and_promote(Node& node, std::string vm, std::str
   if (!committed) co_return committed.error();
   // safety: R2. The transaction above found this host as holder, in sync on every volume, with no migration marked,
   // and its disks were read Consistent or UpToDate just before; the peer's kernel refuses if it is Primary itself.
-  storage::PromotionProof proof{vm, node.self(), epoch, *committed};
+  storage::PromotionProof proof{vm, node.self(), epoch, *committed, force};
   co_return co_await node.drbd.promote(storage::resource_name(vm), proof);
 }
 
@@ -114,6 +115,14 @@ Answer run(Context c) {
     case StepKind::resize_guest_disk: return resize_guest_disk(std::move(c));
     case StepKind::record_size: return record_size(std::move(c));
     case StepKind::verify: return verify(std::move(c));
+    case StepKind::seed_leg: return seed_leg(std::move(c));
+    case StepKind::snapshot_leg: return snapshot_leg(std::move(c));
+    case StepKind::await_sync: return await_sync(std::move(c));
+    case StepKind::cut_link: return cut_link(std::move(c));
+    case StepKind::compare_legs: return compare_legs(std::move(c));
+    case StepKind::await_approval: return await_approval(std::move(c));
+    case StepKind::discard_leg: return discard_leg(std::move(c));
+    case StepKind::prove_watchdog: return prove_watchdog(std::move(c));
     case StepKind::drop_right: return drop_right(std::move(c));
     case StepKind::remove_leg: return remove_leg(std::move(c));
     case StepKind::remove_image: return remove_image(std::move(c));
@@ -130,6 +139,7 @@ Answer undo(Context c) {
   switch (c.op.steps[c.index].kind) {
     case StepKind::make_leg: return undo_make_leg(std::move(c));
     case StepKind::fill:
+    case StepKind::seed_leg:
     case StepKind::promote: return demote(std::move(c));
     case StepKind::start_domain: return destroy(std::move(c));
     case StepKind::mark_migration: return unmark_migration(std::move(c));
@@ -158,6 +168,13 @@ Answer undo(Context c) {
     case StepKind::resize_guest_disk:
     case StepKind::record_size:
     case StepKind::verify:
+    case StepKind::snapshot_leg:
+    case StepKind::await_sync:
+    case StepKind::cut_link:
+    case StepKind::compare_legs:
+    case StepKind::await_approval:
+    case StepKind::discard_leg:
+    case StepKind::prove_watchdog:
     case StepKind::drop_right:
     case StepKind::remove_leg:
     case StepKind::remove_image: return nothing_to_undo(std::move(c));

@@ -54,7 +54,8 @@ boost::asio::awaitable<core::Result<core::LocalVm>> fresh_local(Node& node, std:
 enum class Start : std::uint8_t { asked, automatic, other };
 /// R2 for the holder: commits epoch+1 and promotes the VM's resource here. Idempotent. Without a connection the kernel
 /// asks hostd, through the fence-peer helper, whether the peer is excluded (hostd/arbiter.hpp) before it promotes.
-boost::asio::awaitable<core::Result<>> claim_and_promote(Node& node, std::string vm, std::string why, Start start);
+boost::asio::awaitable<core::Result<>> claim_and_promote(Node& node, std::string vm, std::string why, Start start,
+                                                         storage::Force force = storage::Force::no);
 
 // hostd/steps/create.cpp
 Answer make_leg(Context c);
@@ -76,6 +77,16 @@ Answer destroy(Context c);
 Answer reset(Context c);
 // hostd/steps/failover.cpp
 Answer take_right(Context c);
+// hostd/steps/watchdog.cpp
+Answer prove_watchdog(Context c);
+// hostd/steps/care.cpp
+Answer seed_leg(Context c);
+Answer snapshot_leg(Context c);
+Answer await_sync(Context c);
+Answer cut_link(Context c);
+Answer compare_legs(Context c);
+Answer await_approval(Context c);
+Answer discard_leg(Context c);
 // hostd/steps/migrate.cpp
 Answer admit_migration(Context c);
 Answer mark_migration(Context c);

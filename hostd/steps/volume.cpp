@@ -95,11 +95,15 @@ Answer verify(Context c) {
       co_return fail(Errc::refused, "the link dropped while the legs were compared; nothing was changed");
     }
     if (storage::verifying(seen->second)) continue;
-    if (seen->second.out_of_sync_kib == 0) co_return done("both legs are equal");
-    co_return fail(Errc::refused,
-                   fmt::format("{} KiB differ between the legs. The VM keeps running on {}; the other leg is "
-                               "taken out of the in-sync list. Look at its disk, then resync it",
-                               seen->second.out_of_sync_kib, c.self()));
+    core::Outcome out = done("both legs are equal");
+    out.result["verdict"] = "equal";
+    if (seen->second.out_of_sync_kib == 0) co_return out;
+    out = {};
+    out.result["verdict"] = "different";
+    out.error = fmt::format("{} KiB differ between the legs. The VM keeps running on {}; the other leg is "
+                            "taken out of the in-sync list. Look at its disk, then resync it",
+                            seen->second.out_of_sync_kib, c.self());
+    co_return out;
   }
 }
 

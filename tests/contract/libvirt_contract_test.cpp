@@ -164,6 +164,13 @@ TEST_P(VmHost, AnswersAbsentForAVmThatIsNotHere) {
   }
 }
 
+TEST_P(VmHost, AGuestThatSaysItHasPanickedIsEnded) {
+  start("vm1", Guest::panics);
+  EXPECT_TRUE(rig().until([&] { return saw(rig().events_a, "vm1", DomainState::absent, DomainReason::failed); }))
+      << seen(rig().events_a);
+  EXPECT_EQ(state_on_a("vm1"), DomainState::absent);
+}
+
 TEST_P(VmHost, AGuestThatIgnoresThePowerButtonRunsOn) {
   start("vm1", Guest::deaf);
   ASSERT_TRUE(rig().advances("vm1"));

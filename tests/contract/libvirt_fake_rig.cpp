@@ -19,12 +19,15 @@ class FakeRig final : public Rig {
   core::DomainSpec spec(const std::string& name, Guest guest) override {
     world_.deaf.erase(name);
     world_.never_converge.erase(name);
+    world_.panics.erase(name);
+    if (guest == Guest::panics) world_.panics.insert(name);
     if (guest != Guest::obedient) world_.deaf.insert(name);
     if (guest == Guest::busy) world_.never_converge.insert(name);
     core::DomainSpec out;
     out.name = name;
     out.uuid = core::domain_uuid("test", name);
     out.memory_mib = 64;
+    out.panic_device = guest == Guest::panics;
     out.disks = {{0, "/dev/drbd1", "disk"}};
     out.nics = {{"br-test", "52:54:00:00:00:01"}};
     return out;

@@ -1,5 +1,6 @@
 // A guest of one sector. Its flags (byte 509): 1 = obeys the power button; 2 = writes a counter to sector 1, so that the
-// disk shows whether it runs; 4 = touches 384 KiB of memory at every tick. 18 ticks a second.
+// disk shows whether it runs; 4 = touches 384 KiB of memory at every tick;
+// 8 = says at its first tick that it has panicked. 18 ticks a second.
 
 .section .rodata
 .globl bascule_guest_begin, bascule_guest_end
@@ -20,6 +21,12 @@ bascule_guest_begin:
 tick:
     sti
     hlt
+    testb $8, AT(flags)
+    jz 4f
+    movw $0x505, %dx            // pvpanic's port
+    movb $1, %al                // PVPANIC_PANICKED
+    outb %al, %dx
+4:
     testb $1, AT(flags)
     jz 1f
     movw $0x600, %dx            // PM1 status

@@ -111,6 +111,7 @@ class RealRig final : public Rig {
     out.name = name;
     out.uuid = core::domain_uuid("test", name);
     out.memory_mib = 64;
+    out.panic_device = guest == Guest::panics;
     out.disks = {{0, disk_of(name), "disk"}};
     out.nics = {{"br-test", "52:54:00:00:00:01"}};
     write_guest(out.disks[0].device, guest);
@@ -161,7 +162,8 @@ class RealRig final : public Rig {
   static void write_guest(const std::string& path, Guest guest) {
     std::vector<unsigned char> sector(bascule_guest_begin, bascule_guest_end);
     sector.resize(4096);
-    sector[509] = static_cast<unsigned char>(2 | (guest == Guest::obedient ? 1 : 0) | (guest == Guest::busy ? 4 : 0));
+    sector[509] = static_cast<unsigned char>(2 | (guest == Guest::obedient ? 1 : 0) | (guest == Guest::busy ? 4 : 0) |
+                                             (guest == Guest::panics ? 8 : 0));
     const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     struct stat info{};
     fstat(fd, &info);

@@ -14,7 +14,8 @@
 
 namespace bascule::test {
 
-enum class Guest : std::uint8_t { deaf, obedient, busy };  ///< busy: deaf, and its memory never comes to rest
+/// busy: deaf, and its memory never comes to rest; panics: says through its panic device, at once, that it has panicked.
+enum class Guest : std::uint8_t { deaf, obedient, busy, panics };
 
 class Rig {
  public:

@@ -99,6 +99,13 @@ struct Tool {
     return {};
   }
 
+  Result<> snapshot(const std::string& id) {
+    for (std::size_t i = 0; i < kVolumes.size(); ++i) {
+      if (auto ok = wait(pool->snapshot(leg(i, id), Snapshot::copy)); !ok) return ok;
+    }
+    return {};
+  }
+
   static void print(const ResourceState& s) {
     std::cout << "ok present=" << s.present << " role=" << to_string(s.role) << " peer=" << to_string(s.peer_role)
               << " link=" << to_string(s.connection) << " suspended=" << s.suspended;
@@ -155,6 +162,7 @@ struct Tool {
     if (verb == "make") return make(number(1), word(2), true);
     if (verb == "up") return make(0, word(1), false);
     if (verb == "drop") return drop(word(1));
+    if (verb == "snapshot") return snapshot(word(1));
     if (verb == "unmake") return unmake(word(1));
     if (verb == "connect") return wait(drbd->connect(resource()));
     if (verb == "disconnect") return wait(drbd->disconnect(name, word(1) == "force"));

@@ -64,7 +64,9 @@ def test_power_cut():
     for key in ("lost_host", "absent_ms", "witness", "drbd", "last_word", "record", "power_off_confirmed"):
         expect(key in record["result"], f"the record of why lacks {key}: {record['result']}")
     expect(vm.where() == "b1", "it went home by itself")
-    vm.do("vm", "failback", NAME)
+    checks = {check["what"]: check["ready"] for check in vm.ask("vm", "show", NAME)["failback"]["checks"]}
+    expect(set(checks) == {"legs", "link", "verify", "capacity", "host", "lease"}, f"the readiness report: {checks}")
+    vm.failback()
     vm.runs_only_on(HOME)
 
 
@@ -156,7 +158,7 @@ def test_zombie_with_a_broken_watchdog():
     faults.make(vm.lab, "watchdog-broken", vm.lab.node(HOME))
     vm.job.hosts_ready()
     vm.in_sync()
-    vm.do("vm", "failback", NAME)
+    vm.failback()
     node = vm.lab.node(HOME)
     faults.make(vm.lab, "hostd-hung", node)
     faults.make(vm.lab, "links-all", node)

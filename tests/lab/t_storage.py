@@ -277,6 +277,34 @@ def test_refusals(lab):
         a.run("unmake", "l3")
 
 
+def test_snapshots(lab):
+    """A snapshot keeps a leg as it was while the leg is written to, goes with the leg, and the one before is replaced."""
+    a, b = in_sync_pair(lab, ("loop", "lvm-thin"))
+    try:
+        a.ok("promote")
+        before = {}
+        for fill in ("first", "second", "third"):
+            a.sh("sh", "-c", f"yes {fill} | dd of={DATA} bs=1M count=8 iflag=fullblock oflag=direct status=none")
+            if fill != "third":
+                for host in (a, b):
+                    host.ok("snapshot", "l1")
+                    before[host.name] = digest(host, backing(host, "data"), 64)
+        for host in (a, b):
+            expect(digest(host, backing(host, "data"), 64) != before[host.name], f"{host.name}: nothing was written")
+            expect(digest(host, snapshot_of(host, "data"), 64) == before[host.name], f"{host.name}: not as it was")
+    finally:
+        clean((a, b), "l1")
+    left = a.sh("ls", "/var/lib/bascule/volumes") + b.sh("lvs", "--noheadings", "-o", "lv_name", "vg0")
+    expect("bascule-contract" not in left, f"a snapshot is left: {left}")
+
+
+def snapshot_of(host, volume):
+    if host.pool == "loop":
+        return f"/var/lib/bascule/volumes/bascule-contract-{volume}-l1.img-copy"
+    host.sh("lvchange", "--yes", "-K", "-ay", f"vg0/bascule-contract-{volume}-l1-copy")
+    return f"/dev/vg0/bascule-contract-{volume}-l1-copy"
+
+
 def test_events(lab):
     """The stream tells every change, survives the death of its reader process, and says when it was interrupted."""
     a, b = in_sync_pair(lab, ("loop", "loop"))

@@ -11,6 +11,8 @@ CALLS = [
     r"\bvms\s*[.>]+\s*(start|resume|migrate)\s*\(",  # VmHost
     r"\bvirDomain(Create\w*|Resume|Restore\w*|Migrate\w*ToURI\w*)\s*\(",
     r'"resume-io"',
+    r"(?<![:\w])(?<!== )(?:storage::)?Force::(outdated|fresh)\b",  # comparing needs no argument
+    r"(?<![:\w])(?<!== )(?:storage::)?Discard::own_data\b",
     r"[.>]\w*clear_bitmap\s*\(",         # equal legs without a sync
 ]
 LISTS = r"[.>](primary|skip_first_sync|resume_io)\s*\("  # command lines that do it, run below
@@ -35,6 +37,8 @@ def check(files):
 
 
 BAD = [({"hostd/x.cpp": line}, "no `// safety:`") for line in [
+    "const auto f = given ? storage::Force::outdated : storage::Force::no;\n",
+    "auto ok = co_await c.node.drbd.connect(*resource, storage::Discard::own_data);\n",
     "co_return co_await node.drbd.promote(name, proof);\n",
     "drbd->promote(name);\n",
     "auto ok = co_await c.node.vms.start(spec, proof);\n",

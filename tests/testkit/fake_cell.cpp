@@ -64,6 +64,9 @@ std::string text_of(const core::Request& r) {
     std::string operator()(const core::FailoverVm& v) const { return fmt::format("{} {}", v.vm, v.host_is_off); }
     std::string operator()(const core::RestartVm& v) const { return v.vm; }
     std::string operator()(const core::FailbackVm& v) const { return v.vm + v.policy; }
+    std::string operator()(const core::CopyVm& v) const { return v.vm; }
+    std::string operator()(const core::RepairVm& v) const { return v.vm; }
+    std::string operator()(const core::ProveWatchdog& v) const { return v.host; }
     std::string operator()(const core::SetMaintenance& v) const { return fmt::format("{} {}", v.host, v.on); }
     std::string operator()(const core::SetArmed& v) const { return fmt::format("{}", v.armed); }
   };
@@ -232,7 +235,7 @@ asio::awaitable<Result<api::Submitted>> FakeCell::submit(core::Request request) 
   co_return out;
 }
 
-asio::awaitable<Result<>> FakeCell::cancel(core::Caller caller, std::string operation, std::string) {
+asio::awaitable<Result<>> FakeCell::steer(core::Caller caller, std::string operation, core::Steer how, std::string) {
   const auto it = view_.operations.find(operation);
   const bool client = caller.role == core::Role::client;
   if (it == view_.operations.end() || (client && it->second.value.project != caller.project)) {
@@ -241,7 +244,9 @@ asio::awaitable<Result<>> FakeCell::cancel(core::Caller caller, std::string oper
   if (client && it->second.value.author.name != caller.name) {
     co_return fail(Errc::forbidden, "only an operator, or the client who asked for it, cancels an operation");
   }
-  auto next = core::with_cancel(it->second.value);
+  const core::Who who{caller.name, client ? "client" : "operator", caller.project};
+  auto next =
+      how == core::Steer::cancel ? core::with_cancel(it->second.value) : core::with_approval(it->second.value, who);
   if (!next) co_return next.error();
   it->second.value = std::move(*next);
   it->second.revision = changed("operation.changed", operation, it->second.value.project);

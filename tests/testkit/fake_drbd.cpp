@@ -170,10 +170,19 @@ Task<> FakeDrbd::up_standalone(Resource resource) {
   co_return changed(name);
 }
 
-Task<> FakeDrbd::connect(Resource resource) {
+Task<std::string> FakeDrbd::generation(Resource resource, std::string volume) {
+  if (leg(resource, volume) == nullptr) co_return fail(Errc::not_found, "no such volume");
+  co_return "0000000000000004:0000000000000000:0000000000000000:0000000000000000";
+}
+
+Task<> FakeDrbd::connect(Resource resource, storage::Discard discard) {
   const std::string name = storage::resource_name(resource.vm);
   auto& mine = side(name);
   if (!mine.up) co_return fail(Errc::conflict, name + " is down on this host");
+  if (discard == storage::Discard::own_data) {
+    if (mine.role != Role::secondary) co_return fail(Errc::conflict, name + " is Primary here");
+    for (auto& [index, leg] : mine.legs) leg.disk = std::min(leg.disk, Disk::outdated);
+  }
   if (!mine.wants_link) mine.two_primaries = false;
   mine.wants_link = true;
   co_return changed(name);
@@ -214,8 +223,14 @@ Task<> FakeDrbd::promote(std::string name, storage::PromotionProof proof) {
   if (proof.host != host_ || storage::resource_name(proof.vm) != name || proof.revision <= 0 || proof.epoch <= 0) {
     co_return fail(Errc::conflict, "the run-right shown is not for this");
   }
-  if (auto ok = storage::check_promotable(world_.state(name, host_)); !ok) co_return ok.error();
+  if (auto ok = storage::check_promotable(world_.state(name, host_), proof.force); !ok) co_return ok.error();
   auto& mine = side(name);
+  if (proof.force == storage::Force::fresh) {
+    for (auto& [index, leg] : mine.legs) {
+      if (!leg.fresh) co_return fail(Errc::conflict, name + " is not just created here");
+      leg.fresh = false;
+    }
+  }
   if (Side* peer = world_.linked(name, host_); peer != nullptr && peer->role == Role::primary && !mine.two_primaries) {
     co_return fail(Errc::refused, "Multiple primaries not allowed by config");
   }
@@ -324,51 +339,5 @@ void FakeDrbd::listen(Changed changed, Trouble) {
     if (pair.contains(host_)) changed_(world_.state(resource, host_));
   }
 }
-
-storage::PoolSpace FakePool::room() const {
-  std::uint64_t used = 0;
-  for (const auto& [name, mib] : devices) used += mib;
-  return {total_mib_, total_mib_ - std::min(used, total_mib_)};
-}
-
-Task<std::string> FakePool::create(storage::LegName leg, std::uint64_t size_mib) {
-  const auto name = storage::device_name(leg, config_);
-  if (!name) co_return name.error();
-  const std::uint64_t needed = storage::backing_mib(size_mib);
-  if (!devices.contains(*name)) {
-    if (auto ok = storage::check_room(config_, room(), needed); !ok) co_return ok.error();
-    devices[*name] = needed;
-  }
-  if (devices[*name] < needed) co_return fail(Errc::conflict, *name + " exists with another size");
-  co_return "/fake/" + *name;
-}
-
-Task<std::string> FakePool::activate(storage::LegName leg) {
-  const auto name = storage::device_name(leg, config_);
-  if (!name) co_return name.error();
-  if (!devices.contains(*name)) co_return fail(Errc::not_found, *name + " does not exist here");
-  co_return "/fake/" + *name;
-}
-
-Task<> FakePool::grow(storage::LegName leg, std::uint64_t size_mib) {
-  const auto name = storage::device_name(leg, config_);
-  if (!name) co_return name.error();
-  const auto it = devices.find(*name);
-  if (it == devices.end()) co_return fail(Errc::not_found, *name + " does not exist here");
-  const std::uint64_t needed = storage::backing_mib(size_mib);
-  if (it->second >= needed) co_return Result<>{};
-  if (auto ok = storage::check_room(config_, room(), needed - it->second); !ok) co_return ok.error();
-  it->second = needed;
-  co_return Result<>{};
-}
-
-Task<> FakePool::remove(storage::LegName leg) {
-  const auto name = storage::device_name(leg, config_);
-  if (!name) co_return name.error();
-  devices.erase(*name);
-  co_return Result<>{};
-}
-
-Task<storage::PoolSpace> FakePool::space() { co_return room(); }
 
 }  // namespace bascule::testkit

@@ -66,7 +66,9 @@ class FakeDrbd final : public storage::DrbdPort {
   storage::Task<> remove_config(std::string name) override;
   storage::Task<> create_metadata(storage::Resource resource, std::string volume) override;
   storage::Task<> up_standalone(storage::Resource resource) override;
-  storage::Task<> connect(storage::Resource resource) override;
+  using DrbdPort::connect;
+  storage::Task<> connect(storage::Resource resource, storage::Discard discard) override;
+  storage::Task<std::string> generation(storage::Resource resource, std::string volume) override;
   storage::Task<> disconnect(std::string name, bool force) override;
   storage::Task<> new_current_uuid_clear_bitmap(storage::Resource resource, std::string volume) override;
   storage::Task<> promote(std::string name, storage::PromotionProof proof) override;
@@ -109,6 +111,9 @@ class FakePool final : public storage::PoolPort {
   storage::Task<std::string> activate(storage::LegName leg) override;
   storage::Task<> grow(storage::LegName leg, std::uint64_t size_mib) override;
   storage::Task<> remove(storage::LegName leg) override;
+  storage::Task<> snapshot(storage::LegName leg, storage::Snapshot which) override;
+  storage::Task<bool> has_snapshot(storage::LegName leg, storage::Snapshot which) override;
+  bool snapshots_at_once() const override { return true; }
   storage::Task<storage::PoolSpace> space() override;
 
   std::map<std::string, std::uint64_t> devices;  ///< name -> MiB of backing

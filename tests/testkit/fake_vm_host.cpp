@@ -142,6 +142,9 @@ FakeVmHost::Answer<> FakeVmHost::start(core::DomainSpec spec, core::StartProof p
   guest.info.uuid = spec.uuid;
   guest.spec = std::move(spec);
   change(guest, DomainState::running, DomainReason::started);
+  if (guest.spec.panic_device && world_.panics.contains(guest.info.name)) {
+    boost::asio::post(world_.executor, [this, name = guest.info.name] { gone(name, DomainReason::failed); });
+  }
   co_return Result<>{};
 }
 

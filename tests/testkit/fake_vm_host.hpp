@@ -34,6 +34,7 @@ class FakeHypervisors {
   std::map<std::string, FakeVmHost*> hosts;
 
   // Knobs.
+  std::set<std::string> panics;          ///< VMs whose kernel panics at once; seen only with a panic device
   std::set<std::string> deaf;            ///< VMs that ignore the power button
   std::set<std::string> missing_disks;   ///< device paths that cannot be opened
   std::set<std::string> unreachable;     ///< hosts that no daemon reaches

@@ -87,7 +87,7 @@ std::vector<const void*> addresses(const T&... fields) {
   }
 BASCULE_FIELDS(VolumeSpec, a, b, c)
 BASCULE_FIELDS(NicSpec, a, b)
-BASCULE_FIELDS(VmSpec, a, b, c, d, e, f, g, h, i, j, k, l)
+BASCULE_FIELDS(VmSpec, a, b, c, d, e, f, g, h, i, j, k, l, m, n)
 BASCULE_FIELDS(Leg, a, b)
 BASCULE_FIELDS(VolumeLayout, a, b, c, d)
 BASCULE_FIELDS(Layout, a, b)
@@ -99,6 +99,7 @@ BASCULE_FIELDS(HostInfo, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s
 BASCULE_FIELDS(HostLease, a, b, c, d)
 BASCULE_FIELDS(FenceIntent, a, b, c, d, e)
 BASCULE_FIELDS(Maintenance, a, b, c)
+BASCULE_FIELDS(LastCare, a, b, c, d)
 BASCULE_FIELDS(Disarmed, a, b, c)
 BASCULE_FIELDS(Image, a, b, c, d)
 BASCULE_FIELDS(Step, a, b, c, d, e)

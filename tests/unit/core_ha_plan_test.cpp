@@ -46,7 +46,7 @@ TEST(Failover, BecomesAnOperationThatEndsTheOneWhoseHostIsLost) {
 TEST(Failover, OnAPersonsWordIsRefusedWhileTheHostLives) {
   Cell c;
   Request request;
-  request.verb = FailoverVm{"vm1", true, {}, {}};
+  request.verb = FailoverVm{"vm1", true, {}, {}, {}};
   request.caller = {Role::operator_, "olga", {}};
   request.reason = "a1 burns";
   auto made = plan(c.view, request, "b1");
@@ -62,12 +62,15 @@ TEST(Failover, OnAPersonsWordIsRefusedWhileTheHostLives) {
 
 TEST(TakingTheRight, AsksTheSameRuleWithAStatementInPlaceOfTheWait) {
   Cell c;
-  c.facts.absent["a1"] = Mono(0);
+  c.facts.absent["a1"] = Timing{}.suspect;
   const auto may = [&](bool stated) {
-    return text(may_take_over(c.view, c.vm(), c.local(), c.facts, Timing{}, "b1", stated));
+    return text(may_take_over(c.view, c.vm(), c.local(), c.facts, Timing{}, "b1", {.host_is_off = stated}));
   };
   EXPECT_THAT(may(false), testing::StartsWith("conflict: host a1 is silent, but"));
   EXPECT_EQ(may(true), "ok");
+  c.facts.absent["a1"] = Mono(0);
+  EXPECT_THAT(may(true), testing::StartsWith("conflict: host a1 was stated to be off, but its lease is renewed"));
+  c.facts.absent["a1"] = Timing{}.suspect;
   c.local().volumes["root"].disk = "Outdated";
   EXPECT_THAT(may(true), testing::StartsWith("refused: the disk of volume root"));
   c = Cell();

@@ -26,7 +26,7 @@ void words(E last, std::optional<E> (*parse)(std::string_view)) {
 
 TEST(Words, OfASite) { words(Site::b, &parse_site); }
 TEST(Words, OfPower) { words(Power::on, &parse_power); }
-TEST(Words, OfAProtection) { words(Protection::mirror, &parse_protection); }
+TEST(Words, OfAProtection) { words(Protection::none, &parse_protection); }
 TEST(Words, OfADomainState) { words(DomainState::unknown, &parse_domain_state); }
 TEST(Words, OfAnOperationKind) { words(OpKind::ha_arm, &parse_op_kind); }
 TEST(Words, OfAnOperationState) { words(OpState::needs_operator, &parse_op_state); }

@@ -226,7 +226,8 @@ TEST(UpdateVm, ToOffStopsGracefullyAndWritesTheWishAtOnce) {
 }
 
 TEST(UpdateVm, IsRefusedWithTheReason) {
-  const std::string off_first = "conflict: cpus, memory and networks change only while the VM is off; stop it first";
+  const std::string off_first =
+      "conflict: cpus, memory, networks and restart_on_panic change only while the VM is off; stop it first";
   const std::string no_move = "invalid: hosts: cannot be changed by a definition; use migrate";
   const struct {
     std::function<void(VmSpec&, Request&, CellView&)> change;

@@ -195,7 +195,7 @@ TEST(ResizeVmPlan, ChangesOnlyWhatIsGivenAndOnlyWhileOff) {
   EXPECT_TRUE(plan(stopped_cell(), ask(ResizeVm{"vm1", 0, 0}), "a1")->unchanged);
   EXPECT_EQ(text(plan(stopped_cell(), ask(ResizeVm{"vm1", 999, 0}), "a1")), "invalid: cpus: 1 to 255");
   EXPECT_EQ(text(plan(cell(), ask(ResizeVm{"vm1", 4, 0}), "a1")),
-            "conflict: cpus, memory and networks change only while the VM is off; stop it first");
+            "conflict: cpus, memory, networks and restart_on_panic change only while the VM is off; stop it first");
 }
 
 TEST(RemoveVmPlan, DropsTheRecordFirstThenBothLegs) {

@@ -20,6 +20,7 @@ std::string_view word(Kind kind) {
     case Kind::commit_right: return "commit-right";
     case Kind::add_back: return "add-back";
     case Kind::connect: return "connect";
+    case Kind::disconnect: return "disconnect";
     case Kind::demote: return "demote";
     case Kind::close_window: return "close-window";
     case Kind::destroy_domain: return "destroy-domain";
@@ -80,6 +81,18 @@ TEST(Reconcile, LeavesAHealthyVmAndWhateverAnOperationHolds) {
       {"no record", "a1", [](VmView& v, LocalVm& l) { v.right = {}, l.up = false; }, "none", ""},
       {"no layout", "a1", [](VmView& v, LocalVm& l) { v.layout.revision = 0, l.up = false; }, "none", ""},
   });
+}
+
+TEST(Reconcile, LetsTheGuestGoOnBeforeAnythingThatMayTakeLong) {
+  const auto lost_disk = [](VmView& v, LocalVm& l) {
+    v.right.value.insync["root"] = {kLegB};  // the record is true already
+    l.volumes["root"].disk = "Diskless";
+    l.suspended = "user";
+  };
+  check({{"I/O was stopped for the record", "a1", lost_disk, "resume-io",
+          "the record is true again: the I/O that was stopped for it goes on"},
+         {"it goes on", "a1", [&](VmView& v, LocalVm& l) { lost_disk(v, l), l.suspended = "no"; }, "attach-again",
+          "a disk that failed is attached again, to be resynced from the other leg"}});
 }
 
 TEST(Reconcile, StopsACopyThatRunsWithoutTheRight) {

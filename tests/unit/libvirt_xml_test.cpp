@@ -165,6 +165,13 @@ TEST(DomainXml, HoldsNothingThatIsNotOnTheAllowList) {
   for (const auto& path : allowed) EXPECT_TRUE(made.contains(path)) << path << " is allowed but never made";
 }
 
+TEST(DomainXml, HasAPanicDeviceOnlyForAVmThatAskedForIt) {
+  auto spec = full_spec();
+  spec.panic_device = true;
+  const auto parsed = parse(*domain_xml(spec));
+  EXPECT_EQ(parsed.count("/domain/devices/panic"), 1U);
+}
+
 TEST(DomainXml, HasNoWayIntoTheGuest) {
   // By name, as the design lists them, in case the allow-list above is ever widened without thought.
   const auto parsed = parse(*domain_xml(full_spec()));

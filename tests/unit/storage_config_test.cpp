@@ -115,7 +115,7 @@ TEST_P(DryRun, OurCommandsToComeUpAreThoseOfDrbdadm) {
       ours.push_back(c.apply_activity_log(v));
       ours.push_back(c.attach(v, v.size_mib * 1024));
     }
-    ours.push_back(c.connect());
+    ours.push_back(c.connect(false));
     EXPECT_EQ(drbdadm({"up"}), normal(ours));
   }
 }
@@ -130,7 +130,8 @@ TEST_P(DryRun, OurCommandsForEveryOtherActAreThoseOfDrbdadm) {
     return normal(list);
   };
   EXPECT_EQ(drbdadm({"create-md", "--force"}), each([&](const Volume& v) { return c.create_metadata(v); }));
-  EXPECT_EQ(drbdadm({"primary"}), normal(c.running().primary()));
+  EXPECT_EQ(drbdadm({"primary"}), normal(c.running().primary(false)));
+  EXPECT_EQ(drbdadm({"primary", "--force"}), normal(c.running().primary(true)));
   EXPECT_EQ(drbdadm({"secondary"}), normal(c.running().secondary()));
   EXPECT_EQ(drbdadm({"disconnect"}), normal(std::vector<Argv>{c.running().disconnect(false)}));
   EXPECT_EQ(drbdadm({"disconnect", "--force"}), normal(std::vector<Argv>{c.running().disconnect(true)}));
@@ -199,10 +200,10 @@ TEST(DrbdConfig, FencingStandsWhereEachVersionWantsIt) {
   EXPECT_TRUE(has(nine.resource, "auto-promote"));
 }
 
-TEST(DrbdConfig, PromotionIsNeverForcedAndMetadataAlwaysNamesItsDevice) {
+TEST(DrbdConfig, PromotionIsForcedOnlyWhenAskedAndMetadataAlwaysNamesItsDevice) {
   for (const auto version : kBoth) {
     const auto c = DrbdCommands::make(sample_resource(), {}, version, "a1").value();
-    for (const auto& argv : c.running().primary()) EXPECT_EQ(std::ranges::count(argv, "--force"), 0);
+    for (const auto& argv : c.running().primary(false)) EXPECT_EQ(std::ranges::count(argv, "--force"), 0);
     EXPECT_EQ(c.create_metadata(c.resource().volumes[1])[3], "/dev/vg0/bascule-web-data-l1");
   }
 }
@@ -286,8 +287,9 @@ TEST(DrbdConfig, KnowsAFreshGenerationFromAnyOther) {
 }
 
 TEST(DrbdCommands, TheSizeBothLegsHadLastIsReadFromTheMetadata) {
-  EXPECT_EQ(agreed_kib("flags: Secondary\nlast agreed size: 20 MB (40960 sectors)\nlast agreed max bio size: 4096 Byte\n"),
-            20480);
+  EXPECT_EQ(
+      agreed_kib("flags: Secondary\nlast agreed size: 20 MB (40960 sectors)\nlast agreed max bio size: 4096 Byte\n"),
+      20480);
   EXPECT_EQ(agreed_kib("meta-data: clean\nzero size device -- never seen peer yet?\n"), 0);
   EXPECT_FALSE(agreed_kib(""));
   EXPECT_FALSE(agreed_kib("last agreed size: 20 MB"));

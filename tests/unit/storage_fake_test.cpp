@@ -98,6 +98,29 @@ TEST_F(Fake, APlainDisconnectOutdatesTheSecondaryAndAForcedOneDoesNot) {
   EXPECT_EQ(code(b.promote(name, proof(b))), Errc::conflict);
 }
 
+TEST_F(Fake, ForceTakesAFreshLegOrAnOutdatedOneAsTheProofSays) {
+  const auto forced = [&](storage::Force force) {
+    auto p = proof(a);
+    p.force = force;
+    return p;
+  };
+  make(a);
+  EXPECT_EQ(code(a.promote(name, forced(storage::Force::outdated))), Errc::conflict) << "never written is not outdated";
+  EXPECT_TRUE(ok(a.promote(name, forced(storage::Force::fresh))));
+  EXPECT_EQ(wait(a.query(name))->volumes.at(0).disk, Disk::up_to_date);
+  EXPECT_TRUE(ok(a.demote(name)));
+  EXPECT_EQ(code(a.promote(name, forced(storage::Force::fresh))), Errc::conflict) << "it has been used since";
+}
+
+TEST_F(Fake, ALegThatGivesUpItsDataIsSecondary) {
+  join();
+  EXPECT_TRUE(ok(a.promote(name, proof(a))));
+  EXPECT_TRUE(ok(b.disconnect(name, true)));
+  EXPECT_EQ(code(a.connect(resource, storage::Discard::own_data)), Errc::conflict);
+  EXPECT_TRUE(ok(b.connect(resource, storage::Discard::own_data)));
+  EXPECT_TRUE(in_sync(*wait(b.query(name)), resource));
+}
+
 TEST_F(Fake, TellsChangesAndAnswersUnknownWhenAskedTo) {
   int told = 0;
   b.listen([&](const ResourceState&) { ++told; }, nullptr);

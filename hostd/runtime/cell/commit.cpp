@@ -17,6 +17,14 @@ using core::Result;
 using core::Revision;
 using Clock = std::chrono::steady_clock;
 
+namespace {
+/// The object of an operation, for the audit.
+std::string object_of(const core::Operation& op) {
+  if (!op.vm.empty()) return "vm/" + op.vm;
+  return op.kind == core::OpKind::watchdog_prove ? "host/" + op.target_host : "image/" + op.object;
+}
+}  // namespace
+
 void CellStore::add_audit(kv::Txn& txn, std::vector<core::AuditRecord> records, core::WallMs now) const {
   core::AuditHead head = view_.audit.value;
   if (view_.audit.revision == 0) head.hash = std::string(64, '0');
@@ -98,7 +106,10 @@ Result<CellStore::Draft> CellStore::draft_op(const core::Operation& next_in, Rev
     del(d.txn, keys::vm_right(root_, next.vm));
     if (vm != nullptr) {
       for (const auto& [host, status] : vm->status) del(d.txn, keys::vm_status(root_, next.vm, host));
+      for (const auto& [what, care] : vm->last) del(d.txn, keys::vm_last(root_, next.vm, what));
     }
+  } else if (effects.care) {
+    runtime::put(d.txn, keys::vm_last(root_, next.vm, core::care_of(next)), codec::encode(*effects.care));
   }
   if (effects.delete_image) del(d.txn, keys::image(root_, *effects.delete_image));
   if (view_.progress.contains(next.id)) del(d.txn, keys::progress(root_, next.id));
@@ -106,7 +117,7 @@ Result<CellStore::Draft> CellStore::draft_op(const core::Operation& next_in, Rev
   record.who = next.author;
   record.why = next.reason;
   record.what = std::string(core::to_string(next.kind)) + " ended";
-  record.object = next.vm.empty() ? "image/" + next.object : "vm/" + next.vm;
+  record.object = object_of(next);
   record.project = next.project;
   record.operation = next.id;
   record.result = std::string(core::to_string(next.state)) + (next.error.empty() ? "" : ": " + next.error);
@@ -131,19 +142,22 @@ asio::awaitable<Result<>> CellStore::end_step(std::string id, core::Work work, c
   co_return Result<>{};
 }
 
-asio::awaitable<Result<>> CellStore::cancel(std::string id, core::Who who, std::string reason, core::WallMs now) {
+asio::awaitable<Result<>> CellStore::steer(std::string id, core::Steer how, core::Who who, std::string reason,
+                                           core::WallMs now) {
   auto done = co_await commit([&]() -> Result<Draft> {
     const auto it = view_.operations.find(id);
     if (it == view_.operations.end()) return fail(Errc::not_found, "there is no operation '" + id + "'");
-    auto next = core::with_cancel(it->second.value);
+    auto next =
+        how == core::Steer::cancel ? core::with_cancel(it->second.value) : core::with_approval(it->second.value, who);
     if (!next) return next.error();
     auto draft = draft_op(*next, it->second.revision, nullptr, now);
     if (!draft) return draft;
     core::AuditRecord record;
     record.who = who;
     record.why = reason;
-    record.what = std::string(core::to_string(next->kind)) + " cancel requested";
-    record.object = next->vm.empty() ? "image/" + next->object : "vm/" + next->vm;
+    record.what =
+        std::string(core::to_string(next->kind)) + (how == core::Steer::cancel ? " cancel requested" : " approved");
+    record.object = object_of(*next);
     record.project = next->project;
     record.operation = id;
     add_audit(draft->txn, {record}, now);

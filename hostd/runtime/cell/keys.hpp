@@ -23,6 +23,9 @@ inline std::string vm_op(const std::string& r, const std::string& v) { return vm
 inline std::string vm_status(const std::string& r, const std::string& v, const std::string& h) {
   return vm_prefix(r, v) + "status/" + h;
 }
+inline std::string vm_last(const std::string& r, const std::string& v, const std::string& what) {
+  return vm_prefix(r, v) + "last/" + what;
+}
 inline std::string image(const std::string& r, const std::string& i) { return r + "images/" + i; }
 inline std::string op(const std::string& r, const std::string& id) { return r + "ops/" + id; }
 inline std::string progress(const std::string& r, const std::string& id) { return r + "progress/" + id; }

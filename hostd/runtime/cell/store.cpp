@@ -69,7 +69,8 @@ void CellStore::apply_host(std::string_view rest, const core::kv::Event& event) 
     set(host.lease, event);
     // A listing repeats what was known: only a change is a sign of life.
     if (lease_seen_[id].revision == host.lease.revision) return;
-    lease_seen_[id] = {host.lease.revision, Clock::now()};
+    lease_seen_[id].revision = host.lease.revision;
+    lease_seen_[id].at = Clock::now();
     if (host.silent) {
       host.silent = false;
       note(event.kv.mod_revision, "host.changed", id, {});
@@ -110,9 +111,17 @@ void CellStore::apply_vm(std::string_view rest, const core::kv::Event& event) {
       else
         vm.status[std::string(field)] = std::move(status.value);
     }
+  } else if (eat(field, "last/")) {
+    core::Versioned<core::LastCare> last;
+    if (set(last, event)) {
+      if (last.revision == 0)
+        vm.last.erase(std::string(field));
+      else
+        vm.last[std::string(field)] = std::move(last.value);
+    }
   }
   const bool gone = vm.spec.revision == 0 && vm.layout.revision == 0 && vm.right.revision == 0 &&
-                    vm.operation.revision == 0 && vm.status.empty();
+                    vm.operation.revision == 0 && vm.status.empty() && vm.last.empty();
   note(event.kv.mod_revision, vm.spec.revision == 0 ? "vm.removed" : "vm.changed", name,
        project.empty() ? vm.spec.value.project : project);
   if (gone) view_.vms.erase(name);
@@ -173,7 +182,9 @@ asio::awaitable<core::Result<Revision>> CellStore::list() {
   for (auto& [id, host] : view_.hosts) {
     // A listing is no sign of life: what was silent stays so until its lease changes.
     const auto before = hosts.find(id);
-    if (before != hosts.end()) host.silent = before->second.silent;
+    if (before == hosts.end()) continue;
+    host.silent = before->second.silent;
+    host.steady = before->second.steady;
   }
   events_.clear();
   events_from_ = listing->revision;
@@ -239,12 +250,22 @@ void CellStore::restart_absences() {
   for (auto& [id, seen] : lease_seen_) seen.at = Clock::now();
 }
 
-bool CellStore::mark_silent(core::Mono after) {
+bool CellStore::mark_hosts(core::Mono after, core::Mono steady_after) {
   bool any = false;
-  for (const auto& [id, absent] : absences()) {
+  const auto now = Clock::now();
+  for (auto& [id, seen] : lease_seen_) {
     const auto host = view_.hosts.find(id);
-    if (host == view_.hosts.end() || host->second.silent || absent <= after) continue;
-    host->second.silent = true;
+    if (host == view_.hosts.end()) continue;
+    const bool absent = id != self_ && now - seen.at > after;
+    if (absent)
+      seen.steady_since.reset();
+    else if (!seen.steady_since)
+      seen.steady_since = now;
+    const bool steady = seen.steady_since && now - *seen.steady_since >= steady_after;
+    const bool silent = host->second.silent || absent;  // its end is told by the lease itself
+    if (silent == host->second.silent && steady == host->second.steady) continue;
+    host->second.silent = silent;
+    host->second.steady = steady;
     any = true;
     note(view_.revision, "host.changed", id, {});
   }

@@ -43,7 +43,8 @@ class CellStore {
   boost::asio::awaitable<void> run();
   /// One attempt to renew this host's lease. Errors: conflict (somebody is about to switch this host off), else as for
   /// KvStore::txn; after outcome_unknown the next value may simply be tried: a lease only says that its host lives.
-  /// An intent to switch this host off makes it fail, unless it is of an earlier boot or `void_intent`: then it is deleted.
+  /// An intent to switch this host off makes it fail, unless it is of an earlier boot or `void_intent`: then it is
+  /// deleted.
   boost::asio::awaitable<core::Result<>> renew_lease(core::HostLease lease, bool void_intent, Deadline deadline);
   /// For how long each other host's lease has not changed, on this host's clock.
   std::map<std::string, core::Mono> absences() const;
@@ -51,8 +52,9 @@ class CellStore {
   void heard(const std::string& host);
   /// This host was cut off itself: what it timed of others says nothing.
   void restart_absences();
-  /// Keeps HostView::silent true to `absences`: `after` without change. True when something changed.
-  bool mark_silent(core::Mono after);
+  /// Keeps HostView::silent true to `absences`: `after` without change; and HostView::steady: no such gap, on this
+  /// host's clock, for `steady_after`. True when something changed.
+  bool mark_hosts(core::Mono after, core::Mono steady_after);
 
   /// The intent to switch a host off, which compares its lease; then how that ended. Errors: conflict, stale, as
   /// commit.
@@ -93,7 +95,9 @@ class CellStore {
   /// Applies the end of a step to the newest record and commits it, with the right change if there is one.
   boost::asio::awaitable<core::Result<>> end_step(std::string op, core::Work work, core::Outcome outcome,
                                                   core::WallMs now);
-  boost::asio::awaitable<core::Result<>> cancel(std::string op, core::Who who, std::string reason, core::WallMs now);
+  /// Errors: as core::with_cancel and core::with_approval.
+  boost::asio::awaitable<core::Result<>> steer(std::string op, core::Steer how, core::Who who, std::string reason,
+                                               core::WallMs now);
 
   /// Commits a run-right comparing `revision` (0 = absent). `why` goes to the audit chain.
   boost::asio::awaitable<core::Result<core::Revision>> commit_right(std::string vm, core::Right right,
@@ -156,6 +160,7 @@ class CellStore {
   struct LeaseSeen {
     core::Revision revision{};
     std::chrono::steady_clock::time_point at{};  ///< of the last change, or of another sign of life
+    std::optional<std::chrono::steady_clock::time_point> steady_since;  ///< nullopt: it is in a gap now
   };
   std::map<std::string, LeaseSeen> lease_seen_;
 };

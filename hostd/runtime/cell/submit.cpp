@@ -75,10 +75,13 @@ std::string request_text(const core::Request& request) {
     std::string operator()(const core::ImportImage& v) const { return "import " + codec::encode(v.image); }
     std::string operator()(const core::RemoveImage& v) const { return "remove-image " + v.image; }
     std::string operator()(const core::FailoverVm& v) const {
-      return fmt::format("failover {} {}", v.vm, v.host_is_off);
+      return fmt::format("failover {} {} {}", v.vm, v.host_is_off, v.sacrifice);
     }
     std::string operator()(const core::RestartVm& v) const { return fmt::format("restart {} {}", v.vm, v.elsewhere); }
     std::string operator()(const core::FailbackVm& v) const { return "failback " + v.vm + ' ' + v.policy; }
+    std::string operator()(const core::CopyVm& v) const { return "copy " + v.vm; }
+    std::string operator()(const core::RepairVm& v) const { return "repair " + v.vm; }
+    std::string operator()(const core::ProveWatchdog& v) const { return "prove " + v.host; }
     std::string operator()(const core::SetMaintenance& v) const {
       return fmt::format("maintenance {} {}", v.host, v.on);
     }

@@ -98,6 +98,7 @@ Result<std::string> domain_xml(const DomainSpec& spec, const XmlOptions& options
     add_disk(xml, disk, spec.accel == core::Accel::kvm, options.any_disk_path && !disk.device.starts_with("/dev/"));
   }
   for (const auto& nic : spec.nics) add_nic(xml, nic);
+  if (spec.panic_device) xml += "  <panic model='isa'/>\n";  // the guest may say that it panicked; see on_crash
   xml += "  <controller type='usb' model='none'/>\n  <memballoon model='none'/>\n"
          "  <rng model='virtio'>\n   <backend model='random'>/dev/urandom</backend>\n  </rng>\n"
          " </devices>\n</domain>\n";

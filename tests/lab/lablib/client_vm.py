@@ -25,6 +25,14 @@ class ClientVm:
         """A change, followed to its end; what hostctl's last line says of it."""
         return self.job.ctl([*words, "--reason", "scenario", "--watch"], seconds)
 
+    def failback(self, seconds=60):
+        """Home by a person's decision, as soon as hostd says that it is ready: a host that just came back is not."""
+        def ready():
+            report = self.ask("vm", "show", NAME).get("failback")
+            return report is None or report["ready"]
+        wait_for("the VM to be ready to go back", ready, seconds, every=0.5)
+        return self.do("vm", "failback", NAME)
+
     def refused(self, *words, user="operator", reason="scenario", seconds=90, watch=False):
         """hostctl's sentence for a change that must not be accepted, or with `watch` must not end done."""
         args = [*words, *(["--reason", reason] if reason else []), *(["--watch"] if watch else [])]

@@ -68,6 +68,11 @@ def part(lab, parted):
             run(["ip", "-n", lab.ns, "link", "set", node.tap(link), "type", "bridge_slave", "isolated", "on" if parted else "off"])
 
 
+def addresses(lab):
+    """What the lab's switches have learnt: lines of `bridge fdb show`."""
+    return run(["ip", "netns", "exec", lab.ns, "bridge", "fdb", "show"]).stdout
+
+
 def heal(lab):
     """Puts every cut tap back on its bridge."""
     for node_id, link in lab.cuts:

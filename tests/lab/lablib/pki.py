@@ -6,6 +6,7 @@ from .proc import run
 DAYS = "30"
 USERS = {
     "operator": "urn:bascule:operator:lab",
+    "operator2": "urn:bascule:operator:second",
     "client": "urn:bascule:client:demo:shop",
     "auditor": "urn:bascule:auditor:lab",
 }

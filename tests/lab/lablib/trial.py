@@ -129,5 +129,5 @@ class Trial:
 def bring_home(vm, home):
     """After a trial: the VM back on `home`, by a person's failback."""
     if vm.where() != home:
-        vm.do("vm", "failback", NAME)
+        vm.failback()
         vm.in_sync()

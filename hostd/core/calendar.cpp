@@ -1,0 +1,34 @@
+#include "hostd/core/calendar.hpp"
+
+#include <algorithm>
+
+namespace bascule::core {
+namespace {
+constexpr WallMs kMinute = 60'000;
+constexpr WallMs kDay = 24 * 60 * kMinute;
+bool digit(char c) { return c >= '0' && c <= '9'; }
+}  // namespace
+
+std::optional<int> minute_of_day(std::string_view text) {
+  if (text.size() != 5 || text[2] != ':' || !digit(text[0]) || !digit(text[1]) || !digit(text[3]) || !digit(text[4])) {
+    return {};
+  }
+  const int hour = (text[0] - '0') * 10 + (text[1] - '0');
+  const int minute = (text[3] - '0') * 10 + (text[4] - '0');
+  if (hour > 23 || minute > 59) return {};
+  return hour * 60 + minute;
+}
+
+bool copy_due(const std::vector<std::string>& at, const LastCare* last, WallMs now) {
+  if (last == nullptr) return true;
+  if (!last->good) return now - last->when_ms > kCopyRetryMs;
+  return std::ranges::any_of(at, [&](const std::string& text) {
+    const auto minute = minute_of_day(text);
+    if (!minute) return false;
+    WallMs latest = now / kDay * kDay + *minute * kMinute;  // the newest such time that is not after now
+    if (latest > now) latest -= kDay;
+    return last->when_ms < latest;
+  });
+}
+
+}  // namespace bascule::core

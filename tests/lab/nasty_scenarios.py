@@ -1,0 +1,110 @@
+#!/usr/bin/python3
+"""Scenarios of docs/failover.md that need several faults in a row, on a lab that is up; the judge at the end. Not part of
+`lab test`, for its time.
+
+    ./lab up --timing fast && tests/lab/nasty_scenarios.py"""
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from lablib import faults, ledger  # noqa: E402
+from lablib.case import expect, main  # noqa: E402
+from lablib.client_vm import NAME, ClientVm  # noqa: E402
+from lablib.plan import Lab  # noqa: E402
+from lablib.proc import wait_for  # noqa: E402
+from lablib.trial import Firmware, bring_home, settle  # noqa: E402
+
+HOME = "a1"
+state = {}
+
+
+def the_vm():
+    if "vm" not in state:
+        state["vm"] = ClientVm(Lab(os.environ.get("LAB_NAME", "lab")).load())
+        state["vm"].prepare()
+    vm = state["vm"]
+    faults.heal(vm.lab)
+    settle(vm)
+    bring_home(vm, HOME)
+    return vm
+
+
+def hang_etcd(vm):
+    for node in vm.lab.voters:
+        faults.make(vm.lab, "etcd-hung", node)
+
+
+def mend(vm):
+    faults.heal(vm.lab)
+    settle(vm)
+
+
+def test_frozen_while_the_other_host_reboots(_lab):
+    """1. etcd is away, the other host reboots: its leg does not connect to the primary before its own write (R5)."""
+    vm = the_vm()
+    with Firmware(vm.lab):
+        hang_etcd(vm)
+        faults.make(vm.lab, "power-cut", vm.lab.node("b1"))
+        faults.power_on(vm.lab, vm.lab.node("b1"))
+        time.sleep(20)
+        said = faults.run_in(vm.lab, "b1", "cat", "/proc/drbd")
+        expect("Connected" not in said, f"the leg has connected without its write: {said}")
+        mend(vm)
+
+
+def test_no_quorum_at_the_hand_over(_lab):
+    """9. etcd has no quorum between the arrival of the guest and the hand-over: it waits, and then runs on one side."""
+    vm = the_vm()
+    with Firmware(vm.lab):
+        ident = vm.start_operation("vm", "migrate", NAME, "--to", "b1")
+        vm.until_step(ident, "live-migrate")
+        hang_etcd(vm)
+        time.sleep(6)
+        mend(vm)
+    end = vm.ended(ident)
+    expect(end["state"] in ("done", "undone"), f"a person is asked: {end}")
+
+
+def test_own_disk_then_the_link_then_the_power(_lab):
+    """10. The primary's own disk fails, then the fibre, then its power, and it comes back with the disk healed: the VM goes on
+    from the leg that has every write, and the healed one is not used before it was resynced."""
+    vm = the_vm()
+    home = vm.lab.node(HOME)
+    faults.make(vm.lab, "disk-error", home)
+    wait_for("the leg to be out of the record", lambda: [leg["host"] for leg in vm.ask("vm", "show", NAME)["right"]["insync"]["system"]] == ["b1"],
+             30, every=0.5)
+    vm.records_go_on()
+    faults.make(vm.lab, "link-repl", home)
+    time.sleep(3)
+    count = ledger.reports(vm.lab)
+    time.sleep(3)
+    expect(ledger.reports(vm.lab) == count, "the guest has written without any leg")
+    faults.make(vm.lab, "power-cut", home)
+    wait_for("the VM to run on b1", lambda: vm.domain("b1") == "running", 60, every=0.5)
+    mend(vm)
+    expect(vm.where() == "b1", "it went home by itself")
+
+
+def test_other_disk_while_etcd_is_away(_lab):
+    """11. The other leg's disk fails while etcd is away: nothing is confirmed until the record says so (R4), then it goes on."""
+    vm = the_vm()
+    hang_etcd(vm)
+    faults.make(vm.lab, "disk-error", vm.lab.node("b1"))
+    time.sleep(2.5)
+    count = ledger.reports(vm.lab)
+    time.sleep(3)
+    expect(ledger.reports(vm.lab) == count, "records were confirmed by one leg while the record lists two")
+    for node in vm.lab.voters:
+        faults.KINDS["etcd-hung"][2](vm.lab, node)
+    vm.records_go_on()
+    mend(vm)
+
+
+def test_judged(_lab):
+    """Across all of it no acknowledged record was lost, torn or doubled, and never two copies wrote."""
+    print(f"      {the_vm().remove()}", flush=True)
+
+
+main(globals())
