@@ -59,9 +59,10 @@ struct Server::Impl {
 
   Result<> open();
   asio::awaitable<void> accept();
-  bool full() const {
-    return state->connections >= state->limits().connections || state->handshakes >= state->limits().handshakes;
-  }
+  asio::awaitable<void> room();
+  bool shaking_is_full() const { return state->shaking.size() >= state->limits().handshakes; }
+  bool full() const { return state->connections >= state->limits().connections || shaking_is_full(); }
+  const Stranger* oldest() const;
 };
 
 Result<> Server::Impl::open() {
@@ -77,13 +78,34 @@ Result<> Server::Impl::open() {
   return {};
 }
 
+/// The one that gives way to a newcomer; nullptr: there is none.
+const Stranger* Server::Impl::oldest() const {
+  const auto& line = shaking_is_full() || state->refused.empty() ? state->shaking : state->refused;
+  return line.empty() ? nullptr : &line.front();
+}
+
+/// Waits until another connection can be taken. Anybody can connect and say nothing, and a client can do it hundreds of
+/// times: whoever was let in keeps its place, but the others do not keep out those who come after them.
+asio::awaitable<void> Server::Impl::room() {
+  using Clock = std::chrono::steady_clock;
+  while (!state->stopping && full()) {
+    auto until = Clock::time_point::max();
+    if (const auto* stranger = oldest()) {
+      until = stranger->since + state->limits().patience;
+      if (Clock::now() >= until) {
+        stranger->connection->abort();
+        until = Clock::time_point::max();  // its end is told
+      }
+    }
+    co_await state->ended.wait(state->ended.count(), until);
+  }
+}
+
 asio::awaitable<void> Server::Impl::accept() {
   asio::steady_timer pause(state->executor);
   while (!state->stopping) {
-    if (full()) {
-      co_await state->ended.wait(state->ended.count(), std::chrono::steady_clock::time_point::max());
-      continue;
-    }
+    co_await room();
+    if (state->stopping) co_return;
     auto [ec, socket] = co_await acceptor.async_accept(kToken);
     if (state->stopping) co_return;
     if (ec) {  // out of descriptors, or the peer has gone already

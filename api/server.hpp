@@ -19,17 +19,18 @@ struct ServerTls {
 
 /// Limits of one connection or of the whole server. The defaults are for a daemon with 1024 descriptors.
 struct ServerLimits {
-  std::size_t connections{512};    ///< beyond: left in the kernel's queue
-  std::size_t handshakes{32};      ///< at work at a time; about 1 ms of CPU each
-  std::size_t not_operators{384};  ///< the other connections are reserved for operators
-  std::size_t clients{256};        ///< all clients together
-  std::size_t per_name{128};       ///< connections with one certificate's name
-  std::size_t streams{128};        ///< event streams
+  std::size_t connections{512};  ///< beyond: left in the kernel's queue
+  std::size_t handshakes{64};    ///< at work at a time; about 1 ms of CPU each
+  std::size_t others{384};       ///< of clients and auditors; the rest is kept for operators and hosts
+  std::size_t clients{256};      ///< all clients together
+  std::size_t per_name{128};     ///< connections with one certificate's name
+  std::size_t streams{128};      ///< event streams
   std::size_t streams_per_name{16};
   std::size_t uploads{4};  ///< from the first byte to the end of the import
   std::uint32_t header_bytes{8192};
-  std::uint64_t body_bytes{1024 * 1024};
+  std::uint64_t body_bytes{64 * 1024};          ///< kept in memory until it is whole; the longest definition has less
   std::uint64_t drain_bytes{16 * 1024 * 1024};  ///< read and thrown away so that a refusal can be heard
+  std::chrono::milliseconds patience{500};  ///< with all places taken, who has not been let in for so long gives way
   std::chrono::milliseconds handshake_time{10'000};
   std::chrono::milliseconds header_time{10'000};  ///< from its first byte to its last
   std::chrono::milliseconds body_time{20'000};

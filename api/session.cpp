@@ -53,6 +53,9 @@ std::string head_of(const HttpReply& reply, bool keep) {
   return out += "\r\n";
 }
 
+/// Neither those who mend a cell nor those whose leases depend on an answer.
+bool is_other(core::Role role) { return role == core::Role::client || role == core::Role::auditor; }
+
 template <class Parser>
 bool has_body(const Parser& head) {
   return head.chunked() || head.content_length().value_or(0) > 0;
@@ -75,7 +78,7 @@ void Session::stop() {
 void Session::abort() { stream_.next_layer().close(); }
 
 asio::awaitable<bool> Session::shake_hands() {
-  const Place place(state_->handshakes);
+  const Standing stranger(state_->shaking, *this);
   within(limits().handshake_time);
   auto [ec] = co_await stream_.async_handshake(asio::ssl::stream_base::server, kToken);
   if (ec) {
@@ -86,14 +89,14 @@ asio::awaitable<bool> Session::shake_hands() {
   co_return true;
 }
 
-/// Whether this connection is within its role's and its name's limits; called after it was counted.
+/// Whether one more connection is within its role's and its name's limits.
 std::optional<core::Error> Session::admit() {
-  if (!identity_) return std::nullopt;
-  const bool is_operator = identity_->role == core::Role::operator_;
+  if (!identity_) return identity_.error();
   const char* what = nullptr;
-  if (!is_operator && state_->not_operators > limits().not_operators) what = "connections";
-  if (identity_->role == core::Role::client && state_->clients > limits().clients) what = "clients";
-  if (state_->connections_of[name_of(*identity_)] > limits().per_name) what = "name";
+  if (is_other(identity_->role) && state_->others >= limits().others) what = "connections";
+  if (identity_->role == core::Role::client && state_->clients >= limits().clients) what = "clients";
+  const auto named = state_->connections_of.find(name_of(*identity_));
+  if (named != state_->connections_of.end() && named->second >= limits().per_name) what = "name";
   if (what == nullptr) return std::nullopt;
   state_->router.metrics().refused(what);
   return fail(Errc::unavailable, "this host has as many connections as it takes; use fewer, or ask another host");
@@ -103,15 +106,27 @@ asio::awaitable<void> Session::run() {
   const Place place(state_->connections);
   if (!co_await shake_hands()) co_return;
   state_->ended.notify();  // room for another handshake
-  std::size_t nobody = 0;
-  const auto role = identity_ ? identity_->role : core::Role::client;
-  const Place not_operator(role != core::Role::operator_ ? state_->not_operators : nobody);
-  const Place client(role == core::Role::client ? state_->clients : nobody);
-  const NamedPlace named(state_->connections_of, identity_ ? name_of(*identity_) : "nobody");
-  if (auto refused = admit()) identity_ = *refused;
+  auto refused = admit();
+  if (refused) identity_ = *refused;
+  auto serving = refused ? turn_away() : welcome();
+  co_await std::move(serving);
+}
+
+asio::awaitable<void> Session::welcome() {
+  std::size_t uncounted = 0;
+  const auto role = identity_->role;
+  const Place other(is_other(role) ? state_->others : uncounted);
+  const Place client(role == core::Role::client ? state_->clients : uncounted);
+  const NamedPlace named(state_->connections_of, name_of(*identity_));
   state_->router.metrics().connections(role, 1);
   co_await requests();
   state_->router.metrics().connections(role, -1);
+}
+
+/// It counts for none of the limits it is over: otherwise one client could use up what is kept for others.
+asio::awaitable<void> Session::turn_away() {
+  const Standing stranger(state_->refused, *this);
+  co_await requests();
 }
 
 asio::awaitable<void> Session::requests() {
@@ -127,7 +142,7 @@ asio::awaitable<void> Session::requests() {
 
 asio::awaitable<bool> Session::wait_for_request() {
   if (buffer_.size() > 0) co_return true;  // sent ahead
-  within(limits().idle_time);
+  within(identity_ ? limits().idle_time : limits().header_time);
   idle_ = true;
   auto [ec, n] = co_await stream_.async_read_some(buffer_.prepare(limits().header_bytes), kToken);
   idle_ = false;
@@ -174,6 +189,14 @@ asio::awaitable<bool> Session::one() {
   co_return co_await answer_and_drain(nullptr, std::move(refusal), has_body(head), began);
 }
 
+asio::awaitable<HttpReply> Session::handled(const Call& call) {
+  stream_.next_layer().expires_never();  // the cell has deadlines of its own
+  // A host asks about its lease, briefly: it waits for nobody.
+  if (call.caller.role != core::Role::host) co_await state_->turns.take();
+  auto handling = state_->router.handle(call);
+  co_return co_await std::move(handling);
+}
+
 asio::awaitable<bool> Session::dispatch(HeadParser& head, Call call, Clock::time_point began) {
   switch (call.route.kind) {
     case Kind::change: co_return co_await change(head, call, began);
@@ -186,8 +209,7 @@ asio::awaitable<bool> Session::dispatch(HeadParser& head, Call call, Clock::time
     co_return co_await answer_and_drain(&call.route, std::move(reply), true, began);
   }
   if (call.route.kind == Kind::events) co_return co_await subscribe(call, began);
-  stream_.next_layer().expires_never();
-  auto reply = co_await state_->router.handle(call);
+  auto reply = co_await handled(call);
   co_return co_await answer(&call.route, std::move(reply), head.keep_alive(), began);
 }
 
@@ -222,8 +244,7 @@ asio::awaitable<bool> Session::change(HeadParser& head, Call& call, Clock::time_
     if (ec) co_return co_await bad_head(ec);
     call.request.body = std::move(whole.get().body());
   }
-  stream_.next_layer().expires_never();  // the cell has deadlines of its own
-  auto reply = co_await state_->router.handle(call);
+  auto reply = co_await handled(call);
   co_return co_await answer(&call.route, std::move(reply), keep, began);
 }
 

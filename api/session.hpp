@@ -32,11 +32,14 @@ class Session final : public Stoppable, public EventSink {
 
   boost::asio::awaitable<bool> shake_hands();
   boost::asio::awaitable<void> requests();
+  boost::asio::awaitable<void> welcome();
+  boost::asio::awaitable<void> turn_away();
   /// One request and its answer. False: the connection ends.
   boost::asio::awaitable<bool> one();
   boost::asio::awaitable<bool> wait_for_request();
   boost::asio::awaitable<bool> bad_head(boost::system::error_code ec);
   boost::asio::awaitable<bool> dispatch(HeadParser& head, Call call, Clock::time_point began);
+  boost::asio::awaitable<HttpReply> handled(const Call& call);
   boost::asio::awaitable<bool> change(HeadParser& head, Call& call, Clock::time_point began);
   boost::asio::awaitable<void> until_peer_leaves();
   boost::asio::awaitable<bool> subscribe(const Call& call, Clock::time_point began);

@@ -6,6 +6,8 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <chrono>
+#include <list>
 #include <map>
 #include <memory>
 #include <set>
@@ -13,6 +15,7 @@
 
 #include "api/router.hpp"
 #include "api/server.hpp"
+#include "api/turns.hpp"
 #include "hostd/runtime/signal.hpp"
 
 namespace bascule::api {
@@ -25,9 +28,16 @@ class Stoppable {
   virtual void abort() = 0;  ///< end now
 };
 
+/// A connection that was not let in, and since when: it gives way when places are short.
+struct Stranger {
+  Stoppable* connection{};
+  std::chrono::steady_clock::time_point since;
+};
+using Strangers = std::list<Stranger>;  ///< oldest first
+
 struct ServerState {
   ServerState(boost::asio::any_io_executor e, ServerOptions o, CellPort& c)
-      : executor(e), options(std::move(o)), cell(c), router(c), ended(e), stop(e) {}
+      : executor(e), options(std::move(o)), cell(c), router(c), turns(e), ended(e), stop(e) {}
 
   boost::asio::any_io_executor executor;
   ServerOptions options;
@@ -36,10 +46,13 @@ struct ServerState {
   boost::asio::ssl::context tls{boost::asio::ssl::context::tls_server};
   boost::asio::thread_pool files{1};
 
+  Turns turns;            ///< of the calls, on the io thread
   runtime::Signal ended;  ///< a connection or handshake ended: there may be room
   runtime::Signal stop;
   bool stopping{};
-  std::size_t handshakes{}, connections{}, not_operators{}, clients{}, streams{}, uploads{};
+  std::size_t connections{}, others{}, clients{}, streams{}, uploads{};
+  Strangers shaking;  ///< in their handshake
+  Strangers refused;  ///< known, but beyond a limit or nobody: told so when they ask, then ended
   std::map<std::string, std::size_t> connections_of, streams_of;  ///< by name, see name_of
   std::set<Stoppable*> open;
 
@@ -75,6 +88,20 @@ class NamedPlace {
  private:
   std::map<std::string, std::size_t>& counts_;
   std::string name_;
+};
+
+/// One of these, for as long as it lives.
+class Standing {
+ public:
+  Standing(Strangers& all, Stoppable& connection)
+      : all_(all), at_(all.insert(all.end(), {&connection, std::chrono::steady_clock::now()})) {}
+  ~Standing() { all_.erase(at_); }
+  Standing(const Standing&) = delete;
+  Standing& operator=(const Standing&) = delete;
+
+ private:
+  Strangers& all_;
+  Strangers::iterator at_;
 };
 
 /// One connection from its handshake to its end; never throws.

@@ -9,6 +9,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <thread>
 
@@ -51,6 +52,14 @@ std::string new_instance() {
   return fmt::format("{:08x}{:08x}", device(), device());
 }
 
+/// The kernel's boot id; a machine without one has a fixed text, so that a restart of hostd still looks like one.
+std::string boot_id() {
+  std::ifstream in("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  std::getline(in, id);
+  return id;
+}
+
 /// Everything of one hostd, in the order it is made; destroyed in reverse.
 struct App {
   const Config& config;
@@ -76,7 +85,8 @@ struct App {
   std::unique_ptr<CellService> service;
   std::unique_ptr<api::Server> server;
 
-  explicit App(const Config& c) : config(c), images(c.images.path, c.images.limit_mib), notes(c.state_path) {}
+  explicit App(const Config& c)
+      : config(c), images(c.images.path, c.images.limit_mib), notes(std::make_unique<NoteFile>(c.state_path)) {}
 
   core::Result<> build();
   asio::awaitable<void> run();
@@ -132,7 +142,7 @@ core::Result<> App::build() {
   if (!made_peers) return made_peers.error();
   peers = std::move(*made_peers);
   power = std::make_unique<runtime::AgentPower>(config.power);
-  guardian = std::make_unique<Guardian>(*node, *watchdog, *peers, instance);
+  guardian = std::make_unique<Guardian>(*node, *watchdog, *peers, instance, boot_id());
   ha = std::make_unique<HaLoop>(*node, *guardian, *power);
   node->facts = [this] { return ha->facts(); };
   node->arm = [this] { return guardian->arm(); };

@@ -7,8 +7,8 @@
 
 namespace bascule {
 namespace asio = boost::asio;
+using runtime::Clock;
 using runtime::FenceAnswer;
-using Clock = std::chrono::steady_clock;
 
 namespace {
 constexpr std::chrono::milliseconds kAgain{200};

@@ -63,9 +63,9 @@ Result<std::vector<api::Event>> CellService::events_after(core::Revision after, 
 }
 
 asio::awaitable<Result<>> CellService::wait_event(core::Revision after, std::int64_t timeout_ms) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  const auto deadline = runtime::Clock::now() + std::chrono::milliseconds(timeout_ms);
   while (store_.events().empty() || store_.events().back().revision <= after) {
-    if (std::chrono::steady_clock::now() >= deadline) co_return fail(Errc::timeout, "no event in that time");
+    if (runtime::Clock::now() >= deadline) co_return fail(Errc::timeout, "no event in that time");
     co_await store_.changed().wait(store_.changed().count(), deadline);
   }
   co_return Result<>{};

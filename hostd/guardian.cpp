@@ -3,7 +3,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <fstream>
 
 #include "hostd/core/right.hpp"
 #include "hostd/runtime/background.hpp"
@@ -15,20 +14,12 @@ using core::Errc;
 using core::fail;
 using core::Mono;
 using core::Result;
-using Clock = std::chrono::steady_clock;
+using runtime::Clock;
 
 namespace {
 constexpr Mono kTick{100};            // how late a decision of core::guard may be looked for, while in trouble
 constexpr Mono kDisarmAfter{30'000};  // a host that is started, stopped and moved to in turn is not armed each time
 constexpr Mono kRetry{50};            // between two attempts to renew
-
-/// The kernel's boot id; a machine without one has a fixed text, so that a restart of hostd still looks like one.
-std::string boot_id() {
-  std::ifstream in("/proc/sys/kernel/random/boot_id");
-  std::string id;
-  std::getline(in, id);
-  return id;
-}
 
 bool guest_may_run(const core::LocalVm& local, bool wanted_here) {
   using core::DomainState;
@@ -38,10 +29,11 @@ bool guest_may_run(const core::LocalVm& local, bool wanted_here) {
 }
 }  // namespace
 
-Guardian::Guardian(Node& node, runtime::WatchdogPort& watchdog, runtime::PeerPort& peers, std::string instance)
+Guardian::Guardian(Node& node, runtime::WatchdogPort& watchdog, runtime::PeerPort& peers, std::string instance,
+                   std::string boot)
     : node_(node), watchdog_(watchdog), peers_(peers), started_(now()) {
   lease_.instance = std::move(instance);
-  lease_.boot = boot_id();
+  lease_.boot = std::move(boot);
 }
 
 Mono Guardian::now() const { return std::chrono::duration_cast<Mono>(Clock::now().time_since_epoch()); }
@@ -51,6 +43,10 @@ bool Guardian::renewed() const { return renewed_ && now() - *renewed_ <= node_.c
 std::vector<core::GuardedVm> Guardian::guarded() const {
   std::vector<core::GuardedVm> out;
   const auto& view = node_.cell.view();
+  if (view.revision == 0) {
+    for (const auto& [name, state] : node_.domains) out.push_back({name, {}});
+    return out;
+  }
   for (const auto& [name, local] : node_.local) {
     const auto* vm = view.vm(name);
     if (vm == nullptr || vm->layout.revision == 0) continue;
@@ -60,7 +56,8 @@ std::vector<core::GuardedVm> Guardian::guarded() const {
     core::GuardedVm guarded{name, {}};
     const std::string peer = core::other_host(vm->layout.value, node_.self());
     const bool in_sync = core::insync_everywhere(right, vm->layout.value, peer);
-    if (in_sync || node_.adding.contains(name)) guarded.others.insert(peer);
+    // safety: S1. A write that adds it back may still be on its way, from this hostd or from the one before it.
+    if (in_sync || node_.adding.contains(name) || !node_.settled(*vm)) guarded.others.insert(peer);
     out.push_back(std::move(guarded));
   }
   return out;
@@ -75,6 +72,8 @@ core::GuardInput Guardian::input() const {
   in.promised = promised_;
   in.last_pet = last_pet_;
   in.guarded = guarded();
+  in.records_read = node_.cell.view().revision != 0;
+  in.guests_known = node_.domains_known;
   return in;
 }
 
@@ -144,7 +143,7 @@ void Guardian::look() {
     auto task = stop(vm, out.sentence);
     runtime::run_in_background(node_.cell.changed().executor(), "stopping " + vm, std::move(task));
   }
-  if (!in.guarded.empty() || free_ || proving_ || !watchdog_.armed()) {
+  if (!in.guarded.empty() || !in.records_read || free_ || proving_ || !watchdog_.armed()) {
     unguarded_since_.reset();
   } else if (!unguarded_since_) {
     unguarded_since_ = in.now;
@@ -191,8 +190,9 @@ asio::awaitable<void> Guardian::renew() {
     core::HostLease lease = lease_;
     auto done = co_await node_.cell.renew_lease(std::move(lease), intent_is_void(), Clock::now() + t.renew_timeout / 2);
     if (!done) {
-      if (now() - renewed_.value_or(started_) > t.renew_timeout)
-        spdlog::warn("lease not renewed: {}", done.error().what);
+      const bool late = now() - renewed_.value_or(started_) > t.renew_timeout;
+      if (late && done.error().what != last_refusal_) spdlog::warn("lease not renewed: {}", done.error().what);
+      if (late) last_refusal_ = done.error().what;
       co_await steps::pause(kRetry);
       continue;
     }
@@ -200,6 +200,7 @@ asio::awaitable<void> Guardian::renew() {
     // nobody could renew: whoever gave a promise then has restarted its timer by that.
     if (last_success_ && sent - *last_success_ > core::own_gap(t)) node_.cell.restart_absences();
     last_success_ = now();
+    last_refusal_.clear();
     free_ = !lease_.guarding;
     renewed_ = std::max(renewed_.value_or(sent), sent);
     look();

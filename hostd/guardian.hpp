@@ -17,7 +17,9 @@ namespace bascule {
 
 class Guardian {
  public:
-  Guardian(Node& node, runtime::WatchdogPort& watchdog, runtime::PeerPort& peers, std::string instance);
+  /// `boot`: the kernel's boot id, so that a restart of hostd is told from one of the machine.
+  Guardian(Node& node, runtime::WatchdogPort& watchdog, runtime::PeerPort& peers, std::string instance,
+           std::string boot);
 
   /// For ever; run it once. The first renewal is its first act.
   boost::asio::awaitable<void> run();
@@ -66,7 +68,7 @@ class Guardian {
   bool checked_{};  ///< the armed watchdog has the time-out that [timing] asks for
   bool proving_{};
   bool unstoppable_{};  ///< the watchdog's driver does not let itself be stopped
-  std::string last_trouble_;
+  std::string last_trouble_, last_refusal_;
 };
 
 }  // namespace bascule

@@ -39,8 +39,10 @@ core::HaFacts HaLoop::facts() const {
   for (const auto& [vm, since] : node_.running_since) f.steady[vm] = std::chrono::duration_cast<Mono>(now - since);
   for (const auto& [vm, note] : node_.notes.notes().vms) {
     if (!may_promote(node_, vm)) f.unfit.insert(vm);
+    if (auto ok = trusted(node_, vm); !ok) f.distrusted[vm] = ok.error().what;
   }
   f.busy = node_.busy;
+  f.busy.insert(node_.mending.begin(), node_.mending.end());
   f.busy.insert(at_work_.begin(), at_work_.end());
   for (const auto& [vm, pause] : pauses_) {
     if (now < pause.until) f.busy.insert(vm);
@@ -93,6 +95,7 @@ asio::awaitable<void> HaLoop::carry_out(core::HaAction action) {
   if (action.kind == Kind::fence) {
     co_await fence(action.host, action.reason);
   } else if (action.kind == Kind::settle) {
+    // safety: R6. core::ha_round settles nothing on a record that is not trusted.
     auto wrote = co_await node_.cell.commit_right(action.vm, action.right, action.revision, action.reason, wall_ms());
     if (!wrote) done = wrote.error();
   } else {

@@ -23,7 +23,7 @@ class HaLoop {
   core::HaFacts facts() const;
 
  private:
-  using Clock = std::chrono::steady_clock;
+  using Clock = runtime::Clock;
   boost::asio::awaitable<void> carry_out(core::HaAction action);
   boost::asio::awaitable<core::Result<>> submit(core::HaAction action);
   boost::asio::awaitable<void> fence(std::string host, std::string why);

@@ -3,18 +3,12 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <chrono>
 
 namespace bascule {
 namespace asio = boost::asio;
 using core::Errc;
 using core::fail;
 using core::Result;
-
-core::WallMs wall_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 core::LocalVm& Node::local_vm(const std::string& vm) {
   const auto [it, fresh] = local.try_emplace(vm);

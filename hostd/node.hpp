@@ -15,6 +15,7 @@
 #include "hostd/images.hpp"
 #include "hostd/note_store.hpp"
 #include "hostd/runtime/cell/store.hpp"
+#include "hostd/runtime/clock.hpp"
 #include "hostd/runtime/libvirt/vm_host.hpp"
 #include "storage/drbd_port.hpp"
 #include "storage/pool_port.hpp"
@@ -52,11 +53,17 @@ struct Node {
   std::set<std::string> adding;
   /// When the guest that runs here was first seen running; not there: it does not.
   std::map<std::string, std::chrono::steady_clock::time_point> running_since;
-  std::set<std::string> busy;  ///< VMs on which a step or remedy of this host is at work
+  std::set<std::string> busy;     ///< VMs on which a step of this host is at work
+  std::set<std::string> mending;  ///< VMs on which a remedy of this host is at work
   /// Hosts a takeover of whose VM is being asked for, with how many: no promise is given to them.
   std::map<std::string, int> taking_over;
   std::map<std::string, std::string> waits;  ///< by VM: why hostd does not start a guest that should run
   std::set<std::string> touched;             ///< VMs whose `local` changed since the worker looked
+
+  /// etcd's revision when this hostd read the cell for the first time.
+  core::Revision first_read{};
+  /// A write of this record has committed since: none that an earlier hostd of this host sent can arrive any more (U).
+  bool settled(const core::VmView& vm) const { return vm.right.revision > first_read; }
 
   const std::string& self() const { return cell.self(); }
 };
@@ -76,8 +83,7 @@ void note_state(core::LocalVm& local, const storage::ResourceState& state, const
 storage::LegName leg_name(const std::string& vm, const core::VolumeLayout& volume, const std::string& host);
 /// Writes this host's free pool space to its record, after a leg was made, grown or removed.
 boost::asio::awaitable<void> publish_free_space(Node& node);
-/// Wall-clock time for records that people read, ms.
-core::WallMs wall_ms();
+using runtime::wall_ms;
 /// The domain of a VM as this host starts it.
 core::Result<core::DomainSpec> domain_of(const Node& node, const std::string& vm);
 

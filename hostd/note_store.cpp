@@ -33,26 +33,18 @@ Result<> sync_folder(const std::string& path) {
 
 }  // namespace
 
-Result<> NoteStore::load() {
+Result<std::optional<std::string>> NoteFile::read() {
   std::error_code ec;
-  if (!std::filesystem::exists(path_, ec) && !ec) return {};
+  if (!std::filesystem::exists(path_, ec) && !ec) return std::optional<std::string>{};
   std::ifstream in(path_, std::ios::binary);
   std::ostringstream text;
   text << in.rdbuf();
   if (!in) return fail(Errc::io, "this host's notes cannot be read from " + path_);
-  auto read = codec::decode<core::Notes>(text.str());
-  if (!read) {
-    return fail(Errc::invalid, "this host's notes in " + path_ + " are damaged (" + read.error().what +
-                                   "): it has lost its memory of the records. See docs/failover.md");
-  }
-  notes_ = std::move(*read);
-  saved_ = notes_.highest;
-  return {};
+  return std::optional<std::string>(text.str());
 }
 
-Result<> NoteStore::save() const {
+Result<> NoteFile::write(const std::string& text) {
   const std::string fresh = path_ + ".new";
-  const std::string text = codec::encode(notes_);
   const runtime::Descriptor fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (fd.get() < 0) return failure(fresh);
   if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || ::fsync(fd.get()) != 0) {
@@ -62,10 +54,24 @@ Result<> NoteStore::save() const {
   return sync_folder(path_);
 }
 
+Result<> NoteStore::load() {
+  auto text = port_->read();
+  if (!text) return text.error();
+  if (!*text) return {};
+  auto read = codec::decode<core::Notes>(**text);
+  if (!read) {
+    return fail(Errc::invalid, "this host's notes are damaged (" + read.error().what +
+                                   "): it has lost its memory of the records. See docs/failover.md");
+  }
+  notes_ = std::move(*read);
+  saved_ = notes_.highest;
+  return {};
+}
+
 Result<> NoteStore::keep(std::optional<core::Notes> next) {
   if (!next) return {};
   notes_ = std::move(*next);
-  auto done = save();
+  auto done = port_->write(codec::encode(notes_));
   if (done) saved_ = notes_.highest;
   return done;
 }

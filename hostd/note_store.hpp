@@ -1,6 +1,7 @@
 // core::Notes on this host's disk. Thread rule: io thread; a save is a small synchronous write.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -9,9 +10,33 @@
 
 namespace bascule {
 
+/// Where the notes are kept.
+class NotePort {
+ public:
+  NotePort() = default;
+  NotePort(const NotePort&) = delete;
+  NotePort& operator=(const NotePort&) = delete;
+  virtual ~NotePort() = default;
+  /// nullopt: there are none yet. Error io.
+  virtual core::Result<std::optional<std::string>> read() = 0;
+  /// Replaces them whole; when it succeeds they outlive a power cut. Error io.
+  virtual core::Result<> write(const std::string& text) = 0;
+};
+
+/// notes.json in a folder of this host's disk.
+class NoteFile final : public NotePort {
+ public:
+  explicit NoteFile(const std::string& folder) : path_(folder + "/notes.json") {}
+  core::Result<std::optional<std::string>> read() override;
+  core::Result<> write(const std::string& text) override;
+
+ private:
+  std::string path_;
+};
+
 class NoteStore {
  public:
-  explicit NoteStore(std::string folder) : path_(std::move(folder) + "/notes.json") {}
+  explicit NoteStore(std::unique_ptr<NotePort> port) : port_(std::move(port)) {}
 
   /// What an earlier hostd left; none = a first start. Errors: io, invalid: hostd must not go on without its memory.
   core::Result<> load();
@@ -26,8 +51,7 @@ class NoteStore {
   static constexpr core::Revision save_every = 1000;  ///< revisions of etcd
 
  private:
-  core::Result<> save() const;
-  std::string path_;
+  std::unique_ptr<NotePort> port_;
   core::Notes notes_;
   core::Revision saved_{};
 };

@@ -3,8 +3,13 @@
 #include <spdlog/spdlog.h>
 
 #include "hostd/core/right.hpp"
+#include "hostd/runtime/background.hpp"
 
 namespace bascule {
+
+namespace {
+constexpr std::chrono::seconds kEndLook{3};
+}
 
 Observer::Observer(Node& node) : node_(node) {
   node_.vms.on_event([this](const core::DomainEvent& event) { domain_event(event); });
@@ -19,12 +24,27 @@ void Observer::touch(const std::string& vm) {
 
 void Observer::set_domain(const std::string& vm, core::LocalVm& local, const core::DomainInfo& info) {
   if (info.state == core::DomainState::running && local.domain != core::DomainState::running) {
-    node_.running_since[vm] = std::chrono::steady_clock::now();
+    node_.running_since[vm] = runtime::Clock::now();
   }
   if (info.state == core::DomainState::absent || info.state == core::DomainState::crashed)
     node_.running_since.erase(vm);
   local.domain = info.state;
   local.reason = info.reason;
+}
+
+/// libvirt tells that an incoming copy shuts down when its migration fails, and never that it is gone.
+boost::asio::awaitable<void> Observer::see_the_end(std::string vm) {
+  while (true) {
+    co_await runtime::pause(kEndLook);
+    const auto local = node_.local.find(vm);
+    if (local == node_.local.end() || local->second.domain != core::DomainState::shutting_down) co_return;
+    auto here = co_await node_.vms.observe(vm);
+    if (!here || here->state == core::DomainState::shutting_down) continue;
+    core::DomainEvent event;
+    event.info = std::move(*here);
+    domain_event(event);
+    co_return;
+  }
 }
 
 void Observer::domain_event(const core::DomainEvent& event) {
@@ -39,11 +59,15 @@ void Observer::domain_event(const core::DomainEvent& event) {
       if (it == node_.local.end()) return;
       set_domain(event.info.name, it->second, event.info);
       if (event.info.reason == core::DomainReason::migrating) {
-        node_.handover_began[event.info.name] = std::chrono::steady_clock::now();
+        node_.handover_began[event.info.name] = runtime::Clock::now();
       }
       spdlog::info("{}: domain is {} ({})", event.info.name, core::to_string(event.info.state),
                    core::to_string(event.info.reason));
       touch(event.info.name);
+      if (event.info.state == core::DomainState::shutting_down) {
+        auto task = see_the_end(event.info.name);
+        runtime::run_in_background(node_.cell.changed().executor(), "the end of " + event.info.name, std::move(task));
+      }
       return;
     }
     case Kind::connected:

@@ -11,6 +11,7 @@ class Observer {
   explicit Observer(Node& node);
 
  private:
+  boost::asio::awaitable<void> see_the_end(std::string vm);
   void domain_event(const core::DomainEvent& event);
   void resource_changed(const storage::ResourceState& state);
   void set_domain(const std::string& vm, core::LocalVm& local, const core::DomainInfo& info);

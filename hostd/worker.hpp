@@ -20,8 +20,12 @@ class Worker {
   boost::asio::awaitable<void> work(std::string op, std::string vm, core::Work work);
   boost::asio::awaitable<void> mend(std::string vm);
   boost::asio::awaitable<void> look_later(std::string vm);
+  boost::asio::awaitable<void> forgive(std::string vm);
+  boost::asio::awaitable<void> settle(std::string vm);
+  boost::asio::awaitable<void> see_volumes(std::string vm);
   boost::asio::awaitable<void> attach_later(std::string vm, std::chrono::seconds after);
-  boost::asio::awaitable<void> stop_if_owed(std::string vm);
+  void owe(const std::string& vm);
+  boost::asio::awaitable<void> stop_while_owed(std::string vm, std::chrono::steady_clock::time_point since);
   boost::asio::awaitable<core::Result<>> apply(std::string vm, core::Remedy remedy);
   boost::asio::awaitable<void> publish(std::string vm);
   boost::asio::awaitable<void> forget();
@@ -37,6 +41,7 @@ class Worker {
   std::map<std::string, int> attach_pauses_;  ///< by VM: how often a failing disk was left alone for a while
   std::map<std::string, std::chrono::steady_clock::time_point> owed_since_;  ///< R4: VMs whose record is untrue
   bool forgetting_{};
+  bool was_synced_{};
 };
 
 }  // namespace bascule

@@ -194,6 +194,11 @@ Task<> DrbdAdapter::attach(DrbdCommands c, Volume volume, std::optional<std::str
   auto applied = co_await run_tool(std::move(log), Effect::changes, kMetadataDeadline);
   if (!applied) co_return applied.error();
   if (!applied->ok()) co_return refusal("applying the activity log of " + device, *applied);
+  if (volume.stale) {
+    auto mark = c.invalidate(volume);
+    auto marked = co_await act(std::move(mark), "marking " + device + " for a whole resync");
+    if (!marked) co_return marked.error();
+  }
   // The size both legs had last, not the record's: a host may return in the middle of growing. Attached smaller than
   // its peer, the kernel refuses the connection; larger, the new part would be out of sync with nobody to resync it.
   auto ask = c.metadata_details(volume);
@@ -246,6 +251,7 @@ Task<> DrbdAdapter::up_standalone(Resource resource) {
   auto peer = co_await make_peer_known(*c, *shown);
   if (!peer) co_return peer.error();
   for (const auto& volume : volumes) {
+    if (volume.without_disk) continue;
     const auto it = shown->disk.find(volume.minor);
     std::optional<std::string> attached;
     if (it != shown->disk.end()) attached = it->second;

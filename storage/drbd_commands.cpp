@@ -58,6 +58,12 @@ Argv DrbdCommands::apply_activity_log(const Volume& volume) const {
   return argv;
 }
 
+Argv DrbdCommands::invalidate(const Volume& volume) const {
+  Argv argv = meta(volume);
+  argv.emplace_back("invalidate");
+  return argv;
+}
+
 Argv DrbdCommands::new_resource() const {
   Argv argv = setup({"new-resource", name_});
   if (nine()) argv.push_back(std::to_string(self().node_id));

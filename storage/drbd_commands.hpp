@@ -59,6 +59,8 @@ class DrbdCommands {
   Argv metadata_generation(const Volume& volume) const;
   /// Before every attach; 0 also when there is nothing to do.
   Argv apply_activity_log(const Volume& volume) const;
+  /// Of a detached leg: Inconsistent, and every block to be resynced.
+  Argv invalidate(const Volume& volume) const;
 
   Argv metadata_details(const Volume& volume) const;
 

@@ -49,8 +49,8 @@ class DrbdPort {
   /// is already there. conflict: the device carries metadata of a used leg; it is not touched.
   virtual Task<> create_metadata(Resource resource, std::string volume) = 0;
 
-  /// Resource, minors, disks; no connection (rule R5). Writes the configuration first. Leaves an
-  /// existing connection alone. conflict: another device is attached under one of the minors.
+  /// Resource, minors, disks (but those marked `without_disk`); no connection (rule R5). Writes the configuration
+  /// first. Leaves an existing connection alone. conflict: another device is attached under one of the minors.
   virtual Task<> up_standalone(Resource resource) = 0;
 
   /// Begins to connect, with two primaries forbidden; does not wait for the peer. Done when not

@@ -39,6 +39,18 @@ GuardOutput guard(const GuardInput& in, const Timing& timing) {
   }
   std::vector<std::string> bare;
   Mono oldest = in.now;
+  if (!in.records_read) {
+    // safety: S1. Whom to ask for a promise is in the records: until they are read only a renewal is a proof.
+    if (out.pet || (in.guests_known && in.guarded.empty())) {
+      out.pet = in.armed;
+      if (!fresh(in.renewed, in.now, timing)) out.pet_until = in.now + timing.renew_timeout;
+      return out;
+    }
+    if (in.now < in.last_pet.value_or(in.started) + stop_after_pet(timing)) return out;
+    for (const auto& vm : in.guarded) out.stop.push_back(vm.name);
+    out.sentence = "etcd was not reached since hostd started: who could take these guests over is not known here";
+    return out;
+  }
   for (const auto& vm : in.guarded) {
     const auto since = covered_since(in, vm);
     if (since) oldest = std::min(oldest, *since);

@@ -27,7 +27,11 @@ struct GuardInput {
   std::map<std::string, Mono> promised;  ///< by host: the sending of the newest request it promised on
   std::optional<Mono> last_pet;          ///< also the arming; none yet since `started`
   Mono started{};                        ///< of this hostd
-  std::vector<GuardedVm> guarded;        ///< every guest here whose protection rests on this host's stop
+  /// The cell was read since this hostd started. Before, nobody here knows who could take these guests over.
+  bool records_read{true};
+  /// libvirt has given its list: without it a guest may be here that is not named below.
+  bool guests_known{true};
+  std::vector<GuardedVm> guarded;  ///< every guest here whose protection rests on this host's stop
 };
 
 struct GuardOutput {

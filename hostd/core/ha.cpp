@@ -215,6 +215,12 @@ std::optional<HaAction> Judge::own_side(const VmView& vm, const LocalVm& local) 
                   own ? fmt::format("its guest ended {} times on {}: tried on {}", right.restarts, self, peer)
                       : "its legs on " + self + " are not in sync, those on " + peer + " are");
   }
+  for (const auto& [name, volume] : local.volumes) {
+    if (volume.disk != "UpToDate" && volume.disk != "Consistent") {
+      wait = fmt::format("the disk of volume {} on {} is {}", name, self, volume.disk);
+      return {};
+    }
+  }
   const bool alone = local.connection != "Connected";
   if (alone && facts.up_for < HaLimits::other_leg_patience && insync_everywhere(right, vm.layout.value, peer)) {
     wait = "this host has just come up: the other leg is given a moment to connect first";
@@ -354,6 +360,11 @@ HaRound ha_round(const CellView& view, const std::map<std::string, LocalVm>& loc
   for (const VmView* vm : order) {
     const std::string& name = vm->spec.value.name;
     const LocalVm& local = locals.at(name);
+    // safety: R6. On a record of the past nothing is started, moved or written, by whatever way.
+    if (const auto why = facts.distrusted.find(name); why != facts.distrusted.end()) {
+      round.waits[name] = why->second;
+      continue;
+    }
     Judge judge{view, facts, timing, self};
     auto action = vm->right.value.host == self ? judge.own_side(*vm, local) : judge.other_side(*vm, local);
     if (action && std::holds_alternative<MigrateVm>(action->verb)) {

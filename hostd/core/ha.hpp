@@ -18,16 +18,17 @@ namespace bascule::core {
 /// What this host knows beside the records, now.
 struct HaFacts {
   Mono now{};
-  WallMs wall{};                       ///< for calendars only
-  Mono up_for{};                       ///< since this hostd started: nothing older is known
-  bool renewed{};                      ///< this host's own lease was renewed within renew_timeout
-  std::map<std::string, Mono> absent;  ///< by host: for how long its lease has not changed, timed here
-  std::set<std::string> can_fence;     ///< hosts whose power switch this host is configured for
-  std::size_t fenced_lately{};         ///< by this host, within HaLimits::fence_window
-  std::map<std::string, Mono> steady;  ///< by VM: for how long its guest has run here without a break
-  std::set<std::string> unfit;         ///< VMs whose own legs may not be promoted, by this host's notes
-  std::set<std::string> busy;          ///< VMs on which something of this host is still at work
-  std::size_t starting{};              ///< failovers and restarts at work on this host
+  WallMs wall{};                                  ///< for calendars only
+  Mono up_for{};                                  ///< since this hostd started: nothing older is known
+  bool renewed{};                                 ///< this host's own lease was renewed within renew_timeout
+  std::map<std::string, Mono> absent;             ///< by host: for how long its lease has not changed, timed here
+  std::set<std::string> can_fence;                ///< hosts whose power switch this host is configured for
+  std::size_t fenced_lately{};                    ///< by this host, within HaLimits::fence_window
+  std::map<std::string, Mono> steady;             ///< by VM: for how long its guest has run here without a break
+  std::set<std::string> unfit;                    ///< VMs whose own legs may not be promoted, by this host's notes
+  std::map<std::string, std::string> distrusted;  ///< VMs whose record this host does not act on (R6), and why
+  std::set<std::string> busy;                     ///< VMs on which something of this host is still at work
+  std::size_t starting{};                         ///< failovers and restarts at work on this host
 };
 
 struct HaLimits {

@@ -1,5 +1,5 @@
-// What a host keeps on its own disk (R5, R6), so that an etcd that went back in time, or a leg that failed before a crash,
-// is recognised. Pure; hostd/note_store.hpp keeps it durable.
+// What a host keeps on its own disk (R5, R6), so that an etcd that went back in time, or a leg that failed before a
+// crash, is recognised. Pure; hostd/note_store.hpp keeps it durable.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,9 @@ namespace bascule::core {
 
 struct VmNote {
   std::int64_t epoch{};
-  Revision revision{};             ///< of the newest run-right seen
-  std::vector<std::string> failed;  ///< ids of own legs that lost their disk: never promoted until they are in sync again
+  Revision revision{};  ///< of the newest run-right seen
+  std::vector<std::string>
+      failed;  ///< ids of own legs that lost their disk: never promoted until they are in sync again
   bool operator==(const VmNote&) const = default;
 };
 

@@ -34,16 +34,16 @@ Remedy shrink(const VmView& vm, Right next, std::string sentence) {
 
 bool frozen_by(const LocalVm& local, std::string_view why) { return local.suspended.find(why) != std::string::npos; }
 
-/// R5: this host is not the holder and has attached its legs again: it leaves every in-sync list before it connects.
+/// R5: this host is not the holder and has attached its legs again: before it connects it leaves every in-sync list
+/// that has another leg. Where its leg is the last, the holder is not in the list: it cannot go on alone, however late
+/// a write of its own arrives, so the link may come back; without it nobody could ever run. The record is written in
+/// any case.
 Remedy rejoin(const VmView& vm, const std::string& self) {
   Right next = vm.right.value;
   for (const auto& volume : vm.layout.value.volumes) {
     const Leg* leg = leg_of(volume, self);
     if (leg == nullptr) continue;
-    auto without = remove_leg(next, volume.name, *leg);
-    // The last in-sync leg is never taken out; then it is also the one that may not be resynced over, so it waits.
-    if (!without) return simple(Remedy::Kind::none, without.error().what);
-    next = std::move(*without);
+    if (auto without = remove_leg(next, volume.name, *leg)) next = std::move(*without);
   }
   Remedy r = commit(vm, std::move(next), "legs attached again: leaving the in-sync lists before connecting");
   r.clears_rejoin = true;
@@ -62,6 +62,19 @@ bool may_attach_again(const VmView& vm, const LocalVm& local, const std::string&
   });
 }
 
+/// A disk did not answer when the legs were brought up; nothing says that it ever failed. The holder's, or another
+/// host's where nobody else has one.
+bool missed_at_boot(const VmView& vm, const LocalVm& local, const std::string& self) {
+  if (local.domain != DomainState::absent || local.failed_before || local.io_ended) return false;
+  return std::ranges::any_of(vm.layout.value.volumes, [&](const VolumeLayout& volume) {
+    const auto seen = local.volumes.find(volume.name);
+    const Leg* own = leg_of(volume, self);
+    if (seen == local.volumes.end() || seen->second.disk != "Diskless" || own == nullptr) return false;
+    if (!listed(vm.right.value, volume.name, *own)) return false;
+    return vm.right.value.host == self || vm.right.value.insync.at(volume.name).size() == 1;
+  });
+}
+
 /// R4 and R3, one volume and leg at a time; only the holder.
 Remedy keep_lists(const VmView& vm, const LocalVm& local, const std::string& self) {
   const Right& right = vm.right.value;
@@ -73,7 +86,10 @@ Remedy keep_lists(const VmView& vm, const LocalVm& local, const std::string& sel
     const Leg* peer = leg_of(volume, other_host(vm.layout.value, self));
     if (own == nullptr || peer == nullptr) continue;
     const bool connected = local.connection == "Connected";
-    if (connected && s.peer_disk != "UpToDate" && s.peer_disk != "DUnknown" && listed(right, volume.name, *peer)) {
+    // Never for the sake of an own leg that is no better: the other may be the one a person goes on from.
+    const bool own_whole = s.disk == "UpToDate";
+    if (connected && own_whole && s.peer_disk != "UpToDate" && s.peer_disk != "DUnknown" &&
+        listed(right, volume.name, *peer)) {
       if (auto next = remove_leg(right, volume.name, *peer)) {
         return shrink(vm, *next, "leg on " + peer->host + " is " + s.peer_disk + ": taken out of the in-sync list");
       }
@@ -90,6 +106,26 @@ Remedy keep_lists(const VmView& vm, const LocalVm& local, const std::string& sel
       r.volume = volume.name;
       r.revision = vm.right.revision;
       return r;
+    }
+  }
+  return {};
+}
+
+/// R4, seen from the other side: the holder works without its disk, over the link to this one. Should its own hostd be
+/// hung or dead, nobody else would take its leg out, and after a reset it would start from what that leg last had.
+Remedy holder_lost_disk(const VmView& vm, const LocalVm& local, const std::string& self) {
+  const Right& right = vm.right.value;
+  if (local.connection != "Connected") return {};
+  for (const auto& volume : vm.layout.value.volumes) {
+    const auto seen = local.volumes.find(volume.name);
+    const Leg* own = leg_of(volume, self);
+    const Leg* theirs = leg_of(volume, right.host);
+    if (seen == local.volumes.end() || own == nullptr || theirs == nullptr) continue;
+    const auto& s = seen->second;
+    if (s.disk != "UpToDate" || (s.peer_disk != "Diskless" && s.peer_disk != "Failed")) continue;
+    if (!listed(right, volume.name, *own) || !listed(right, volume.name, *theirs)) continue;
+    if (auto next = remove_leg(right, volume.name, *theirs)) {
+      return commit(vm, *next, "the leg on " + theirs->host + " is " + s.peer_disk + ": taken out of the in-sync list");
     }
   }
   return {};
@@ -119,10 +155,37 @@ Remedy cold(const VmView& vm, const LocalVm& local, const std::string& self, boo
   return {};
 }
 
+/// The guest's I/O stands still for the record, and the record is true.
+Remedy go_on(const VmView& vm, const std::string& self) {
+  // safety: R4, S2. The kernel's resume lifts every stop at once: should the link be lost in that instant, the guest
+  // goes on alone, so the record shuts the other legs out first. R3 adds them back.
+  Right alone = vm.right.value;
+  for (const auto& volume : vm.layout.value.volumes) {
+    const Leg* peer = leg_of(volume, other_host(vm.layout.value, self));
+    if (peer == nullptr || !listed(alone, volume.name, *peer)) continue;
+    if (auto next = remove_leg(alone, volume.name, *peer)) alone = *next;
+  }
+  if (alone.insync != vm.right.value.insync) {
+    return commit(vm, alone, "before its I/O goes on the other legs leave the in-sync lists");
+  }
+  return simple(Remedy::Kind::resume_io, "the record is true again: the I/O that was stopped for it goes on");
+}
+
+/// R4 does not wait for an operation, which may last: the record stays true meanwhile, and nothing else is touched.
+Remedy under_operation(const VmView& vm, const LocalVm& local, const std::string& self) {
+  if (vm.right.revision == 0 || !local.up || !replicates(vm.spec.value.protection)) return {};
+  if (vm.right.value.host != self) return holder_lost_disk(vm, local, self);
+  auto lists = keep_lists(vm, local, self);
+  if (lists.shrinks) return lists;
+  if (local.stopped_for_record && frozen_by(local, "user")) return go_on(vm, self);
+  return {};
+}
+
 }  // namespace
 
 Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self, bool holder_alive) {
-  if (vm.operation.revision != 0 || vm.layout.revision == 0 || vm.right.revision == 0) return {};
+  if (vm.layout.revision == 0 || vm.right.revision == 0) return {};
+  if (vm.operation.revision != 0) return under_operation(vm, local, self);
   if (other_host(vm.layout.value, self).empty()) return {};
   const bool holder = vm.right.value.host == self;
   const bool here = local.domain == DomainState::running || local.domain == DomainState::paused ||
@@ -149,6 +212,9 @@ Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self
   if (!holder && local.io_ended && local.domain == DomainState::absent) {
     return simple(Remedy::Kind::take_down, "the copy is gone: its legs are brought up anew");
   }
+  if (missed_at_boot(vm, local, self)) {
+    return simple(Remedy::Kind::bring_up, "a disk that did not answer is looked for again");
+  }
   if (!replicates(protection)) {
     return cold(vm, local, self, holder);
   }
@@ -158,17 +224,20 @@ Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self
     if (!holder && local.rejoin_pending) return rejoin(vm, self);
     return simple(Remedy::Kind::connect, "connecting to the other site");
   }
+  if (!holder) {
+    if (auto lost = holder_lost_disk(vm, local, self); lost.kind != Remedy::Kind::none) return lost;
+  }
   if (!holder && may_attach_again(vm, local, self)) {
     return simple(Remedy::Kind::attach_again,
                   "a disk that failed is attached again, to be resynced from the other leg");
   }
   if (!holder) return {};
   auto lists = keep_lists(vm, local, self);
-  if (lists.kind != Remedy::Kind::none) return lists;
+  // A leg is not added back while the I/O stands still: that would be undone before it goes on.
+  const bool adds = lists.kind == Remedy::Kind::add_back && frozen_by(local, "user");
+  if (lists.kind != Remedy::Kind::none && !adds) return lists;
   // Before anything that may take long or fail: the guest waits for it.
-  if (frozen_by(local, "user")) {
-    return simple(Remedy::Kind::resume_io, "the record is true again: the I/O that was stopped for it goes on");
-  }
+  if (frozen_by(local, "user")) return go_on(vm, self);
   // First out of the record, then attached again.
   if (may_attach_again(vm, local, self)) {
     return simple(Remedy::Kind::attach_again,

@@ -12,11 +12,13 @@ namespace bascule::core {
 
 /// What this host sees of its own half of one VM, from DRBD's event stream and libvirt.
 struct LocalVm {
-  bool up{};              ///< the DRBD resource exists in the kernel
-  bool rejoin_pending{};  ///< attached by this hostd or boot, and R5's write is still owed
-  bool io_ended{};        ///< this hostd has taken its disks away to let a copy without the right die
-  int attached_again{};   ///< attempts to attach a disk that failed, since it was last in sync
-  bool two_primaries{};   ///< allow-two-primaries is set
+  bool up{};                  ///< the DRBD resource exists in the kernel
+  bool rejoin_pending{};      ///< attached by this hostd or boot, and R5's write is still owed
+  bool io_ended{};            ///< this hostd has taken its disks away to let a copy without the right die
+  bool failed_before{};       ///< a leg here has lost its disk and was not in sync since (R5)
+  bool stopped_for_record{};  ///< hostd has stopped its I/O until the record is true (R4)
+  int attached_again{};       ///< attempts to attach a disk that failed, since it was last in sync
+  bool two_primaries{};       ///< allow-two-primaries is set
   std::string role;
   std::string peer_role;  ///< as last heard; Unknown without a connection
   std::string connection;

@@ -11,7 +11,7 @@ namespace asio = boost::asio;
 using core::Errc;
 using core::fail;
 using core::Result;
-using Clock = std::chrono::steady_clock;
+using runtime::Clock;
 
 namespace {
 constexpr std::chrono::seconds kLook{1};

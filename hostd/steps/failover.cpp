@@ -9,7 +9,7 @@ using core::DomainState;
 using core::Errc;
 using core::fail;
 using core::Result;
-using Clock = std::chrono::steady_clock;
+using runtime::Clock;
 
 namespace {
 constexpr std::chrono::milliseconds kLook{200};

@@ -17,7 +17,7 @@ using core::DomainState;
 using core::Errc;
 using core::fail;
 using core::Result;
-using Clock = std::chrono::steady_clock;
+using runtime::Clock;
 
 namespace {
 constexpr std::chrono::seconds kShutdownPatience{180};  // a database may take minutes to close; then a person decides
@@ -38,8 +38,8 @@ Result<> bridges_exist(const Node& node, const core::VmSpec& spec) {
   }
   return {};
 }
-/// The switches learn at once where the guest is now; it says nothing itself before its system has booted. A migration is
-/// announced by QEMU.
+/// The switches learn at once where the guest is now; it says nothing itself before its system has booted. A migration
+/// is announced by QEMU.
 asio::awaitable<void> announce(std::vector<core::DomainNic> nics) {
   for (const auto wait : kAnnounce) {
     for (const auto& nic : nics) {
@@ -98,6 +98,8 @@ Answer start_domain(Context c) {
   auto here = co_await c.node.vms.observe(c.op.vm);
   if (!here) co_return here.error();
   if (here->state == DomainState::running) co_return done("already running");
+  // safety: S1. Between the claim and now this host may have fallen silent, and another may count that.
+  if (!c.node.facts().renewed) co_return fail(Errc::unavailable, "this host's lease is not renewed now");
   const auto nics = spec->nics;
   // safety: S1, R2. The record read now names this host at the epoch that step `promote` committed, this operation
   // holds the VM, and the legs are Primary here alone: the peer's kernel refuses a second Primary outside a window.

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <boost/asio/steady_timer.hpp>
-
 namespace bascule::steps {
 namespace asio = boost::asio;
 using core::Errc;
@@ -28,11 +26,6 @@ core::Outcome done(std::string note) {
   out.ok = true;
   out.note = std::move(note);
   return out;
-}
-
-asio::awaitable<void> pause(std::chrono::milliseconds time) {
-  asio::steady_timer timer(co_await asio::this_coro::executor, time);
-  co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
 std::string Look::describe() const {

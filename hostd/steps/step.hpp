@@ -9,6 +9,7 @@
 #include "hostd/core/engine.hpp"
 #include "hostd/core/right.hpp"
 #include "hostd/node.hpp"
+#include "hostd/runtime/clock.hpp"
 #include "hostd/runtime/process.hpp"
 
 namespace bascule::steps {
@@ -34,7 +35,7 @@ Answer undo(Context context);
 
 // ---- used by several steps ----
 core::Outcome done(std::string note = {});
-boost::asio::awaitable<void> pause(std::chrono::milliseconds time);
+using runtime::pause;
 
 /// What DRBD says of the VM's resource now, asked afresh.
 struct Look {

@@ -10,6 +10,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/read_until.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <charconv>
 #include <iostream>
@@ -42,6 +43,27 @@ bascule::api::ServerLimits fast_limits() {
   return l;
 }
 
+/// How late this io thread comes to a timer, as the renewal of a host's lease beside a server would.
+struct Beat {
+  static constexpr std::chrono::milliseconds kEvery{100};
+  std::chrono::nanoseconds worst{};
+
+  asio::awaitable<void> run() {
+    asio::steady_timer timer(co_await asio::this_coro::executor);
+    while (true) {
+      timer.expires_after(kEvery);
+      co_await timer.async_wait(asio::use_awaitable);
+      worst = std::max<std::chrono::nanoseconds>(worst, std::chrono::steady_clock::now() - timer.expiry());
+    }
+  }
+  /// The worst since it was asked last, in microseconds.
+  std::string tell() {
+    const auto out = std::chrono::duration_cast<std::chrono::microseconds>(worst).count();
+    worst = {};
+    return std::to_string(out);
+  }
+};
+
 std::optional<core::Errc> errc_of(const std::string& word) {
   for (int i = 0; i <= static_cast<int>(core::Errc::internal); ++i) {
     if (core::to_string(static_cast<core::Errc>(i)) == word) return static_cast<core::Errc>(i);
@@ -56,7 +78,7 @@ int number(const std::string& text) {
   return value;
 }
 
-std::string obey(FakeCell& cell, bascule::api::Server& server, const std::string& line) {
+std::string obey(FakeCell& cell, bascule::api::Server& server, Beat& beat, const std::string& line) {
   std::istringstream in(line);
   std::string verb, a, b;
   in >> verb >> a >> b;
@@ -94,11 +116,12 @@ std::string obey(FakeCell& cell, bascule::api::Server& server, const std::string
   if (verb == "submitted") return std::to_string(cell.submitted);
   if (verb == "revision") return std::to_string(cell.view().revision);
   if (verb == "spec") return std::to_string(cell.view().vms.at(a).spec.revision);
+  if (verb == "late") return beat.tell();
   if (verb == "stop") return server.stop(), "ok";
   return "what?";
 }
 
-asio::awaitable<void> listen(FakeCell& cell, bascule::api::Server& server) {
+asio::awaitable<void> listen(FakeCell& cell, bascule::api::Server& server, Beat& beat) {
   asio::posix::stream_descriptor in(co_await asio::this_coro::executor, ::dup(STDIN_FILENO));
   std::string buffer;
   while (true) {
@@ -112,7 +135,7 @@ asio::awaitable<void> listen(FakeCell& cell, bascule::api::Server& server) {
     buffer.erase(0, n);
     std::string answer;
     try {
-      answer = obey(cell, server, line);
+      answer = obey(cell, server, beat, line);
     } catch (const std::exception& e) {
       answer = std::string("wrong: ") + e.what();
     }
@@ -144,7 +167,9 @@ int main(int argc, char** argv) {
     return 1;
   }
   std::cout << "port " << (*server)->port() << std::endl;
-  asio::co_spawn(io, listen(cell, **server), asio::detached);
+  Beat beat;
+  asio::co_spawn(io, beat.run(), asio::detached);
+  asio::co_spawn(io, listen(cell, **server, beat), asio::detached);
   asio::co_spawn(io, run(io, **server), asio::detached);
   io.run();
   return 0;

@@ -157,10 +157,17 @@ Task<> FakeDrbd::up_standalone(Resource resource) {
   auto& mine = side(name);
   for (const auto& volume : resource.volumes) {
     auto& own = mine.legs[volume.index];
+    own.minor = volume.minor;
+    own.size_mib = volume.size_mib;
+    if (volume.without_disk && !own.attached) {
+      own.disk = Disk::diskless;
+      continue;
+    }
     const auto& backing = volume.backing[*storage::side_of(resource, host_)];
     if (own.attached && own.backing != backing) co_return fail(Errc::conflict, "another device is attached");
     if (!own.metadata) co_return fail(Errc::refused, "No valid meta-data signature found");
-    if (!own.attached)
+    if (!own.attached && volume.stale) own.disk = Disk::inconsistent;
+    if (!own.attached && !volume.stale)
       own.disk = own.fresh ? Disk::inconsistent : own.disk == Disk::up_to_date ? Disk::consistent : own.disk;
     own.attached = true;
     own.minor = volume.minor;

@@ -109,5 +109,29 @@ TEST(Guard, NoInstantIsPettedThatLeavesAGuestBareLongerThanTheBudget) {
   }
 }
 
+/// hostd was restarted while etcd is away: whom to ask is not known, so nothing but a renewal is a proof.
+TEST(Guard, BeforeTheRecordsAreReadOnlyARenewalIsAProof) {
+  GuardInput in;
+  in.now = kNow;
+  in.started = kNow - Mono(9000);
+  in.armed = true;
+  in.records_read = false;
+  in.guarded = {{"vm1", {}}};
+  const Timing timing;
+  auto out = guard(in, timing);
+  EXPECT_FALSE(out.pet);
+  EXPECT_EQ(out.stop, Names{"vm1"});
+  in.guarded.clear();
+  in.guests_known = false;  // nor is it known that there is none
+  EXPECT_FALSE(guard(in, timing).pet);
+  in.guests_known = true;
+  EXPECT_TRUE(guard(in, timing).pet);
+  in.guarded = {{"vm1", {}}};
+  in.renewed = kNow - Mono(100);
+  out = guard(in, timing);
+  EXPECT_TRUE(out.pet);
+  EXPECT_TRUE(out.stop.empty());
+}
+
 }  // namespace
 }  // namespace bascule::core

@@ -95,6 +95,37 @@ TEST(Reconcile, LetsTheGuestGoOnBeforeAnythingThatMayTakeLong) {
           "a disk that failed is attached again, to be resynced from the other leg"}});
 }
 
+TEST(Reconcile, StoppedIoGoesOnOnlyUnderARecordWithoutTheOtherLeg) {
+  const auto stopped = [](VmView&, LocalVm& l) { l.suspended = "user"; };
+  check(
+      {{"both listed", "a1", stopped, "commit-right", "before its I/O goes on the other legs leave the in-sync lists"},
+       {"the other is out", "a1", [&](VmView& v, LocalVm& l) { stopped(v, l), v.right.value.insync["root"] = {kLegA}; },
+        "resume-io", "the record is true again: the I/O that was stopped for it goes on"}});
+}
+
+TEST(Reconcile, TheOtherHostTakesTheHoldersLostLegOut) {
+  const auto lost = [](VmView&, LocalVm& l) { l.volumes["root"].peer_disk = "Diskless"; };
+  check({{"the holder works over the link", "b1", lost, "commit-right",
+          "the leg on a1 is Diskless: taken out of the in-sync list"},
+         {"not for the sake of a leg that is no better", "b1",
+          [&](VmView& v, LocalVm& l) { lost(v, l), l.volumes["root"].disk = "Inconsistent"; }, "none", ""},
+         {"it is out already", "b1",
+          [&](VmView& v, LocalVm& l) { lost(v, l), v.right.value.insync["root"] = {kLegB}; }, "none", ""},
+         {"the link is lost, nothing is known", "b1",
+          [&](VmView& v, LocalVm& l) { lost(v, l), l.connection = "Connecting"; }, "none", ""}});
+}
+
+TEST(Reconcile, TheLastLegStaysInTheRecordWhenItConnectsAgain) {
+  VmView vm = test::running_vm();
+  vm.right.value.insync["root"] = {kLegB};
+  LocalVm local = other();
+  local.connection = "StandAlone";
+  local.rejoin_pending = true;
+  const Remedy r = reconcile(vm, local, "b1", true);
+  EXPECT_EQ(r.right.insync.at("root"), std::vector<Leg>{kLegB});
+  EXPECT_TRUE(r.clears_rejoin);
+}
+
 TEST(Reconcile, StopsACopyThatRunsWithoutTheRight) {
   const char* sentence = "a copy runs here, but the run-right is a1's: stopping it";
   check({
@@ -153,7 +184,7 @@ TEST(Reconcile, ConnectsButAnAttachedLegLeavesTheListsFirst) {
        [](VmView& v, LocalVm& l) {
          l.connection = "StandAlone", l.rejoin_pending = true, v.right.value.insync["root"] = {kLegB};
        },
-       "none", "leg lb on b1 is the last one in sync of volume root; it is never taken out"},
+       "commit-right", "legs attached again: leaving the in-sync lists before connecting"},
       {"connecting", "a1", [](VmView&, LocalVm& l) { l.connection = "Connecting"; }, "none", ""},
   });
 }

@@ -15,7 +15,6 @@ using core::Errc;
 using core::fail;
 using core::Result;
 using core::Revision;
-using Clock = std::chrono::steady_clock;
 
 namespace {
 /// The object of an operation, for the audit.
@@ -69,8 +68,7 @@ asio::awaitable<Result<Revision>> CellStore::commit(std::function<Result<Draft>(
     if (auto seen = co_await caught_up(newest, deadline); !seen) co_return seen.error();
     if (Clock::now() >= deadline) break;
     // A deleted record leaves no revision to wait for; a short pause lets the watch deliver it.
-    asio::steady_timer pause(co_await asio::this_coro::executor, std::chrono::milliseconds(20));
-    co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+    co_await pause(std::chrono::milliseconds(20));
   }
   co_return last;
 }

@@ -10,7 +10,6 @@ namespace kv = core::kv;
 using core::Errc;
 using core::fail;
 using core::Result;
-using Clock = std::chrono::steady_clock;
 
 namespace {
 

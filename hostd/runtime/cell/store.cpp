@@ -10,7 +10,6 @@
 namespace bascule::runtime {
 namespace asio = boost::asio;
 using core::Revision;
-using Clock = std::chrono::steady_clock;
 
 namespace {
 
@@ -222,7 +221,6 @@ asio::awaitable<void> CellStore::follow(Revision from) {
 }
 
 asio::awaitable<void> CellStore::run() {
-  asio::steady_timer pause(co_await asio::this_coro::executor);
   while (true) {
     auto revision = co_await list();
     if (revision) {
@@ -230,8 +228,7 @@ asio::awaitable<void> CellStore::run() {
     } else {
       spdlog::warn("cannot list the cell: {}", revision.error().what);
     }
-    pause.expires_after(kRelistPause);
-    co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+    co_await pause(kRelistPause);
   }
 }
 

@@ -2,8 +2,6 @@
 #include <fmt/format.h>
 #include <openssl/sha.h>
 
-#include <random>
-
 #include "hostd/codec/codec.hpp"
 #include "hostd/runtime/cell/keys.hpp"
 #include "hostd/runtime/cell/store.hpp"
@@ -16,7 +14,6 @@ using core::Errc;
 using core::fail;
 using core::Result;
 using core::Revision;
-using Clock = std::chrono::steady_clock;
 
 namespace {
 
@@ -30,11 +27,10 @@ std::string sha256(const std::string& text) {
   return out;
 }
 
-/// A new id that sorts by time and is never used twice: milliseconds and 64 random bits.
-std::string new_operation_id(core::WallMs now) {
-  std::random_device device;
-  const std::uint64_t random = (std::uint64_t{device()} << 32U) | device();
-  return fmt::format("op-{:011x}-{:016x}", now, random);
+/// A new id that sorts by time and is never used twice: milliseconds, and the digest of what no other writer has.
+std::string new_operation_id(core::WallMs now, const core::Writer& writer) {
+  const auto digest = sha256(fmt::format("{} {} {}", writer.host, writer.instance, writer.number));
+  return fmt::format("op-{:011x}-{}", now, digest.substr(0, 16));
 }
 
 core::Who who_of(const core::Caller& caller) {
@@ -180,7 +176,7 @@ asio::awaitable<Result<CellStore::Accepted>> CellStore::submit(core::Request req
       co_return accepted;
     }
   }
-  const std::string id = new_operation_id(now);
+  const std::string id = new_operation_id(now, writer());
   bool unchanged = false;
   auto done = co_await commit([&]() -> Result<Draft> {
     auto plan = core::plan(view_, request, self_);

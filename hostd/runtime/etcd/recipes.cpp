@@ -1,11 +1,9 @@
 #include "hostd/runtime/etcd/recipes.hpp"
 
 #include <algorithm>
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <utility>
+
+#include "hostd/runtime/clock.hpp"
 
 namespace bascule::runtime {
 namespace {
@@ -21,13 +19,10 @@ constexpr milliseconds kFirstPause{20};
 constexpr milliseconds kLongestPause{300};
 constexpr int kMaxAttempts = 256;  // with the pauses above, over a minute: deadlines are seconds
 
-Deadline::clock::time_point now() { return Deadline::clock::now(); }
+Clock::time_point now() { return Clock::now(); }
 
-asio::awaitable<void> pause(milliseconds length, Deadline deadline) {
-  const auto executor = co_await asio::this_coro::executor;
-  asio::steady_timer timer(executor);
-  timer.expires_at(std::min(now() + length, deadline));
-  co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+asio::awaitable<void> pause_until(milliseconds length, Deadline deadline) {
+  co_await pause(std::min(now() + length, deadline) - now());
 }
 
 bool writes_key(const kv::Txn& txn, const std::string& key) {
@@ -124,7 +119,7 @@ asio::awaitable<Result<Commit>> commit_guarded(KvStore& store, GuardedWrite writ
       const bool again = last.code == Errc::outcome_unknown || last.code == Errc::unavailable;
       if (!again && !copies_about) co_return last;
     }
-    co_await pause(wait, timing.deadline);
+    co_await pause_until(wait, timing.deadline);
     wait = std::min(wait * 2, kLongestPause);
   }
   if (copies_about) last.code = Errc::outcome_unknown;
@@ -151,7 +146,7 @@ asio::awaitable<Result<kv::TxnReply>> read_decision(KvStore& store, std::string 
     last = reply.error();
     // The probe key means nothing, so a write of it with unknown outcome needs no settling.
     if (last.code != Errc::outcome_unknown && last.code != Errc::unavailable) co_return last;
-    co_await pause(wait, timing.deadline);
+    co_await pause_until(wait, timing.deadline);
     wait = std::min(wait * 2, kLongestPause);
   }
   last.code = Errc::unavailable;

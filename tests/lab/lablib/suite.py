@@ -9,7 +9,7 @@ from . import cluster, work
 from .plan import HERE, PROJECT, Lab
 from .proc import LabError, mark, run
 
-LABELS = "unit|contract|lint"
+LABELS = "unit|contract|lint|sim"
 BUILD_SECONDS = 1500
 CTEST_SECONDS = 600
 FILE_SECONDS = 1200  # one t_*.py

@@ -1,0 +1,309 @@
+// Worker's other half: the remedies that core::reconcile names, one after the other.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "hostd/core/right.hpp"
+#include "hostd/runtime/background.hpp"
+#include "hostd/steps/step.hpp"
+#include "hostd/worker.hpp"
+
+namespace bascule {
+namespace asio = boost::asio;
+using core::Errc;
+using core::Result;
+using runtime::Clock;
+
+namespace {
+
+constexpr std::chrono::seconds kMendPause{2};         // a remedy that failed is tried again after this long
+constexpr std::chrono::milliseconds kOwedPause{500};  // until etcd is looked for again, with R4 owed
+constexpr int kMendTries = 30;
+constexpr int kQuickTries = 3;  // of remedies that fail, before the VM is let go for a while
+constexpr std::chrono::seconds kLookAgain{15};
+constexpr std::chrono::seconds kAttachPause{60};  // doubled each time, to about an hour
+constexpr int kAttachDoublings = 6;
+
+/// Volumes whose leg here is noted as failed are brought up without their disk.
+void leave_out_failed(const Node& node, const std::string& vm, storage::Resource& resource) {
+  const auto& notes = node.notes.notes().vms;
+  const auto note = notes.find(vm);
+  const auto* view = node.cell.view().vm(vm);
+  if (note == notes.end() || view == nullptr) return;
+  for (std::size_t i = 0; i < resource.volumes.size(); ++i) {
+    const core::Leg* own = core::leg_of(view->layout.value.volumes[i], node.self());
+    resource.volumes[i].without_disk = own != nullptr && std::ranges::count(note->second.failed, own->id) != 0;
+  }
+}
+
+}  // namespace
+
+asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
+  using Kind = core::Remedy::Kind;
+  const std::string name = storage::resource_name(vm);
+  switch (remedy.kind) {
+    case Kind::none: co_return Result<>{};
+    case Kind::bring_up: {
+      auto resource = co_await resolved_resource(node_, vm);
+      if (!resource) co_return resource.error();
+      auto written = co_await node_.drbd.write_config(*resource);
+      if (!written) co_return written;
+      node_.local[vm].rejoin_pending = true;
+      // safety: R5. A leg that lost its disk before comes back only over the link, from one that is whole: its metadata
+      // does not know what it missed.
+      leave_out_failed(node_, vm, *resource);
+      co_return co_await node_.drbd.up_standalone(*resource);
+    }
+    case Kind::attach_again: {
+      auto resource = co_await resolved_resource(node_, vm);
+      if (!resource) co_return resource.error();
+      // safety: S2, R5. What this leg missed its own metadata does not know, and while its host was a primary without a
+      // disk DRBD may take it for the newer one: it is marked Inconsistent first, so that it can only be overwritten.
+      const auto& seen = node_.local[vm].volumes;
+      for (auto& volume : resource->volumes) {
+        const auto it = seen.find(volume.name);
+        volume.stale = it != seen.end() && it->second.disk == "Diskless" && it->second.peer_disk == "UpToDate";
+        volume.without_disk = it != seen.end() && it->second.disk == "Diskless" && !volume.stale;
+      }
+      auto up = co_await node_.drbd.up_standalone(*resource);
+      // Counted only where the disk could be attached: one that is away may come back later.
+      if (up && ++node_.local[vm].attached_again >= core::kAttachAgain) {
+        auto later = attach_later(vm, kAttachPause * (1 << std::min(attach_pauses_[vm]++, kAttachDoublings)));
+        runtime::run_in_background(node_.cell.changed().executor(), "waiting for the disk of " + vm, std::move(later));
+      }
+      co_return up;
+    }
+    case Kind::commit_right: {
+      // safety: R6. A write on a record that went back in time would make it the newest again.
+      if (auto ok = trusted(node_, vm); !ok) co_return ok;
+      auto done = co_await node_.cell.commit_right(vm, remedy.right, remedy.revision, remedy.sentence, wall_ms());
+      if (!done) co_return done.error();
+      if (remedy.shrinks) owed_since_.erase(vm);
+      if (remedy.clears_rejoin) node_.local[vm].rejoin_pending = false;
+      co_return Result<>{};
+    }
+    case Kind::add_back: {
+      // R3: the revision was read when this was decided; DRBD is asked afresh; the write compares that revision.
+      auto seen = co_await steps::look(node_, vm);
+      if (!seen) co_return seen.error();
+      const auto* wanted = storage::find_volume(seen->resource, remedy.volume);
+      if (wanted == nullptr || !storage::in_sync(seen->state, wanted->index)) co_return Result<>{};
+      if (auto ok = trusted(node_, vm); !ok) co_return ok;
+      // safety: S1. From this write on another host may count this one's silence: only while it is not silent.
+      if (!node_.facts().renewed) co_return core::fail(Errc::unavailable, "this host's lease is not renewed now");
+      const auto* view = node_.cell.view().vm(vm);
+      if (view == nullptr || view->right.revision != remedy.revision) co_return Result<>{};
+      core::Right right = view->right.value;
+      const core::Layout layout = view->layout.value;
+      for (const auto& volume : layout.volumes) {
+        if (volume.name != remedy.volume) continue;
+        for (const auto& leg : volume.legs) {
+          auto next = core::add_leg(right, layout, node_.self(), volume.name, leg);
+          if (!next) co_return next.error();
+          right = std::move(*next);
+        }
+      }
+      // Until this write has a definite end the peer may be in the record: a promise of it is needed (core::guard).
+      node_.adding.insert(vm);
+      auto done = co_await node_.cell.commit_right(vm, std::move(right), remedy.revision, remedy.sentence, wall_ms());
+      if (done || done.error().code != Errc::outcome_unknown) node_.adding.erase(vm);
+      if (!done) co_return done.error();
+      node_.local[vm].attached_again = 0;
+      attach_pauses_.erase(vm);
+      co_return Result<>{};
+    }
+    case Kind::connect: {
+      auto resource = co_await resolved_resource(node_, vm);
+      if (!resource) co_return resource.error();
+      co_return co_await node_.drbd.connect(*resource);
+    }
+    case Kind::disconnect: co_return co_await node_.drbd.disconnect(name, false);
+    case Kind::demote: co_return co_await node_.drbd.demote(name);
+    case Kind::close_window: {
+      auto shut = co_await node_.drbd.set_two_primaries(name, false);
+      if (shut) node_.local[vm].two_primaries = false;
+      co_return shut;
+    }
+    case Kind::destroy_domain: co_return co_await node_.vms.force_off(vm);
+    case Kind::fail_io: {
+      auto resource = resource_of(node_, vm);
+      if (!resource) co_return resource.error();
+      node_.local[vm].io_ended = true;  // before: its disks leave by this hostd's hand, not by a fault
+      auto ended = co_await node_.drbd.fail_io(*resource);
+      if (!ended) co_return ended;
+      co_return co_await node_.vms.force_off(vm);
+    }
+    case Kind::take_down: {
+      auto down = co_await node_.drbd.down(name);
+      if (down) node_.local[vm].io_ended = false;
+      co_return down;
+    }
+    // safety: R4. Decided on a record that lists no leg which is not up to date; the adapter lifts hostd's own stop
+    // only.
+    case Kind::resume_io: {
+      auto on = co_await node_.drbd.resume_io(name);
+      if (on) node_.local[vm].stopped_for_record = false;
+      co_return on;
+    }
+  }
+  co_return Result<>{};
+}
+
+/// R4: a leg has left UpToDate and the record does not say so yet. For one renew_timeout the guest goes on; then its
+/// I/O stands still until the record is true, since a write could be confirmed that the next host would not have.
+/// Beside the commit, which may wait for etcd much longer than that.
+void Worker::owe(const std::string& vm) {
+  const auto [since, fresh] = owed_since_.try_emplace(vm, Clock::now());
+  if (!fresh) return;
+  auto task = stop_while_owed(vm, since->second);
+  runtime::run_in_background(node_.cell.changed().executor(), "R4 of " + vm, std::move(task));
+}
+
+asio::awaitable<void> Worker::stop_while_owed(std::string vm, Clock::time_point since) {
+  co_await steps::pause(node_.config.timing.renew_timeout);
+  const auto still_owed = [&] {
+    const auto owed = owed_since_.find(vm);
+    return owed != owed_since_.end() && owed->second == since;
+  };
+  if (!still_owed()) co_return;
+  spdlog::warn("{}: the record still lists a leg that is not up to date: its I/O is stopped until that is changed", vm);
+  while (still_owed()) {
+    auto stopped = co_await node_.drbd.suspend_io(storage::resource_name(vm));
+    if (stopped) {
+      node_.local[vm].stopped_for_record = true;
+      co_return;
+    }
+    spdlog::error("{}: its I/O cannot be stopped: {}", vm, stopped.error().what);
+    co_await steps::pause(kMendPause);
+  }
+}
+
+/// What could not be mended now is not forgotten: nothing else may ever happen to the VM.
+asio::awaitable<void> Worker::look_later(std::string vm) {
+  co_await steps::pause(kLookAgain);
+  node_.touched.insert(vm);
+  node_.cell.changed().notify();
+}
+
+/// R5: legs that had lost their disk are in sync with an up-to-date peer again: what was noted against them is over, on
+/// whichever side they are.
+asio::awaitable<void> Worker::forgive(std::string vm) {
+  const auto* view = node_.cell.view().vm(vm);
+  if (view == nullptr || !core::failed_legs(node_.notes.notes(), vm, view->layout.value, node_.self())) co_return;
+  auto seen = co_await steps::look(node_, vm);
+  view = node_.cell.view().vm(vm);
+  if (!seen || !seen->in_sync() || view == nullptr) co_return;
+  for (const auto& volume : view->layout.value.volumes) {
+    const core::Leg* own = core::leg_of(volume, node_.self());
+    if (own == nullptr) continue;
+    auto kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, own->id, false));
+    if (!kept) spdlog::critical("{}", kept.error().what);
+  }
+  spdlog::info("{}: its legs here are whole again", vm);
+}
+
+/// U: what an earlier hostd of this host may have sent for a running guest's record ends with a write of this one.
+/// Until then the other host counts as in sync, and without etcd its promise is needed (Guardian::guarded).
+asio::awaitable<void> Worker::settle(std::string vm) {
+  const auto* view = node_.cell.view().vm(vm);
+  const auto local = node_.local.find(vm);
+  if (view == nullptr || local == node_.local.end() || view->operation.revision != 0 || node_.settled(*view)) co_return;
+  if (view->right.revision == 0 || view->right.value.host != node_.self() ||
+      local->second.domain != core::DomainState::running || !trusted(node_, vm)) {
+    co_return;
+  }
+  const std::string peer = core::other_host(view->layout.value, node_.self());
+  if (core::insync_everywhere(view->right.value, view->layout.value, peer)) co_return;  // it is asked in any case
+  const core::Revision revision = view->right.revision;
+  core::Right right = view->right.value;
+  auto done = co_await node_.cell.commit_right(vm, std::move(right), revision,
+                                               "the first write since hostd was started: no older one can arrive now",
+                                               wall_ms());
+  if (!done) spdlog::info("{}: {}", vm, done.error().what);
+}
+
+/// A disk that fails again each time is left alone for ever longer: each try is a resync that the guest pays for.
+asio::awaitable<void> Worker::attach_later(std::string vm, std::chrono::seconds after) {
+  spdlog::warn("{}: its disk failed again each time it was attached: tried once more in {} s", vm, after.count());
+  co_await steps::pause(after);
+  const auto local = node_.local.find(vm);
+  if (local == node_.local.end() || local->second.attached_again < core::kAttachAgain) co_return;
+  local->second.attached_again = core::kAttachAgain - 1;
+  node_.touched.insert(vm);
+  node_.cell.changed().notify();
+}
+
+/// DRBD may have told its state before the layout was read from etcd: its volumes had no names then.
+asio::awaitable<void> Worker::see_volumes(std::string vm) {
+  const auto* view = node_.cell.view().vm(vm);
+  const auto local = node_.local.find(vm);
+  if (view == nullptr || local == node_.local.end() || !local->second.up) co_return;
+  if (local->second.volumes.size() == view->layout.value.volumes.size()) co_return;
+  auto fresh = co_await steps::fresh_local(node_, vm);
+  if (!fresh) co_return;
+  view = node_.cell.view().vm(vm);
+  node_.local[vm].volumes = fresh->volumes;
+  // R5: a primary without a disk has lost it while no hostd looked.
+  for (const auto& [name, volume] : fresh->volumes) {
+    if (view == nullptr || fresh->role != "Primary" || volume.disk != "Diskless") continue;
+    const auto wanted = std::ranges::find(view->layout.value.volumes, name, &core::VolumeLayout::name);
+    const core::Leg* own = core::leg_of(*wanted, node_.self());
+    auto kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, own->id, true));
+    if (!kept) spdlog::critical("{}", kept.error().what);
+  }
+}
+
+/// Remedies of one VM, one after the other, until nothing is left to mend.
+asio::awaitable<void> Worker::mend(std::string vm) {
+  const auto* held = node_.cell.view().vm(vm);
+  const bool own_window = held != nullptr && held->operation.revision != 0;
+  if (!own_window && window_looked_at_.insert(vm).second) {
+    // A window that a crash left open shows only when the kernel is asked.
+    auto open = co_await node_.drbd.two_primaries(storage::resource_name(vm));
+    const auto it = node_.local.find(vm);
+    if (open && it != node_.local.end()) it->second.two_primaries = *open;
+    if (!open) window_looked_at_.erase(vm);
+  }
+  co_await see_volumes(vm);
+  int failed = 0, tries = 0;
+  for (; tries < kMendTries && failed < kQuickTries; ++tries) {
+    const auto* view = node_.cell.view().vm(vm);
+    const auto local = node_.local.find(vm);
+    if (view == nullptr || local == node_.local.end()) break;
+    if (local->second.domain == core::DomainState::unknown) break;  // libvirt has not been heard: decide nothing
+    const auto* holder = node_.cell.view().host(view->right.value.host);
+    local->second.failed_before =
+        core::failed_legs(node_.notes.notes(), vm, view->layout.value, node_.self()).has_value();
+    const auto remedy = core::reconcile(*view, local->second, node_.self(), holder != nullptr && holder->alive());
+    if (!remedy.shrinks) owed_since_.erase(vm);  // the record is true, whoever has made it so
+    if (remedy.kind == core::Remedy::Kind::none) {
+      co_await forgive(vm);
+      co_await settle(vm);
+      break;
+    }
+    if (remedy.shrinks) owe(vm);
+    if (!node_.cell.view().synced && !remedy.needs_no_record) {
+      if (!remedy.shrinks) break;
+      co_await steps::pause(kOwedPause);
+      tries = 0;  // R4: for as long as the record is untrue
+      continue;
+    }
+    spdlog::info("{}: {}", vm, remedy.sentence);
+    const auto seen = node_.cell.changed().count();
+    auto done = co_await apply(vm, remedy);
+    if (!done) spdlog::warn("{}: {}: {}", vm, remedy.sentence, done.error().what);
+    failed = done || remedy.shrinks ? 0 : failed + 1;  // R4: for as long as the record is untrue
+    // DRBD's event stream tells what became of it; a failed remedy waits longer.
+    co_await node_.cell.changed().wait(seen, Clock::now() + kMendPause);
+    if (!done) co_await steps::pause(kMendPause);
+  }
+  if (failed > 0 || tries == kMendTries) {
+    auto later = look_later(vm);
+    runtime::run_in_background(node_.cell.changed().executor(), "looking again at " + vm, std::move(later));
+  }
+  busy_vms_.erase(vm);
+  node_.mending.erase(vm);
+  node_.cell.changed().notify();
+}
+
+}  // namespace bascule

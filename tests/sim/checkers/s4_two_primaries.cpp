@@ -1,0 +1,31 @@
+// S4: both sides are Primary over a link only while a migration of this VM is in the journal, and never afterwards.
+#include "tests/sim/checkers/checkers.hpp"
+
+namespace bascule::sim {
+namespace {
+
+bool both_primary(const DrbdKernel::Pair& pair) {
+  const auto primary = storage::Role::primary;
+  return pair.sides[0].role == primary && pair.sides[1].role == primary && pair.sides[0].linked && pair.sides[1].linked;
+}
+
+class TwoPrimaries final : public Checker {
+  void promoted(Cell& cell, const std::string&, const std::string& vm) override {
+    if (!both_primary(*cell.drbd.pair(storage::resource_name(vm)))) return;
+    const auto view = cell.view();
+    const auto it = view.vms.find(vm);
+    if (it == view.vms.end() || it->second.operation.revision == 0 || !it->second.right.value.migrating_to) {
+      cell.violate("S4", vm + " is primary on both sides and no migration is marked");
+    }
+  }
+  void end(Cell& cell) override {
+    for (const auto& [resource, pair] : cell.drbd.pairs()) {
+      const bool open = pair.sides[0].two_primaries || pair.sides[1].two_primaries;
+      if (open || both_primary(pair)) cell.violate("S4", resource + ": the window was left open");
+    }
+  }
+};
+
+}  // namespace
+std::unique_ptr<Checker> two_primaries() { return std::make_unique<TwoPrimaries>(); }
+}  // namespace bascule::sim
