@@ -265,7 +265,8 @@ asio::awaitable<void> Worker::mend(std::string vm) {
     if (!open) window_looked_at_.erase(vm);
   }
   co_await see_volumes(vm);
-  int failed = 0, tries = 0;
+  int failed = 0, tries = 0, again = 0;
+  std::string before;
   for (; tries < kMendTries && failed < kQuickTries; ++tries) {
     const auto* view = node_.cell.view().vm(vm);
     const auto local = node_.local.find(vm);
@@ -293,9 +294,11 @@ asio::awaitable<void> Worker::mend(std::string vm) {
     auto done = co_await apply(vm, remedy);
     if (!done) spdlog::warn("{}: {}: {}", vm, remedy.sentence, done.error().what);
     failed = done || remedy.shrinks ? 0 : failed + 1;  // R4: for as long as the record is untrue
-    // DRBD's event stream tells what became of it; a failed remedy waits longer.
+    // DRBD's event stream tells what became of it; one that failed, or that does not help, waits longer.
+    again = remedy.sentence == before ? again + 1 : 0;
+    before = remedy.sentence;
     co_await node_.cell.changed().wait(seen, Clock::now() + kMendPause);
-    if (!done) co_await steps::pause(kMendPause);
+    if (!done || again >= kQuickTries) co_await steps::pause(kMendPause);
   }
   if (failed > 0 || tries == kMendTries) {
     auto later = look_later(vm);
