@@ -287,29 +287,46 @@ bool Cell::out_of_legs(const core::VmView& vm) {
   return false;
 }
 
-core::CellView Cell::view() const {
-  core::CellView v;
-  const std::string root = "/bascule/sim/";
-  for (const auto& [key, kv] : etcd.state().keys) {
-    std::string_view rest = key;
-    if (!rest.starts_with(root)) continue;
-    rest.remove_prefix(root.size());
-    const auto read = [&]<class T>(core::Versioned<T>& slot) {
-      auto value = codec::decode<T>(kv.value);
-      if (value) slot = {std::move(*value), kv.create_revision, kv.mod_revision};
-    };
-    if (rest.starts_with("ops/")) read(v.operations[std::string(rest.substr(4))]);
-    if (!rest.starts_with("vms/")) continue;
-    rest.remove_prefix(4);
-    const auto slash = rest.find('/');
-    auto& vm = v.vms[std::string(rest.substr(0, slash))];
-    const auto field = rest.substr(slash + 1);
-    if (field == "spec") read(vm.spec);
-    if (field == "layout") read(vm.layout);
-    if (field == "right") read(vm.right);
-    if (field == "op") vm.operation = {kv.value, kv.create_revision, kv.mod_revision};
+const core::CellView& Cell::view() const {
+  const auto& state = etcd.state();
+  if (state.revision < viewed_) {  // etcd went back in time
+    view_ = {};
+    viewed_ = 0;
   }
-  return v;
+  const auto& history = state.history;
+  auto news = std::ranges::upper_bound(history, viewed_, {}, [](const auto& event) { return event.kv.mod_revision; });
+  for (; news != history.end(); ++news) look_at(*news);
+  viewed_ = state.revision;
+  return view_;
+}
+
+void Cell::look_at(const core::kv::Event& event) const {
+  constexpr std::string_view kRoot = "/bascule/sim/";
+  std::string_view rest = event.kv.key;
+  if (!rest.starts_with(kRoot)) return;
+  rest.remove_prefix(kRoot.size());
+  const bool gone = event.kind == core::kv::Event::Kind::del;
+  const auto read = [&]<class T>(core::Versioned<T>& slot) {
+    slot = {};
+    if (gone) return;
+    if (auto value = codec::decode<T>(event.kv.value))
+      slot = {std::move(*value), event.kv.create_revision, event.kv.mod_revision};
+  };
+  if (rest.starts_with("ops/")) {
+    const std::string id(rest.substr(4));
+    read(view_.operations[id]);
+    if (gone) view_.operations.erase(id);
+    return;
+  }
+  if (!rest.starts_with("vms/")) return;
+  rest.remove_prefix(4);
+  const auto slash = rest.find('/');
+  auto& vm = view_.vms[std::string(rest.substr(0, slash))];
+  const auto field = rest.substr(slash + 1);
+  if (field == "spec") read(vm.spec);
+  if (field == "layout") read(vm.layout);
+  if (field == "right") read(vm.right);
+  if (field == "op") vm.operation = {event.kv.value, event.kv.create_revision, gone ? 0 : event.kv.mod_revision};
 }
 
 }  // namespace bascule::sim

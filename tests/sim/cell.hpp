@@ -156,8 +156,8 @@ class Cell {
 
   /// Every leg that the record lists has lost its disk: two faults, which only a person can weigh (S2's limit).
   bool out_of_legs(const core::VmView& vm);
-  /// The records, decoded: what a person would see.
-  core::CellView view() const;
+  /// The records, decoded: what a person would see. Valid until something happens.
+  const core::CellView& view() const;
 
  private:
   void guest_writes(const std::string& host, const std::string& vm, std::uint64_t life);
@@ -169,7 +169,10 @@ class Cell {
   void boot_again(const std::string& host);
   void watchdog_due(const std::string& host, Us pet);
   void deliver(Machine& m, std::uint64_t question);
+  void look_at(const core::kv::Event& event) const;
   std::uint64_t lives_{}, ids_{};
+  mutable core::CellView view_;  ///< as of viewed_: only what has changed since is decoded again
+  mutable core::Revision viewed_{};
 };
 
 }  // namespace bascule::sim

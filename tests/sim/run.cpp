@@ -69,7 +69,7 @@ struct Runner {
   }
 
   void person(const Act& act) {
-    const auto view = cell.view();
+    const auto& view = cell.view();
     const auto vm = view.vms.find(act.where);
     if (act.kind == "maintenance") return ask(core::SetMaintenance{act.where, true});
     if (vm == view.vms.end()) return;
@@ -221,7 +221,7 @@ void Runner::heal() {
 }
 
 bool Runner::calm() {
-  const auto view = cell.view();
+  const auto& view = cell.view();
   if (static_cast<int>(view.vms.size()) < schedule.vms) return false;
   const bool idle =
       std::ranges::all_of(view.operations, [](const auto& op) { return core::finished(op.second.value.state); });

@@ -12,7 +12,7 @@ bool both_primary(const DrbdKernel::Pair& pair) {
 class TwoPrimaries final : public Checker {
   void promoted(Cell& cell, const std::string&, const std::string& vm) override {
     if (!both_primary(*cell.drbd.pair(storage::resource_name(vm)))) return;
-    const auto view = cell.view();
+    const auto& view = cell.view();
     const auto it = view.vms.find(vm);
     if (it == view.vms.end() || it->second.operation.revision == 0 || !it->second.right.value.migrating_to) {
       cell.violate("S4", vm + " is primary on both sides and no migration is marked");

@@ -1,0 +1,2 @@
+// Boost.JSON's implementation, once.
+#include <boost/json/src.hpp>
