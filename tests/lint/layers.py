@@ -10,7 +10,7 @@ PURE = {"std", "fmt", "boost/system", "boost/uuid"}  # uuid: version 5 only, a h
 ASIO = {"boost/asio", "boost/beast"}
 LAYERS = {
     "hostd/core": PURE | {"hostd/core"},
-    "hostd/codec": PURE | {"hostd/core", "hostd/codec", "nlohmann", "openssl"},
+    "hostd/codec": PURE | {"hostd/core", "hostd/codec", "boost/json", "nlohmann", "openssl"},
     "storage": PURE | {"hostd/core", "hostd/codec", "hostd/runtime", "storage", "nlohmann", "posix", "spdlog"},
     "migration": PURE | {"hostd/core", "hostd/codec", "migration"},
     "hostd/runtime": PURE | ASIO | {"hostd/core", "hostd/codec", "storage", "hostd/runtime", "boost", "nlohmann",
