@@ -152,6 +152,7 @@ core::Result<> App::build() {
   });
   if (!made_fence) return made_fence.error();
   fence = std::move(*made_fence);
+  node->helpers = [this](const std::string& resource) { return fence->waiting(resource); };
   observer = std::make_unique<Observer>(*node);
   worker = std::make_unique<Worker>(*node);
   service = std::make_unique<CellService>(

@@ -21,6 +21,9 @@ asio::awaitable<FenceAnswer> decide_fence(Node& node, std::string resource) {
   const auto asked = Clock::now();
   std::string said;
   while (true) {
+    // Nobody to be told: a helper that was killed. Its question is put anew (Worker::watch_frozen), and the other leg
+    // stays in the record for as long as nothing is confirmed without it.
+    if (node.helpers(resource) == 0) co_return FenceAnswer::not_won;
     // The question comes after the freeze, and every look below after the question (R1).
     auto local = co_await steps::fresh_local(node, vm);
     const auto* view = node.cell.view().vm(vm);

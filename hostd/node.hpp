@@ -46,8 +46,10 @@ struct Node {
   /// The entry of a VM that has a leg here, made when it is first asked for.
   core::LocalVm& local_vm(const std::string& vm);
   // Set once by the composition root, before anything runs.
-  std::function<core::HaFacts()> facts;      ///< what this host knows of itself and of others' leases
-  std::function<core::Result<>()> arm;       ///< the watchdog is armed when this succeeds; hostd/guardian.hpp
+  std::function<core::HaFacts()> facts;  ///< what this host knows of itself and of others' leases
+  std::function<core::Result<>()> arm;   ///< the watchdog is armed when this succeeds; hostd/guardian.hpp
+  /// Fence-peer helpers that wait for hostd's answer about a resource now.
+  std::function<std::size_t(const std::string& resource)> helpers;
   std::function<void(bool)> prove_watchdog;  ///< true: it is not petted any more, so that it fires; false: it is again
   /// VMs with a write that may add a leg to the record and whose outcome is open: their peer counts as in sync.
   std::set<std::string> adding;

@@ -183,6 +183,7 @@ asio::awaitable<void> Worker::run() {
     was_synced_ = node_.cell.view().synced;
     for (const auto& vm : std::exchange(node_.touched, {})) {
       look_at_.insert(vm);
+      see_frozen(vm);
       if (!publishing_.insert(vm).second) continue;
       auto task = publish(vm);
       runtime::run_in_background(node_.cell.changed().executor(), "publishing " + vm, std::move(task));

@@ -24,6 +24,8 @@ class Worker {
   boost::asio::awaitable<void> settle(std::string vm);
   boost::asio::awaitable<void> see_volumes(std::string vm);
   boost::asio::awaitable<void> attach_later(std::string vm, std::chrono::seconds after);
+  void see_frozen(const std::string& vm);
+  boost::asio::awaitable<void> watch_frozen(std::string vm);
   void owe(const std::string& vm);
   boost::asio::awaitable<void> stop_while_owed(std::string vm, std::chrono::steady_clock::time_point since);
   boost::asio::awaitable<core::Result<>> apply(std::string vm, core::Remedy remedy);
@@ -37,6 +39,7 @@ class Worker {
   Node& node_;
   std::set<std::string> busy_ops_, busy_vms_, publishing_;
   std::set<std::string> window_looked_at_;    ///< VMs whose window was asked for since this hostd started
+  std::set<std::string> frozen_;              ///< VMs whose I/O stands still for the kernel's question
   std::set<std::string> look_at_;             ///< VMs to reconcile
   std::map<std::string, int> attach_pauses_;  ///< by VM: how often a failing disk was left alone for a while
   std::map<std::string, std::chrono::steady_clock::time_point> owed_since_;  ///< R4: VMs whose record is untrue

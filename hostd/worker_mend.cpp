@@ -23,6 +23,16 @@ constexpr int kQuickTries = 3;  // of remedies that fail, before the VM is let g
 constexpr std::chrono::seconds kLookAgain{15};
 constexpr std::chrono::seconds kAttachPause{60};  // doubled each time, to about an hour
 constexpr int kAttachDoublings = 6;
+// Until a question without a helper counts as lost: drbdadm starts one in well under a second, and one whose hostd was
+// restarted asks anew five times a second. Doubled each time, up to the second.
+constexpr std::chrono::seconds kHelperGone{5};
+constexpr std::chrono::seconds kHelperGoneLongest{60};
+constexpr std::chrono::milliseconds kHelperLook{500};
+
+bool waits_for_answer(const core::LocalVm& local) {
+  return local.role == "Primary" && local.connection != "Connected" &&
+         local.suspended.find("fencing") != std::string::npos;
+}
 
 /// Volumes whose leg here is noted as failed are brought up without their disk.
 void leave_out_failed(const Node& node, const std::string& vm, storage::Resource& resource) {
@@ -118,6 +128,15 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       co_return co_await node_.drbd.connect(*resource);
     }
     case Kind::disconnect: co_return co_await node_.drbd.disconnect(name, false);
+    case Kind::ask_again: {
+      auto resource = co_await resolved_resource(node_, vm);
+      if (!resource) co_return resource.error();
+      if (auto ok = may_promote(node_, vm); !ok) co_return ok;
+      node_.local[vm].unasked = false;
+      // safety: R1. Lets no I/O go on: the kernel asks anew, and decide_fence answers only after a record was
+      // committed.
+      co_return co_await node_.drbd.ask_again(*resource);
+    }
     case Kind::demote: co_return co_await node_.drbd.demote(name);
     case Kind::close_window: {
       auto shut = co_await node_.drbd.set_two_primaries(name, false);
@@ -147,6 +166,40 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
     }
   }
   co_return Result<>{};
+}
+
+void Worker::see_frozen(const std::string& vm) {
+  const auto local = node_.local.find(vm);
+  if (local == node_.local.end() || !waits_for_answer(local->second) || !frozen_.insert(vm).second) return;
+  auto task = watch_frozen(vm);
+  runtime::run_in_background(node_.cell.changed().executor(), "the question about " + vm, std::move(task));
+}
+
+/// While the I/O of a VM stands still for the kernel's question: is there a helper that waits for the answer?
+asio::awaitable<void> Worker::watch_frozen(std::string vm) {
+  const std::string resource = storage::resource_name(vm);
+  auto asked = Clock::now();
+  auto patience = kHelperGone;
+  while (true) {
+    co_await steps::pause(kHelperLook);
+    const auto local = node_.local.find(vm);
+    if (local == node_.local.end()) break;
+    if (!waits_for_answer(local->second)) {
+      local->second.unasked = false;
+      break;
+    }
+    if (node_.helpers(resource) > 0) {
+      asked = Clock::now();
+      local->second.unasked = false;
+    }
+    if (Clock::now() - asked < patience) continue;
+    asked = Clock::now();
+    patience = std::min(patience * 2, kHelperGoneLongest);
+    local->second.unasked = true;
+    node_.touched.insert(vm);
+    node_.cell.changed().notify();
+  }
+  frozen_.erase(vm);
 }
 
 /// R4: a leg has left UpToDate and the record does not say so yet. For one renew_timeout the guest goes on; then its

@@ -46,6 +46,7 @@ class DrbdAdapter final : public DrbdPort {
   Task<> verify(Resource resource, std::string volume) override;
   Task<> resize(Resource resource, std::string volume, std::uint64_t size_mib) override;
   Task<> detach(Resource resource, std::string volume, bool force) override;
+  Task<> ask_again(Resource resource) override;
   Task<> suspend_io(std::string name) override;
   Task<> resume_io(std::string name) override;
   Task<> fail_io(Resource resource) override;

@@ -10,6 +10,24 @@ namespace bascule::storage {
 using core::Errc;
 using core::fail;
 
+Task<> DrbdAdapter::ask_again(Resource resource) {
+  const std::string name = resource_name(resource.vm);
+  const auto asks = [](const ResourceState& s) {
+    return s.present && s.role == Role::primary && s.suspended_fencing && s.connection != Connection::connected;
+  };
+  auto state = co_await query(name);
+  if (!state) co_return state.error();
+  if (!asks(*state)) co_return core::Result<>{};
+  if (state->connection == Connection::stand_alone) {  // the kernel asks at the end of an attempt to connect
+    auto begun = co_await connect(resource, Discard::nothing);
+    if (!begun) co_return begun;
+  }
+  // Forced: should the link be back in this instant, the peer is not marked as outdated, which no record says.
+  auto cut = co_await disconnect(name, true);
+  if (!cut) co_return cut;
+  co_return co_await connect(std::move(resource), Discard::nothing);
+}
+
 Task<> DrbdAdapter::suspend_io(std::string name) {
   auto state = co_await query(name);
   if (!state) co_return state.error();

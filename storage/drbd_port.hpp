@@ -100,6 +100,11 @@ class DrbdPort {
   /// Takes the disk away; I/O goes on over the peer or, forced, fails.
   virtual Task<> detach(Resource resource, std::string volume, bool force) = 0;
 
+  /// A Primary frozen by fencing whose peer is away: the kernel is made to run its fence-peer helper anew. Nothing
+  /// else: I/O stays frozen until the helper answers. Ends connecting. Does nothing when it is not frozen so, or
+  /// connected.
+  virtual Task<> ask_again(Resource resource) = 0;
+
   /// Stops a resource's I/O until `resume_io`. Nothing to do without the resource.
   virtual Task<> suspend_io(std::string name) = 0;
   /// Lets I/O go on that `suspend_io` stopped. conflict while it is frozen for another reason: fencing is lifted only

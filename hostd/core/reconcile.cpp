@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "hostd/core/loss.hpp"
 #include "hostd/core/right.hpp"
 
 namespace bascule::core {
@@ -171,12 +172,27 @@ Remedy go_on(const VmView& vm, const std::string& self) {
   return simple(Remedy::Kind::resume_io, "the record is true again: the I/O that was stopped for it goes on");
 }
 
-/// R4 does not wait for an operation, which may last: the record stays true meanwhile, and nothing else is touched.
+/// The kernel asks once for each loss of the link (R1). Was its helper killed, or has it given up while nothing could
+/// be decided, the guest would stand still until the link is back. Asked anew only where the answer would be yes. While
+/// a migration is marked its own end comes first: the link it would be asked over must keep its setting.
+bool question_lost(const VmView& vm, const LocalVm& local, const std::string& self) {
+  return local.unasked && local.role == "Primary" && frozen_by(local, "fencing") && !local.failed_before &&
+         !vm.right.value.migrating_to && decide_loss(vm, local, self).kind == LossVerdict::Kind::win;
+}
+
+Remedy ask_again() {
+  return simple(Remedy::Kind::ask_again, "frozen without the other site, and nobody asks hostd any more: the kernel is "
+                                         "made to ask again");
+}
+
+/// R1 and R4 do not wait for an operation, which may last: the record stays true, the guest goes on, and nothing else
+/// is touched.
 Remedy under_operation(const VmView& vm, const LocalVm& local, const std::string& self) {
   if (vm.right.revision == 0 || !local.up || !replicates(vm.spec.value.protection)) return {};
   if (vm.right.value.host != self) return holder_lost_disk(vm, local, self);
   auto lists = keep_lists(vm, local, self);
   if (lists.shrinks) return lists;
+  if (question_lost(vm, local, self)) return ask_again();
   if (local.stopped_for_record && frozen_by(local, "user")) return go_on(vm, self);
   return {};
 }
@@ -208,6 +224,7 @@ Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self
     r.needs_no_record = true;  // also while etcd is not reached: the other side may be waiting for it to take over
     return r;
   }
+  if (question_lost(vm, local, self)) return ask_again();
   if (local.two_primaries) return simple(Remedy::Kind::close_window, "no migration is at work: closing the window");
   if (!holder && local.io_ended && local.domain == DomainState::absent) {
     return simple(Remedy::Kind::take_down, "the copy is gone: its legs are brought up anew");

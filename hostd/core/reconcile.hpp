@@ -17,6 +17,7 @@ struct LocalVm {
   bool io_ended{};            ///< this hostd has taken its disks away to let a copy without the right die
   bool failed_before{};       ///< a leg here has lost its disk and was not in sync since (R5)
   bool stopped_for_record{};  ///< hostd has stopped its I/O until the record is true (R4)
+  bool unasked{};             ///< frozen by fencing, and for a while no helper has waited for hostd's answer
   int attached_again{};       ///< attempts to attach a disk that failed, since it was last in sync
   bool two_primaries{};       ///< allow-two-primaries is set
   std::string role;
@@ -42,6 +43,7 @@ struct Remedy {
     destroy_domain,  ///< a copy runs here without the right
     fail_io,         ///< such a copy is frozen: its disks are taken away so that it can die
     take_down,       ///< the resource, to be brought up anew after `fail_io`
+    ask_again,       ///< frozen without its peer, and the kernel's question (R1) has come to nothing: it is put anew
     resume_io,       ///< hostd stopped it until a record was committed, and that is done
   } kind{Kind::none};
   Right right;

@@ -16,7 +16,7 @@ from lablib.client_vm import ClientVm  # noqa: E402
 from lablib.plan import Lab  # noqa: E402
 from lablib.proc import LabError  # noqa: E402
 
-APART = ("watchdog-broken", "fence-delayed", "power-silent", "power-refuses")  # beside another fault: t_own_failover.py
+APART = ("watchdog-broken", "fence-delayed", "helper-gives-up", "power-silent", "power-refuses")  # beside another fault: t_own_failover.py
 
 
 def table(rows, verdict):

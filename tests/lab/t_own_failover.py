@@ -13,7 +13,7 @@ from lablib.client_vm import NAME, ClientVm  # noqa: E402
 from lablib.plan import PROJECT, Lab  # noqa: E402
 from lablib.power_switch import PowerSwitch  # noqa: E402
 from lablib.proc import LabError, mark, wait_for  # noqa: E402
-from lablib.trial import Trial, bring_home, longest_gap, reports_since  # noqa: E402
+from lablib.trial import WATCH_SECONDS, Trial, bring_home, longest_gap, reports_since  # noqa: E402
 
 HOME = "a1"
 state = {}
@@ -186,6 +186,31 @@ def test_helper_delayed():
     expect(ledger.reports(vm.lab) > count + 10, "the guest did not go on")
     gap, _ = longest_gap(reports_since(vm.lab, began), time.time())
     expect(gap >= faults.DELAY_SECONDS - 2, f"it went on after {gap:.1f} s, before the answer")
+    faults.heal(vm.lab)
+    vm.in_sync()
+
+
+def test_helper_killed():
+    """The fence helper is killed: hostd makes the kernel ask again, and the guest goes on without the link."""
+    _vm, row = trial("helper-killed")
+    expect("acts" not in row, f"something was started: {row}")
+    expect(row["running_after_s"] < WATCH_SECONDS - 2, f"it went on only with the link: {row}")
+    expect(row["silence_s"] > 4.0, f"the helper was not killed: {row}")
+
+
+def test_helper_gives_up():
+    """The fence helper gives up while etcd is away, so that the kernel has got a no: with etcd back the guest goes on."""
+    vm = the_vm()
+    node = vm.lab.node(HOME)
+    for voter in vm.lab.voters:
+        faults.make(vm.lab, "etcd-hung", voter)
+    faults.make(vm.lab, "helper-gives-up", node)
+    wait_for("the kernel to get its no", lambda: "fence-peer helper broken, returned 1" in faults.run_in(vm.lab, HOME, "dmesg"), 20, every=0.5)
+    expect(vm.stands_still(3), "records are confirmed by one leg while the record lists two")
+    for voter in vm.lab.voters:
+        faults.KINDS["etcd-hung"][2](vm.lab, voter)
+    vm.records_go_on()
+    expect("WFConnection" in faults.run_in(vm.lab, HOME, "cat", "/proc/drbd"), "the link is back: nothing was shown")
     faults.heal(vm.lab)
     vm.in_sync()
 

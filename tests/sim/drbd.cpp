@@ -300,6 +300,11 @@ void DrbdKernel::lost_peer(const std::string& resource, Side& mine) {
   }
   if (!unknown) return excluded(resource, mine);
   mine.fencing = true;
+  ask(resource, mine);
+}
+
+/// Once for each loss, and at the end of each attempt to connect that a disconnect has ended (conn_disconnect).
+void DrbdKernel::ask(const std::string& resource, Side& mine) {
   engine_.say("drbd", resource + " on " + mine.host + " is frozen; its kernel asks");
   hooks.ask(mine.host, resource, [this, resource, host = mine.host, session = mine.session](int code) {
     Side& me = side(resource, host);

@@ -149,6 +149,7 @@ class DrbdKernel {
   void end_resync(const std::string& resource, std::uint16_t volume, std::uint64_t session, std::size_t source);
   void drop(const std::string& resource, Side& mine);
   void lost_peer(const std::string& resource, Side& mine);
+  void ask(const std::string& resource, Side& mine);
   void excluded(const std::string& resource, Side& mine);
   void lost_disk(const std::string& resource, Side& mine, std::uint16_t volume);
   void carry_on(const std::string& resource, Side& mine);

@@ -78,7 +78,9 @@ void DrbdKernel::disconnect(const std::string& resource, const std::string& host
     }
   }
   mine.wants_link = mine.two_primaries = false;
+  const bool frozen = !mine.linked && mine.role == Role::primary && mine.fencing;
   if (mine.linked) drop(resource, mine);
+  if (frozen) ask(resource, mine);
   tell(resource);
   settle(resource);
 }

@@ -1,5 +1,7 @@
 #include "tests/sim/hostd.hpp"
 
+#include <algorithm>
+
 #include "hostd/arbiter.hpp"
 #include "hostd/runtime/background.hpp"
 
@@ -56,6 +58,10 @@ Hostd::Hostd(Cell& world, Machine& m)
       world_(world),
       machine_(m) {
   node.facts = [this] { return ha.facts(); };
+  node.helpers = [this](const std::string& resource) {
+    return static_cast<std::size_t>(std::ranges::count(machine_.questions, resource,
+                                                       [](const auto& question) { return question.second.resource; }));
+  };
   node.arm = [this] { return guardian.arm(); };
   node.prove_watchdog = [this](bool on) { guardian.prove(on); };
   auto loaded = notes.load();

@@ -176,6 +176,23 @@ Task<> SimDrbd::detach(storage::Resource resource, std::string volume, bool) {
   co_return Result<>{};
 }
 
+Task<> SimDrbd::ask_again(storage::Resource resource) {
+  co_await command();
+  const std::string name = storage::resource_name(resource.vm);
+  const auto state = cell_.drbd.state(name, machine_.name);
+  const bool asks = state.present && state.role == storage::Role::primary && state.suspended_fencing &&
+                    state.connection != storage::Connection::connected;
+  if (!asks) co_return Result<>{};
+  if (state.connection == storage::Connection::stand_alone) {
+    cell_.drbd.connect(name, machine_.name, false);
+    co_await command();
+  }
+  cell_.drbd.disconnect(name, machine_.name, true);
+  co_await command();
+  cell_.drbd.connect(name, machine_.name, false);
+  co_return Result<>{};
+}
+
 Task<> SimDrbd::suspend_io(std::string name) {
   co_await command();
   if (cell_.drbd.state(name, machine_.name).present) cell_.drbd.suspend(name, machine_.name, true);

@@ -66,6 +66,7 @@ class SimDrbd final : public storage::DrbdPort {
   storage::Task<> verify(storage::Resource resource, std::string volume) override;
   storage::Task<> resize(storage::Resource resource, std::string volume, std::uint64_t size_mib) override;
   storage::Task<> detach(storage::Resource resource, std::string volume, bool force) override;
+  storage::Task<> ask_again(storage::Resource resource) override;
   storage::Task<> suspend_io(std::string name) override;
   storage::Task<> resume_io(std::string name) override;
   storage::Task<> fail_io(storage::Resource resource) override;

@@ -301,6 +301,15 @@ Task<> FakeDrbd::detach(Resource resource, std::string volume, bool) {
   co_return changed(storage::resource_name(resource.vm));
 }
 
+Task<> FakeDrbd::ask_again(Resource resource) {
+  const std::string name = storage::resource_name(resource.vm);
+  auto& mine = side(name);
+  if (!mine.frozen || world_.linked(name, host_) != nullptr) co_return Result<>{};
+  ++mine.asked_again;
+  mine.wants_link = true;
+  co_return changed(name);
+}
+
 Task<> FakeDrbd::suspend_io(std::string name) {
   side(name).suspended = true;
   co_return changed(name);

@@ -23,7 +23,8 @@ class FakeDrbdWorld {
     bool up{}, wants_link{}, configured{};
     storage::Role role{storage::Role::secondary};
     bool two_primaries{}, frozen{}, suspended{};
-    bool held_open{};  ///< knob: a demote is refused
+    int asked_again{};  ///< how often the kernel was made to ask its helper anew
+    bool held_open{};   ///< knob: a demote is refused
     struct Leg {
       bool metadata{}, fresh{}, attached{};
       storage::Disk disk{storage::Disk::diskless};
@@ -78,6 +79,7 @@ class FakeDrbd final : public storage::DrbdPort {
   storage::Task<> verify(storage::Resource resource, std::string volume) override;
   storage::Task<> resize(storage::Resource resource, std::string volume, std::uint64_t size_mib) override;
   storage::Task<> detach(storage::Resource resource, std::string volume, bool force) override;
+  storage::Task<> ask_again(storage::Resource resource) override;
   storage::Task<> suspend_io(std::string name) override;
   storage::Task<> resume_io(std::string name) override;
   storage::Task<> fail_io(storage::Resource resource) override;

@@ -26,6 +26,7 @@ std::string_view word(Kind kind) {
     case Kind::destroy_domain: return "destroy-domain";
     case Kind::fail_io: return "fail-io";
     case Kind::take_down: return "take-down";
+    case Kind::ask_again: return "ask-again";
     case Kind::resume_io: return "resume-io";
   }
   return "?";
@@ -95,6 +96,35 @@ TEST(Reconcile, LetsTheGuestGoOnBeforeAnythingThatMayTakeLong) {
           "a disk that failed is attached again, to be resynced from the other leg"}});
 }
 
+TEST(Reconcile, AQuestionThatCameToNothingIsPutAnewWhereTheAnswerWouldBeYes) {
+  const char* sentence =
+      "frozen without the other site, and nobody asks hostd any more: the kernel is made to ask again";
+  const auto lost = [](VmView&, LocalVm& l) {
+    l.suspended = "fencing", l.connection = "Connecting", l.peer_role = "Unknown", l.unasked = true;
+    l.volumes["root"] = {"UpToDate", "DUnknown", "Off", 0};
+  };
+  check({
+      {"its helper was killed", "a1", lost, "ask-again", sentence},
+      {"StandAlone as well", "a1", [&](VmView& v, LocalVm& l) { lost(v, l), l.connection = "StandAlone"; }, "ask-again",
+       sentence},
+      {"a helper waits", "a1", [&](VmView& v, LocalVm& l) { lost(v, l), l.unasked = false; }, "none", ""},
+      {"beside an operation", "a1", [&](VmView& v, LocalVm& l) { lost(v, l), v.operation = {"op-1", 1, 1}; },
+       "ask-again", sentence},
+      {"a marked migration ends first", "a1",
+       [&](VmView& v, LocalVm& l) { lost(v, l), v.operation = {"op-1", 1, 1}, v.right.value.migrating_to = "b1"; },
+       "none", ""},
+      {"stopped by hostd alone", "a1",
+       [&](VmView& v, LocalVm& l) { lost(v, l), l.suspended = "user", v.right.value.insync["root"] = {kLegA}; },
+       "resume-io", "the record is true again: the I/O that was stopped for it goes on"},
+      {"a disk of its own is gone", "a1",
+       [&](VmView& v, LocalVm& l) { lost(v, l), l.volumes["root"].disk = "Diskless"; }, "none", ""},
+      {"a leg has failed before", "a1", [&](VmView& v, LocalVm& l) { lost(v, l), l.failed_before = true; }, "none", ""},
+      {"another has the right", "a1",
+       [&](VmView& v, LocalVm& l) { lost(v, l), v.right.value.host = "b1", v.right.value.insync["root"] = {kLegB}; },
+       "fail-io", "a frozen copy is here, but the run-right is b1's: its disks are taken away so that it can be ended"},
+  });
+}
+
 TEST(Reconcile, StoppedIoGoesOnOnlyUnderARecordWithoutTheOtherLeg) {
   const auto stopped = [](VmView&, LocalVm& l) { l.suspended = "user"; };
   check(
@@ -109,8 +139,8 @@ TEST(Reconcile, TheOtherHostTakesTheHoldersLostLegOut) {
           "the leg on a1 is Diskless: taken out of the in-sync list"},
          {"not for the sake of a leg that is no better", "b1",
           [&](VmView& v, LocalVm& l) { lost(v, l), l.volumes["root"].disk = "Inconsistent"; }, "none", ""},
-         {"it is out already", "b1",
-          [&](VmView& v, LocalVm& l) { lost(v, l), v.right.value.insync["root"] = {kLegB}; }, "none", ""},
+         {"it is out already", "b1", [&](VmView& v, LocalVm& l) { lost(v, l), v.right.value.insync["root"] = {kLegB}; },
+          "none", ""},
          {"the link is lost, nothing is known", "b1",
           [&](VmView& v, LocalVm& l) { lost(v, l), l.connection = "Connecting"; }, "none", ""}});
 }

@@ -89,6 +89,26 @@ TEST_F(Fence, TheAnswerIsTheExitCode) {
   }
 }
 
+TEST_F(Fence, AHelperThatWasKilledDoesNotWait) {
+  asio::steady_timer never(io_, std::chrono::hours(1));
+  auto server = serve([&](std::string) -> asio::awaitable<FenceAnswer> {
+    boost::system::error_code ec;
+    co_await never.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+    co_return FenceAnswer::excluded;
+  });
+  const pid_t first = start("vm-web");
+  const pid_t second = start("vm-web");
+  EXPECT_FALSE(end_of(first, 500ms));
+  EXPECT_EQ(server->waiting("vm-web"), 2U);
+  EXPECT_EQ(server->waiting("vm-db"), 0U);
+  stop(first);
+  EXPECT_FALSE(end_of(second, 200ms));
+  EXPECT_EQ(server->waiting("vm-web"), 1U);
+  never.cancel();
+  EXPECT_EQ(end_of(second), 4);
+  EXPECT_EQ(server->waiting("vm-web"), 0U);
+}
+
 TEST_F(Fence, NothingIsAnsweredForANameThatIsNone) {
   auto server = serve(always(FenceAnswer::excluded));
   for (const auto* name : {"", "vm web", "../x", "VM", "vm-web\nfence-peer vm-db"}) {

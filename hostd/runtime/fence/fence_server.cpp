@@ -12,6 +12,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
+#include <map>
 
 #include "hostd/runtime/background.hpp"
 
@@ -56,6 +57,7 @@ struct FenceServerState {
   std::string path;
   FenceServer::Decide decide;
   std::size_t open{};
+  std::map<std::string, std::size_t> waiting;  // by resource: helpers that are there
   bool stopped{};
 };
 
@@ -86,15 +88,35 @@ void FenceServer::stop() {
   state_->acceptor.close(ec);
 }
 
+std::size_t FenceServer::waiting(const std::string& resource) const {
+  const auto it = state_->waiting.find(resource);
+  return it == state_->waiting.end() ? 0 : it->second;
+}
+
 namespace {
+
+/// A helper says nothing after its question: what comes is its end, or that of `serve`, which cancels the read.
+asio::awaitable<void> until_gone(std::shared_ptr<FenceServerState> state, std::shared_ptr<Socket> socket,
+                                 std::string resource) {
+  char more = 0;
+  const auto ended = co_await socket->async_read_some(asio::buffer(&more, 1), kNoThrow);
+  static_cast<void>(ended);
+  if (--state->waiting[resource] == 0) state->waiting.erase(resource);
+}
+
 asio::awaitable<void> serve(std::shared_ptr<FenceServerState> state, std::shared_ptr<Socket> socket) {
   auto resource = co_await question(*socket);
   if (!resource.empty()) {
+    ++state->waiting[resource];  // before hostd decides, which asks for it
+    auto there = until_gone(state, socket, resource);
+    run_in_background(socket->get_executor(), "a helper of DRBD's", std::move(there));
     auto asked = state->decide(std::move(resource));
     const FenceAnswer answer = co_await std::move(asked);
     const std::string line = fmt::format("{}\n", static_cast<int>(answer));
     const auto sent = co_await asio::async_write(*socket, asio::buffer(line), kNoThrow);
     static_cast<void>(sent);
+    boost::system::error_code ec;
+    socket->cancel(ec);
   }
   --state->open;
 }

@@ -41,6 +41,8 @@ class FenceServer {
   /// For ever; run it once.
   boost::asio::awaitable<void> run();
   void stop();
+  /// Helpers that wait for an answer about this resource now; one that was killed is not among them.
+  std::size_t waiting(const std::string& resource) const;
 
  private:
   explicit FenceServer(std::shared_ptr<FenceServerState> state);

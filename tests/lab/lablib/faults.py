@@ -14,6 +14,7 @@ from .proc import LabError, group_members, run, wait_for
 HOSTD, LIBVIRTD, ETCD = "hostd", "libvirtd", "etcd"
 START_SECONDS = 30  # for a unit that systemd starts again
 DELAY_SECONDS = 12  # of a delayed fence helper: beyond the takeover time of the fast profile
+PATIENCE_SECONDS = 3  # of a fence helper that gives up
 HELPER = "/usr/libexec/bascule/hostd-fence-peer"
 NETEM = {"loss-20": "loss 20%", "delay-100": "delay 100ms"}
 QUOTA = "/run/systemd/system/etcd.service.d"
@@ -172,6 +173,20 @@ def _delay_helper(lab, node):
       chmod 0755 {HELPER}""")
 
 
+def _link_and_helper(act):
+    """The replication link is cut, and the first helper that asks about it comes to `act`; later ones are good."""
+    def do(lab, node):
+        _sh(lab, node, f"""rm -f {HELPER} /run/lab-helper
+          printf '#!/bin/sh\\nmkdir /run/lab-helper 2>/dev/null && {act}\\nexec /opt/bascule/bin/hostd-fence-peer "$@"\\n' >{HELPER}
+          chmod 0755 {HELPER}""")
+        net.cut(lab, node, "repl")
+    return do
+
+
+def _good_helper(lab, node):
+    _sh(lab, node, f"ln -sfn /opt/bascule/bin/hostd-fence-peer {HELPER}; rm -rf /run/lab-helper")
+
+
 def _nothing(_lab, _node):
     return
 
@@ -221,7 +236,11 @@ KINDS = {
     "power-silent": ("its power switch takes commands and neither carries them out nor answers", _nothing, _nothing),
     "power-refuses": ("its power switch answers every command with a failure", _nothing, _nothing),
     "fence-delayed": (f"its fence helper begins {DELAY_SECONDS} s late", _delay_helper,
-                      lambda lab, n: _sh(lab, n, f"ln -sfn /opt/bascule/bin/hostd-fence-peer {HELPER}")),
+                      _good_helper),
+    "helper-killed": ("its replication link is cut, and the fence helper that asks about it gets SIGKILL",
+                      _link_and_helper("kill -KILL $$"), _good_helper),
+    "helper-gives-up": (f"its replication link is cut, and the fence helper waits {PATIENCE_SECONDS} s for hostd instead of 850",
+                        _link_and_helper(f"exec /opt/bascule/bin/hostd-fence-peer /run/bascule/fence.sock {PATIENCE_SECONDS}"), _good_helper),
 }
 
 
