@@ -226,6 +226,11 @@ void read(Table& top, Config& c, std::string& fault) {
   watchdog.text("device", c.watchdog.device);
   watchdog.flag("accept_softdog", c.watchdog.accept_softdog);
   watchdog.no_more();
+  auto verify = top.table("verify");
+  verify.text("at", c.verify.at);
+  verify.number("hours", c.verify.hours, 1, 24);
+  verify.number("every_days", c.verify.every_days, 1, 365);
+  verify.no_more();
   top.table("power").each([&](const std::string& host, Table& one) {
     auto& power = c.power[host];
     std::uint32_t timeout_s = 20;
@@ -271,6 +276,8 @@ void check(const Config& c, std::string& fault) {
     fault = "[replication] first_port is above last_port";
   if (c.timing.watchdog.count() % 1000 != 0 && fault.empty()) fault = "[timing] watchdog_ms is not whole seconds";
   if (auto sums = core::check(c.timing); !sums && fault.empty()) fault = "[timing] " + sums.error().what;
+  if (!c.verify.at.empty() && !core::minute_of_day(c.verify.at) && fault.empty())
+    fault = "[verify] at is not a time of the day in UTC such as 01:30";
   for (const auto& [host, power] : c.power) {
     if (auto ok = runtime::check(power); !ok && fault.empty()) fault = "[power." + host + "] " + ok.error().what;
     if (host == c.host && fault.empty()) fault = "[power." + host + "]: a host does not switch itself off";

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "hostd/core/calendar.hpp"
 #include "hostd/core/error.hpp"
 #include "hostd/core/model.hpp"
 #include "hostd/core/timing.hpp"
@@ -50,6 +51,7 @@ struct Config {
     std::string device{"/dev/watchdog"};
     bool accept_softdog{};
   } watchdog;
+  core::VerifyCalendar verify;                          ///< [verify]
   std::map<std::string, runtime::PowerSwitch> power;    ///< [power.<host>]: how another host is switched off
   std::string fence_socket{"/run/bascule/fence.sock"};  ///< where hostd-fence-peer asks; fixed, it has no configuration
   std::string state_path{"/var/lib/bascule/state"};

@@ -26,6 +26,7 @@ core::HaFacts HaLoop::facts() const {
   core::HaFacts f;
   f.now = std::chrono::duration_cast<Mono>(now.time_since_epoch());
   f.wall = wall_ms();
+  f.verify = node_.config.verify;
   f.up_for = std::chrono::duration_cast<Mono>(now - started_);
   f.renewed = guardian_.renewed();
   f.absent = node_.cell.absences();

@@ -7,6 +7,12 @@ namespace {
 constexpr WallMs kMinute = 60'000;
 constexpr WallMs kDay = 24 * 60 * kMinute;
 bool digit(char c) { return c >= '0' && c <= '9'; }
+
+/// The newest instant at that minute of a day which is not after now.
+WallMs latest_at(int minute, WallMs now) {
+  const WallMs today = now / kDay * kDay + minute * kMinute;
+  return today > now ? today - kDay : today;
+}
 }  // namespace
 
 std::optional<int> minute_of_day(std::string_view text) {
@@ -24,11 +30,18 @@ bool copy_due(const std::vector<std::string>& at, const LastCare* last, WallMs n
   if (!last->good) return now - last->when_ms > kCopyRetryMs;
   return std::ranges::any_of(at, [&](const std::string& text) {
     const auto minute = minute_of_day(text);
-    if (!minute) return false;
-    WallMs latest = now / kDay * kDay + *minute * kMinute;  // the newest such time that is not after now
-    if (latest > now) latest -= kDay;
-    return last->when_ms < latest;
+    return minute && last->when_ms < latest_at(*minute, now);
   });
+}
+
+bool verify_due(const VerifyCalendar& calendar, const LastCare* last, WallMs now) {
+  const auto minute = minute_of_day(calendar.at);
+  if (!minute) return false;
+  const WallMs begin = latest_at(*minute, now);
+  if (now - begin >= calendar.hours * 60 * kMinute) return false;
+  if (last == nullptr) return true;
+  const WallMs nights = last->good ? calendar.every_days - 1 : 0;
+  return last->when_ms < begin - nights * kDay;
 }
 
 }  // namespace bascule::core

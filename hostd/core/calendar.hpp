@@ -24,4 +24,17 @@ inline constexpr WallMs kCopyRetryMs = 15 * 60 * 1000;
 /// once: until then there is nothing to start from.
 bool copy_due(const std::vector<std::string>& at, const LastCare* last, WallMs now);
 
+/// When both legs of every volume are compared block by block (online verify) without anybody asking. What does not fit
+/// into one night is begun in the next.
+struct VerifyCalendar {
+  std::string at;     ///< HH:MM in UTC; empty: only when somebody asks
+  int hours{4};       ///< verifies are begun for so long from then on
+  int every_days{7};  ///< each volume is compared once in so many days
+  bool operator==(const VerifyCalendar&) const = default;
+};
+
+/// `last`: how the volume's last verify ended; null: it never was. One that found a difference is compared again in the
+/// next night, by when it has been resynced or is out of the record.
+bool verify_due(const VerifyCalendar& calendar, const LastCare* last, WallMs now);
+
 }  // namespace bascule::core

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "hostd/core/calendar.hpp"
+#include "hostd/core/ha_care.hpp"
 #include "hostd/core/plan_rules.hpp"
 #include "hostd/core/right.hpp"
 
@@ -45,7 +45,7 @@ struct Judge {
   std::optional<HaAction> own_side(const VmView& vm, const LocalVm& local);
   std::optional<HaAction> settle(const VmView& vm, const LocalVm& local) const;
   std::optional<HaAction> evacuate(const VmView& vm, const LocalVm& local);
-  std::optional<HaAction> refresh(const VmView& vm) const;
+  std::optional<HaAction> care(const VmView& vm, const LocalVm& local) const;
   bool peer_ready(const VmView& vm, const std::string& peer) const;
 };
 
@@ -171,16 +171,11 @@ std::optional<HaAction> Judge::evacuate(const VmView& vm, const LocalVm& local) 
                             own->maintenance.value.reason));
 }
 
-/// Protection `backup`: the cold copy is due by its calendar.
-std::optional<HaAction> Judge::refresh(const VmView& vm) const {
-  const auto& spec = vm.spec.value;
-  // Away from home the other leg is what a person has given up, or not yet looked at: nothing touches it by itself.
-  if (spec.protection != Protection::backup || self != spec.nominal_host) return {};
-  const auto entry = vm.last.find(std::string(to_string(OpKind::vm_copy)));
-  const LastCare* last = entry == vm.last.end() ? nullptr : &entry->second;
-  const HostView* peer = view.host(other_host(vm.layout.value, self));
-  if (!copy_due(spec.copy_at, last, facts.wall) || peer == nullptr || !peer->alive()) return {};
-  return submit(spec.name, CopyVm{spec.name}, "its cold copy is due by the calendar (copy_at)");
+/// What is due by a calendar: nothing that could not wait.
+std::optional<HaAction> Judge::care(const VmView& vm, const LocalVm& local) const {
+  auto due = care_due(view, vm, local, facts, peer_ready(vm, other_host(vm.layout.value, self)), self);
+  if (!due) return {};
+  return submit(vm.spec.value.name, std::move(due->verb), std::move(due->reason));
 }
 
 std::optional<HaAction> Judge::own_side(const VmView& vm, const LocalVm& local) {
@@ -189,7 +184,7 @@ std::optional<HaAction> Judge::own_side(const VmView& vm, const LocalVm& local) 
   if (vm.operation.revision != 0) return {};
   if (auto left = settle(vm, local)) return left;
   if (auto move = evacuate(vm, local)) return move;
-  if (spec.power != Power::on || local.domain != DomainState::absent) return refresh(vm);
+  if (spec.power != Power::on || local.domain != DomainState::absent) return care(vm, local);
   if (right.migrating_to) {
     wait = "a migration to " + *right.migrating_to + " is marked, and that host has not said that it has no copy";
     return {};
@@ -352,11 +347,15 @@ HaRound ha_round(const CellView& view, const std::map<std::string, LocalVm>& loc
     return x.priority != y.priority ? x.priority > y.priority : x.name < y.name;
   });
   std::size_t room = facts.starting >= HaLimits::parallel_starts ? 0 : HaLimits::parallel_starts - facts.starting;
-  bool leaving = false;                                                         // maintenance: one guest at a time
-  bool copying = std::ranges::any_of(view.operations, [&](const auto& entry) {  // one copy at a time, too
-    const Operation& op = entry.second.value;
-    return !finished(op.state) && op.kind == OpKind::vm_copy && op.author.name == self;
-  });
+  bool leaving = false;                    // maintenance: one guest at a time
+  const auto at_work = [&](OpKind kind) {  // asked for by this host: one copy and one verify at a time, too
+    return std::ranges::any_of(view.operations, [&](const auto& entry) {
+      const Operation& op = entry.second.value;
+      return !finished(op.state) && op.kind == kind && op.author.name == self;
+    });
+  };
+  bool copying = at_work(OpKind::vm_copy);
+  bool comparing = at_work(OpKind::volume_verify);
   for (const VmView* vm : order) {
     const std::string& name = vm->spec.value.name;
     const LocalVm& local = locals.at(name);
@@ -371,6 +370,8 @@ HaRound ha_round(const CellView& view, const std::map<std::string, LocalVm>& loc
       if (std::exchange(leaving, true)) action.reset();
     } else if (action && std::holds_alternative<CopyVm>(action->verb)) {
       if (std::exchange(copying, true)) action.reset();
+    } else if (action && std::holds_alternative<VerifyVolume>(action->verb)) {
+      if (std::exchange(comparing, true)) action.reset();
     } else if (action && action->kind == HaAction::Kind::submit) {
       if (room == 0) {
         judge.wait = "others are started first";

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "hostd/core/calendar.hpp"
 #include "hostd/core/reconcile.hpp"
 #include "hostd/core/request.hpp"
 #include "hostd/core/timing.hpp"
@@ -28,6 +29,7 @@ struct HaFacts {
   std::set<std::string> unfit;                    ///< VMs whose own legs may not be promoted, by this host's notes
   std::map<std::string, std::string> distrusted;  ///< VMs whose record this host does not act on (R6), and why
   std::set<std::string> busy;                     ///< VMs on which something of this host is still at work
+  VerifyCalendar verify;                          ///< this host's configuration
   std::size_t starting{};                         ///< failovers and restarts at work on this host
 };
 

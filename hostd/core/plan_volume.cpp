@@ -57,7 +57,7 @@ Result<Plan> Planner::operator()(const VerifyVolume& verb) const {
   auto found = vm_for(verb.vm);
   if (!found) return found.error();
   const VmView& vm = **found;
-  if (auto r = allowed(false, vm.spec.value.project); !r) return r.error();
+  if (auto r = allowed(false, vm.spec.value.project, true); !r) return r.error();
   const auto& volumes = vm.layout.value.volumes;
   if (std::ranges::find(volumes, verb.volume, &VolumeLayout::name) == volumes.end()) {
     return fail(Errc::not_found, "VM " + verb.vm + " has no volume '" + verb.volume + "'");

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
+
 #include "hostd/core/plan_rules.hpp"
 #include "hostd/core/right.hpp"
 
@@ -29,9 +32,21 @@ ReadinessCheck link(const VmView& vm) {
   return {"link", true, "connected and UpToDate on both sites"};
 }
 
+/// "2026-11-28 01:30 UTC": an age would need a clock, and is out of date when it is read.
+std::string moment(WallMs at) {
+  const std::chrono::sys_time<std::chrono::milliseconds> time{std::chrono::milliseconds(at)};
+  const auto day = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date(day);
+  const auto minutes = std::chrono::duration_cast<std::chrono::minutes>(time - day).count();
+  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02} UTC", static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), minutes / 60,
+                     minutes % 60);
+}
+
 /// A VM that was never verified may go back: the next verify is the calendar's business, a found difference is not.
 ReadinessCheck verified(const VmView& vm) {
   std::string never;
+  WallMs oldest = 0;
   for (const auto& v : vm.layout.value.volumes) {
     const auto last = vm.last.find(std::string(to_string(OpKind::volume_verify)) + '.' + v.name);
     if (last == vm.last.end()) {
@@ -40,9 +55,13 @@ ReadinessCheck verified(const VmView& vm) {
       return {"verify", false,
               "the last verify of volume " + v.name + " (" + last->second.operation + ") found: " + last->second.text +
                   ". Verify it again (hostctl volume verify)"};
+    } else {
+      oldest = oldest == 0 ? last->second.when_ms : std::min(oldest, last->second.when_ms);
     }
   }
-  return {"verify", true, never.empty() ? "the last verify found every volume equal" : "never verified: " + never};
+  return {"verify", true,
+          never.empty() ? "every volume was found equal, the oldest such verify ended " + moment(oldest)
+                        : "never verified: " + never};
 }
 
 ReadinessCheck capacity(const CellView& view, const VmView& vm, const std::string& target) {

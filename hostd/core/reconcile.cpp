@@ -1,5 +1,7 @@
 #include "hostd/core/reconcile.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "hostd/core/loss.hpp"
@@ -93,6 +95,16 @@ Remedy keep_lists(const VmView& vm, const LocalVm& local, const std::string& sel
         listed(right, volume.name, *peer)) {
       if (auto next = remove_leg(right, volume.name, *peer)) {
         return shrink(vm, *next, "leg on " + peer->host + " is " + s.peer_disk + ": taken out of the in-sync list");
+      }
+    }
+    // Found by a verify: which leg is right nobody can say; the guest goes on with this one.
+    if (connected && own_whole && s.peer_disk == "UpToDate" && s.replication == "Established" &&
+        s.out_of_sync_kib != 0 && listed(right, volume.name, *peer)) {
+      if (auto next = remove_leg(right, volume.name, *peer)) {
+        return commit(vm, *next,
+                      fmt::format("{} KiB of volume {} differ from the leg on {}: it is taken out of the in-sync "
+                                  "list",
+                                  s.out_of_sync_kib, volume.name, peer->host));
       }
     }
     if (s.disk != "UpToDate" && connected && s.peer_disk == "UpToDate" && listed(right, volume.name, *own)) {

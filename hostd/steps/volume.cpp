@@ -94,15 +94,25 @@ Answer verify(Context c) {
     if (seen == now->state.volumes.end() || !now->connected()) {
       co_return fail(Errc::refused, "the link dropped while the legs were compared; nothing was changed");
     }
-    if (storage::verifying(seen->second)) continue;
+    if (storage::verifying(seen->second)) {
+      if (c.cancelled()) co_return fail(Errc::cancelled, "cancelled; DRBD goes on comparing, and nobody waits for it");
+      const auto local = c.node.local.find(c.op.vm);
+      const bool gone = local != c.node.local.end() && local->second.domain == core::DomainState::absent;
+      if (gone && c.vm()->spec.value.power == core::Power::on) {
+        co_return fail(Errc::cancelled, "the guest has ended, and its start comes first; DRBD goes on comparing");
+      }
+      continue;
+    }
     core::Outcome out = done("both legs are equal");
     out.result["verdict"] = "equal";
     if (seen->second.out_of_sync_kib == 0) co_return out;
     out = {};
     out.result["verdict"] = "different";
-    out.error = fmt::format("{} KiB differ between the legs. The VM keeps running on {}; the other leg is "
-                            "taken out of the in-sync list. Look at its disk, then resync it",
-                            seen->second.out_of_sync_kib, c.self());
+    out.error =
+        fmt::format("{} KiB differ between the legs. The VM keeps running on {}; the other leg is "
+                    "taken out of the in-sync list. Look at its disk, then on {}: `drbdadm disconnect {}`; hostd "
+                    "connects again, and what differs is copied from {}",
+                    seen->second.out_of_sync_kib, c.self(), c.self(), storage::resource_name(c.op.vm), c.self());
     co_return out;
   }
 }

@@ -169,6 +169,34 @@ def test_cold_copy():
         expect("bascule-cold" not in cell.run(host, "lvs --noheadings -o lv_name vg0"), f"something is left on {host}")
 
 
+def test_compared_by_the_calendar():
+    """A verify begins by the calendar; the leg that differs leaves the record, is resynced by a person's disconnect, and is back."""
+    lab = the_lab()
+    cell = Cell(lab, "equal")
+    cell.apply()
+    cell.running_on("a1")
+    cell.write("a1", FIRST)
+    wait_for("both legs to be in sync", lambda: cell.show()["protected"], 60, every=0.5)
+    cell.run("b1", f"printf %s {SECOND} | dd of=/dev/vg0/$(lvs --noheadings -o lv_name vg0 | tr -d ' ' | grep ^bascule-equal-data) bs=4096 count=1 "
+                   "oflag=direct conv=notrunc")
+    expect(cell.leg("b1") == SECOND, "the leg was not changed below DRBD")
+    cell.run("a1", "printf '[verify]\\nat = \"%s\"\\n' $(date -u +%H:%M) >>/etc/bascule/hostd.toml; systemctl restart hostd")
+    try:
+        wait_for("a verify with its verdict", lambda: "volume-verify.data" in cell.show().get("last", {}), 90, every=0.5)
+        found = cell.show()["last"]["volume-verify.data"]
+        expect(not found["good"] and "4 KiB differ" in found["text"], found)
+        wait_for("the other leg to be out of the record", lambda: [leg["host"] for leg in cell.show()["right"]["insync"]["data"]] == ["a1"], 30, every=0.5)
+        cell.run("a1", "drbdadm disconnect vm-equal")
+        wait_for("both legs to be in sync again", lambda: cell.show()["protected"], 60, every=0.5)
+        expect(cell.leg("b1") == FIRST, "the leg was not resynced")
+        cell.do("volume", "verify", "equal/data")
+        expect(cell.show()["last"]["volume-verify.data"]["good"], cell.show()["last"])
+    finally:
+        cell.run("a1", "sed -i '/^.verify.$/,$d' /etc/bascule/hostd.toml; systemctl restart hostd")
+        cell.job.hosts_ready()
+    cell.remove()
+
+
 def test_watchdog_is_proved():
     """`watchdog prove` lets the watchdog of an idle host fire and says how long it took."""
     lab = the_lab()

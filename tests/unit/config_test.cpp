@@ -162,6 +162,15 @@ TEST(Configuration, SaysLineKeyAndRule) {
   EXPECT_EQ(said(with("cell = \"lab\"\n", "")), "t.toml: cell is missing. hostd does not start with it");
 }
 
+TEST(Config, TheCalendarOfVerifiesIsChecked) {
+  EXPECT_EQ(parse_config(kGood, "t.toml")->verify.at, "") << "only when somebody asks";
+  const auto good = parse_config(kGood + "[verify]\nat = \"01:30\"\nhours = 2\nevery_days = 30\n", "t.toml");
+  ASSERT_TRUE(good);
+  EXPECT_EQ(good->verify, (core::VerifyCalendar{"01:30", 2, 30}));
+  EXPECT_THAT(said(kGood + "[verify]\nat = \"25:00\"\n"), testing::HasSubstr("[verify] at is not a time of the day"));
+  EXPECT_THAT(said(kGood + "[verify]\nhours = 25\n"), testing::HasSubstr("a whole number from 1 to 24"));
+}
+
 TEST(Configuration, OfTimesTakesAProfileAndWhatDiffersFromIt) {
   const auto timing = [](const std::string& lines) { return parse_config(kGood + "[timing]\n" + lines, "t.toml"); };
   EXPECT_EQ(timing("")->timing, core::Timing{});

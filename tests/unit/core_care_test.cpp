@@ -34,28 +34,6 @@ CellView backup_cell() {
   return view;
 }
 
-TEST(Calendar, ReadsTimesOfTheDayAndNothingElse) {
-  EXPECT_EQ(minute_of_day("00:00"), 0);
-  EXPECT_EQ(minute_of_day("23:59"), 1439);
-  for (const char* bad : {"", "24:00", "12:60", "1:30", "12-30", "ab:cd", "12:3", "12:300", " 1:30"}) {
-    EXPECT_FALSE(minute_of_day(bad)) << bad;
-  }
-}
-
-TEST(Calendar, ACopyIsDueOncePerTime) {
-  const std::vector<std::string> at{"02:30", "14:30"};
-  const WallMs day = 20'000 * kDay;
-  const LastCare at_three{day + 180 * kMinute, true, "", "op"};
-  EXPECT_TRUE(copy_due(at, nullptr, day)) << "none was ever made";
-  EXPECT_FALSE(copy_due(at, &at_three, day + 181 * kMinute));
-  EXPECT_FALSE(copy_due(at, &at_three, day + 869 * kMinute));
-  EXPECT_TRUE(copy_due(at, &at_three, day + 870 * kMinute)) << "14:30";
-  EXPECT_TRUE(copy_due(at, &at_three, day + 4 * kDay)) << "after a long absence once, not eight times";
-  const LastCare failed{day, false, "the link", "op"};
-  EXPECT_FALSE(copy_due(at, &failed, day + kCopyRetryMs));
-  EXPECT_TRUE(copy_due(at, &failed, day + kCopyRetryMs + 1));
-}
-
 TEST(Levels, AreLaidOutByTheStepsOfACreation) {
   const auto created = [](Protection level) {
     CellView view = test::cell();

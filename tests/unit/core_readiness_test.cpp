@@ -55,6 +55,14 @@ TEST(Failback, SaysEverythingThatIsNotReady) {
   }
 }
 
+TEST(Failback, SaysWhenTheVolumesWereCompared) {
+  CellView view = away_cell();
+  const auto said = [&] { return failback_readiness(view, view.vms["vm1"], "a1").at(2).text; };
+  EXPECT_EQ(said(), "never verified: root");
+  view.vms["vm1"].last["volume-verify.root"] = {1'795'833'000'000, true, "", "op-1"};
+  EXPECT_EQ(said(), "every volume was found equal, the oldest such verify ended 2026-11-28 02:30 UTC");
+}
+
 TEST(WatchdogProof, NeedsAHostThatNobodyNeeds) {
   CellView view = test::cell();
   const auto said = [&] { return text(plan(view, ask(ProveWatchdog{"b1"}), "a1")); };

@@ -305,6 +305,23 @@ TEST(Reconcile, TheHolderAddsALegBackOnlyWhenEverythingSaysInSync) {
   });
 }
 
+TEST(Reconcile, WhatAVerifyFoundTakesThePeersLegOut) {
+  const auto differ = [](VmView&, LocalVm& l) { l.volumes["root"].out_of_sync_kib = 4; };
+  check({
+      {"found", "a1", differ, "commit-right",
+       "4 KiB of volume root differ from the leg on b1: it is taken out of the in-sync list"},
+      {"still comparing", "a1", [&](VmView& v, LocalVm& l) { differ(v, l), l.volumes["root"].replication = "VerifyS"; },
+       "none", ""},
+      {"it is out", "a1", [&](VmView& v, LocalVm& l) { differ(v, l), v.right.value.insync["root"] = {kLegA}; }, "none",
+       ""},
+      {"its own leg is the one that is out", "a1",
+       [&](VmView& v, LocalVm& l) { differ(v, l), v.right.value.insync["root"] = {kLegB}; }, "none", ""},
+      {"the other host leaves it to the holder", "b1", differ, "none", ""},
+      {"an operation is at work", "a1", [&](VmView& v, LocalVm& l) { differ(v, l), v.operation = {"op-1", 1, 1}; },
+       "none", ""},
+  });
+}
+
 TEST(Reconcile, LooksAtEveryVolume) {
   VmView vm = test::running_vm();
   vm.layout.value.volumes.push_back({"data", 101, 64, {{"a1", "da"}, {"b1", "db"}}});
