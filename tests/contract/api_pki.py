@@ -28,6 +28,8 @@ class Pki:
         for name, san in PEOPLE.items():
             self.issue(name, san, "clientAuth")
         self.issue("foreign", PEOPLE["operator"], "clientAuth", ca="foreign-ca")
+        self.issue("elsewhere", "DNS:c1,IP:127.0.0.9,URI:urn:bascule:host:c1", "serverAuth,clientAuth")
+        self.issue("foreign-server", "DNS:a1,IP:127.0.0.1,URI:urn:bascule:host:a1", "serverAuth,clientAuth", ca="foreign-ca")
         self.issue("server-only", PEOPLE["operator"], "serverAuth")
         self.issue("expired", PEOPLE["operator"], "clientAuth", days=-1)
 

@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lablib import cluster, ledger  # noqa: E402
+from lablib import cluster, faults, ledger  # noqa: E402
 from lablib.case import expect, main, sh  # noqa: E402
 from lablib.proc import LabError, wait_for  # noqa: E402
 
@@ -90,6 +90,20 @@ def test_guest_over_the_fibre(lab):
     finally:
         ledger.stop_collector(collector)
         _remove(lab)
+
+
+def test_watchdog_contract(lab):
+    """The contract of the watchdog's port holds on a device, which in the end resets the machine: no hostd is beside it."""
+    tool = "BASCULE_WATCHDOG=/dev/watchdog /opt/bascule/bin/watchdog_contract_test --gtest_filter="
+    node = lab.node("b1")
+    sh(lab, "b1", "systemctl", "stop", "hostd")
+    said = sh(lab, "b1", "sh", "-c", tool + "'*device:DeviceWatchdog.*'", timeout=120)
+    passed = re.search(r"\[  PASSED  \] (\d+) tests?", said)
+    expect(passed and int(passed.group(1)) >= 5 and "FAILED" not in said, said)
+    said = sh(lab, "b1", "sh", "-c", "BASCULE_WATCHDOG_FIRES=1 " + tool + "'*ToldToExpire*device'", check=False)
+    expect("FAILED" not in said and "SKIPPED" not in said, said)
+    wait_for("b1 to be reset by it", lambda: node in faults.dead(lab), 20, every=0.5)
+    faults.boot(lab, [node])
 
 
 main(globals())

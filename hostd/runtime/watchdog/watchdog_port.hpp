@@ -1,5 +1,6 @@
 // The port to this host's watchdog: the device that resets the machine unless it is petted in time (S1). The real one
-// is DeviceWatchdog; tests use FakeWatchdog. Synchronous, each call one ioctl. Thread rule: io thread only.
+// is DeviceWatchdog; the simulator has its own, and tests/contract/watchdog_contract_test.cpp runs on both.
+// Synchronous, each call one ioctl. Thread rule: io thread only.
 #pragma once
 
 #include <cstdint>
