@@ -6,7 +6,7 @@ from . import cluster
 from .plan import PROJECT
 from .proc import LabError, run
 
-TARGETS = ["hostd", "hostctl", "ledger", "ledger-check", "ledger-collect", "guest_image"]
+TARGETS = ["hostd", "hostd-fence-peer", "hostctl", "ledger", "ledger-check", "ledger-collect", "guest_image"]
 BUILD_SECONDS = 1500
 
 
