@@ -83,6 +83,9 @@ const std::set<std::string> allowed{"/domain",
                                     "/domain/uuid",
                                     "/domain/memory",
                                     "/domain/memory@unit",
+                                    "/domain/memoryBacking",
+                                    "/domain/memoryBacking/allocation",
+                                    "/domain/memoryBacking/allocation@mode",
                                     "/domain/vcpu",
                                     "/domain/iothreads",
                                     "/domain/os",
@@ -213,12 +216,18 @@ TEST(DomainXml, SaysWhatWasAskedFor) {
   }
 }
 
+std::string first(core::Accel accel, const std::string& path) {
+  const auto parsed = parse(*domain_xml(full_spec(accel)));
+  const auto it = parsed.find(path);
+  return it == parsed.end() ? "none" : it->second;
+}
+
+TEST(DomainXml, TakesTheMemoryOfAnEmulatedGuestAtOnceAndLeavesKvmAlone) {
+  EXPECT_EQ(first(core::Accel::tcg, "/domain/memoryBacking/allocation@mode"), "immediate");
+  EXPECT_EQ(first(core::Accel::kvm, "/domain/memoryBacking/allocation@mode"), "none");
+}
+
 TEST(DomainXml, GivesAnEmulatedGuestNoThreadsOfItsOwnForTheDisk) {
-  const auto first = [](core::Accel accel, const std::string& path) {
-    const auto parsed = parse(*domain_xml(full_spec(accel)));
-    const auto it = parsed.find(path);
-    return it == parsed.end() ? "none" : it->second;
-  };
   const std::string driver = "/domain/devices/disk/driver";
   EXPECT_EQ(first(core::Accel::kvm, "/domain@type"), "kvm");
   EXPECT_EQ(first(core::Accel::kvm, driver + "@io"), "native");

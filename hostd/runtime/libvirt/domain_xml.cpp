@@ -92,6 +92,9 @@ Result<std::string> domain_xml(const DomainSpec& spec, const XmlOptions& options
   xml += std::string("<domain type='") + (spec.accel == core::Accel::kvm ? "kvm" : "qemu") + "'>\n";
   xml += " <name>" + xml_escape(spec.name) + "</name>\n <uuid>" + xml_escape(spec.uuid) + "</uuid>\n";
   xml += " <memory unit='MiB'>" + std::to_string(spec.memory_mib) + "</memory>\n";
+  // QEMU takes the memory of an emulated guest at its start, not page by page while the guest boots: where there is no
+  // KVM, in a machine inside a machine, a page fault is dear. hostd counts all of it from the start either way.
+  if (spec.accel != core::Accel::kvm) xml += " <memoryBacking>\n  <allocation mode='immediate'/>\n </memoryBacking>\n";
   add_machine(xml, spec);
   xml += " <devices>\n";
   for (const auto& disk : spec.disks) {
