@@ -1,0 +1,327 @@
+// The transactions of a cell, each beaten by another writer between its decision and its write.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/asio/detached.hpp>
+
+#include "core_fixture.hpp"
+#include "hostd/codec/codec.hpp"
+#include "hostd/note_store.hpp"
+#include "hostd/runtime/cell/keys.hpp"
+#include "hostd/runtime/cell/store.hpp"
+#include "tests/contract/etcd_testing.hpp"
+#include "tests/testkit/fake_kv.hpp"
+
+namespace bascule::testkit {
+namespace {
+
+namespace keys = runtime::keys;
+namespace kv = core::kv;
+using core::Errc;
+
+/// The store of one host, whose next transaction something else comes before.
+class Beaten final : public runtime::KvStore {
+ public:
+  explicit Beaten(boost::asio::any_io_executor executor) : kv(executor) {}
+  boost::asio::awaitable<core::Result<kv::TxnReply>> txn(kv::Txn txn, runtime::Deadline deadline) override {
+    if (before) std::exchange(before, {})();
+    co_return co_await kv.txn(std::move(txn), deadline);
+  }
+  std::unique_ptr<runtime::KvWatch> watch(std::string prefix, kv::Revision from) override {
+    return kv.watch(std::move(prefix), from);
+  }
+  [[nodiscard]] runtime::StoreHealth health() const override { return kv.health(); }
+
+  FakeKv kv;
+  std::function<void()> before;
+};
+
+core::HostLease lease(std::uint64_t number) { return {"instance", number, "boot-1"}; }
+
+class Transactions : public testing::Test {
+ protected:
+  Transactions() {
+    const core::VmView vm = core::test::running_vm();
+    for (const auto* host : {"a1", "b1"}) {
+      set(keys::host_info(root_, host),
+          core::test::host(host, *host == 'a' ? core::Site::a : core::Site::b).info.value);
+      set(keys::host_lease(root_, host), lease(1));
+    }
+    set(keys::vm_spec(root_, "vm1"), vm.spec.value);
+    set(keys::vm_layout(root_, "vm1"), vm.layout.value);
+    set(keys::vm_right(root_, "vm1"), vm.right.value);
+    for (const auto& [host, status] : vm.status) set(keys::vm_status(root_, "vm1", host), status);
+    boost::asio::co_spawn(io_, cell_.run(), boost::asio::detached);
+    EXPECT_TRUE(wait_for(io_, 10s, [this] { return cell_.view().synced; }));
+  }
+  void set_text(const std::string& key, const std::string& text) {
+    auto done = store_.kv.apply_now(put(key, text));
+    ASSERT_TRUE(done) << done.error().what;
+  }
+  template <class T>
+  void set(const std::string& key, const T& record) {
+    set_text(key, codec::encode(record));
+  }
+  template <class T>
+  std::optional<T> get(const std::string& key) {
+    kv::Txn read;
+    read.success.emplace_back(kv::get(key));
+    const auto reply = store_.kv.apply_now(read);
+    const auto& kvs = std::get<kv::RangeReply>(reply->responses.front()).kvs;
+    if (kvs.empty()) return {};
+    return codec::decode<T>(kvs.front().value).value();
+  }
+  std::vector<core::AuditRecord> audit() { return run(io_, cell_.audit(1, 500)).value(); }
+  std::size_t operations() { return run(io_, runtime::range_all(store_, root_ + "ops/", in(5s))).value().kvs.size(); }
+  void settle() {
+    const auto at = store_.kv.revision();
+    ASSERT_TRUE(wait_for(io_, 5s, [&] { return cell_.view().revision >= at; }));
+  }
+  const core::VmView& vm() { return *cell_.view().vm("vm1"); }
+  core::Request request(core::Verb verb, const std::string& key = {}) {
+    core::Request r;
+    r.verb = std::move(verb);
+    r.caller = {core::Role::operator_, "olga", {}};
+    r.reason = "a reason";
+    r.idempotency_key = key;
+    return r;
+  }
+  /// An operation of this host with one step, which stands in the journal.
+  core::Work journal(core::StepState state = core::StepState::pending) {
+    core::Operation op;
+    op.id = "op-1";
+    op.kind = core::OpKind::vm_failover;
+    op.vm = "vm1";
+    op.author = {"b1", "host", {}};
+    op.reason = "a1 is lost";
+    op.steps.push_back({core::StepKind::take_right, "b1"});
+    op.steps.push_back({core::StepKind::promote, "b1"});
+    op.steps.front().state = state;
+    set(keys::op(root_, op.id), op);
+    set_text(keys::vm_op(root_, "vm1"), op.id);
+    settle();
+    return {core::Work::Kind::run, 0};
+  }
+  core::Outcome taken() {
+    core::Outcome out;
+    out.ok = true;
+    out.right = vm().right.value;
+    out.right->host = "b1";
+    out.right_revision = vm().right.revision;
+    out.lease_of = "a1";
+    out.lease_revision = cell_.view().host("a1")->lease.revision;
+    return out;
+  }
+  std::string holder() { return get<core::Right>(keys::vm_right(root_, "vm1"))->host; }
+
+  const std::string root_ = keys::root("c");
+  boost::asio::io_context io_;
+  Beaten store_{io_.get_executor()};
+  runtime::CellStore cell_{io_.get_executor(), store_, "c", "b1", "instance"};
+};
+
+TEST_F(Transactions, ARecordIsWrittenOnlyOnTheRevisionItWasDecidedOn) {
+  const auto decided = vm().right.revision;
+  core::Right ours = vm().right.value, theirs = ours;
+  ours.epoch = 8;
+  theirs.epoch = 9;
+  store_.before = [&] { set(keys::vm_right(root_, "vm1"), theirs); };
+  auto done = run(io_, cell_.commit_right("vm1", ours, decided, "why", 1));
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::stale);
+  EXPECT_EQ(get<core::Right>(keys::vm_right(root_, "vm1"))->epoch, 9);
+  EXPECT_TRUE(run(io_, cell_.commit_right("vm1", ours, vm().right.revision, "why", 1)));
+}
+
+TEST_F(Transactions, ATakeoverLosesAgainstARenewalOfItsHolder) {
+  const auto work = journal();
+  const auto outcome = taken();
+  store_.before = [&] { set(keys::host_lease(root_, "a1"), lease(2)); };
+  EXPECT_FALSE(run(io_, cell_.end_step("op-1", work, outcome, 1)));
+  EXPECT_EQ(holder(), "a1");
+  settle();
+  EXPECT_TRUE(run(io_, cell_.end_step("op-1", work, taken(), 1)));
+  EXPECT_EQ(holder(), "b1");
+}
+
+TEST_F(Transactions, AStepLosesAgainstAnotherWriteOfTheRecord) {
+  const auto work = journal();
+  const auto outcome = taken();
+  core::Right theirs = vm().right.value;
+  theirs.insync["root"] = {core::test::kLegA};
+  store_.before = [&] { set(keys::vm_right(root_, "vm1"), theirs); };
+  EXPECT_FALSE(run(io_, cell_.end_step("op-1", work, outcome, 1)));
+  EXPECT_EQ(holder(), "a1");
+}
+
+TEST_F(Transactions, AStepThatHasEndedDoesNotEndAgain) {
+  const auto work = journal(core::StepState::done);
+  auto done = run(io_, cell_.end_step("op-1", work, taken(), 1));
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::conflict);
+  EXPECT_EQ(holder(), "a1");
+}
+
+TEST_F(Transactions, AStopThatWasFasterDefeatsAFailover) {
+  set(keys::host_lease(root_, "a1"), lease(2));
+  settle();
+  boost::asio::steady_timer timer(io_, 5ms);
+  timer.wait();
+  cell_.mark_hosts(core::Mono(1), core::Mono(1));
+  ASSERT_TRUE(cell_.view().host("a1")->silent);
+  auto asked = request(core::FailoverVm{"vm1", false, {}, {}, {}});
+  asked.caller = {core::Role::host, "b1", {}};
+  core::VmSpec off = vm().spec.value;
+  off.power = core::Power::off;
+  store_.before = [&] { set(keys::vm_spec(root_, "vm1"), off); };
+  auto done = run(io_, cell_.submit(asked, 1));
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::stale) << done.error().what;
+  EXPECT_EQ(operations(), 0U);
+}
+
+TEST_F(Transactions, AVmHasOneOperationAtATime) {
+  store_.before = [&] {
+    core::Operation theirs;
+    theirs.id = "op-0";
+    theirs.vm = "vm1";
+    set(keys::op(root_, "op-0"), theirs);
+    set_text(keys::vm_op(root_, "vm1"), "op-0");
+  };
+  auto done = run(io_, cell_.submit(request(core::PowerOffVm{"vm1"}), 1));
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::conflict) << done.error().what;
+  EXPECT_EQ(vm().operation.value, "op-0");
+}
+
+TEST_F(Transactions, ARepeatedRequestIsCarriedOutOnce) {
+  const auto first = run(io_, cell_.submit(request(core::PowerOffVm{"vm1"}, "key"), 1));
+  ASSERT_TRUE(first) << first.error().what;
+  const auto again = run(io_, cell_.submit(request(core::PowerOffVm{"vm1"}, "key"), 1));
+  ASSERT_TRUE(again) << again.error().what;
+  EXPECT_TRUE(again->replayed);
+  EXPECT_EQ(again->operation, first->operation);
+  const auto other = run(io_, cell_.submit(request(core::ResetVm{"vm1"}, "key"), 1));
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().code, Errc::conflict);
+  EXPECT_EQ(operations(), 1U);
+}
+
+TEST_F(Transactions, TwoRequestsWithOneKeyAtOnceAreOne) {
+  std::string key;
+  ASSERT_TRUE(run(io_, cell_.submit(request(core::SetArmed{false}, "key"), 1)));
+  const auto kept = run(io_, runtime::range_all(store_, root_ + "idem/", in(5s))).value().kvs.front();
+  kv::Txn gone;
+  gone.success.emplace_back(kv::Delete{kept.key});
+  ASSERT_TRUE(store_.kv.apply_now(gone));
+  settle();
+  const auto before = operations();
+  int reads = 0;
+  // After the question whether the key is known, and before the write.
+  store_.before = [&] {
+    ++reads;
+    store_.before = [&] { set_text(kept.key, kept.value); };
+  };
+  EXPECT_FALSE(run(io_, cell_.submit(request(core::SetArmed{true}, "key"), 1)));
+  EXPECT_EQ(reads, 1);
+  EXPECT_EQ(operations(), before);
+}
+
+TEST_F(Transactions, EveryChangeLeavesItsRecordInOneChain) {
+  const auto asked = run(io_, cell_.submit(request(core::PowerOffVm{"vm1"}), 5));
+  ASSERT_TRUE(asked);
+  ASSERT_TRUE(run(io_, cell_.commit_right("vm1", vm().right.value, vm().right.revision, "the record is true", 6)));
+  journal();
+  core::Outcome failed;
+  failed.error = "no";
+  ASSERT_TRUE(run(io_, cell_.end_step("op-1", {core::Work::Kind::run, 0}, failed, 7)));
+  ASSERT_TRUE(run(io_, cell_.end_step("op-1", {core::Work::Kind::undo, 0}, {.ok = true}, 8)));
+  const auto records = audit();
+  std::vector<std::string> said;
+  std::string previous(64, '0');
+  for (const auto& r : records) {
+    said.push_back(r.what + " by " + r.who.name + ": " + r.why);
+    EXPECT_EQ(r.previous, previous);
+    EXPECT_EQ(r.hash, codec::audit_hash(r));
+    previous = r.hash;
+  }
+  EXPECT_EQ(said, (std::vector<std::string>{"vm-power-off requested by olga: a reason",
+                                            "right changed by b1: the record is true",
+                                            "vm-failover ended by b1: a1 is lost"}));
+}
+
+TEST_F(Transactions, TwoWritersOfTheChainGetOnePlaceEach) {
+  core::AuditHead head;
+  head.sequence = 1;
+  head.hash = std::string(64, '7');
+  store_.before = [&] {
+    core::AuditRecord theirs;
+    theirs.sequence = 1;
+    theirs.hash = head.hash;
+    set(keys::audit(root_, 1), theirs);
+    set(keys::audit_head(root_), head);
+  };
+  ASSERT_TRUE(run(io_, cell_.submit(request(core::PowerOffVm{"vm1"}), 1)));
+  const auto records = audit();
+  ASSERT_EQ(records.size(), 2U);
+  EXPECT_EQ(records[0].hash, head.hash);
+  EXPECT_EQ(records[1].previous, head.hash);
+}
+
+TEST_F(Transactions, AHostThatIsToBeSwitchedOffDoesNotRenew) {
+  core::FenceIntent intent;
+  intent.by = "a1";
+  intent.boot = "boot-1";
+  store_.before = [&] { set(keys::host_fence(root_, "b1"), intent); };
+  EXPECT_FALSE(run(io_, cell_.renew_lease(lease(2), false, in(5s))));
+  settle();
+  EXPECT_FALSE(run(io_, cell_.renew_lease(lease(2), false, in(5s)))) << "and not when it knows, either";
+  EXPECT_EQ(get<core::HostLease>(keys::host_lease(root_, "b1"))->number, 1U);
+  EXPECT_TRUE(run(io_, cell_.renew_lease({"instance", 3, "boot-2"}, false, in(5s)))) << "it has booted since";
+  EXPECT_FALSE(get<core::FenceIntent>(keys::host_fence(root_, "b1")));
+}
+
+TEST_F(Transactions, NobodyIsSwitchedOffWhoLivesOrHasAskedForThisHostFirst) {
+  const auto silent = [this] {
+    boost::asio::steady_timer timer(io_, 5ms);
+    timer.wait();
+    cell_.mark_hosts(core::Mono(1), core::Mono(1));
+  };
+  silent();
+  store_.before = [&] { set(keys::host_lease(root_, "a1"), lease(2)); };
+  EXPECT_FALSE(run(io_, cell_.intend_fence("a1", "silent", 1)));
+  EXPECT_FALSE(get<core::FenceIntent>(keys::host_fence(root_, "a1")));
+  silent();
+  core::FenceIntent theirs;
+  theirs.by = "a1";
+  store_.before = [&] { set(keys::host_fence(root_, "b1"), theirs); };
+  EXPECT_FALSE(run(io_, cell_.intend_fence("a1", "silent", 1)));
+  EXPECT_FALSE(get<core::FenceIntent>(keys::host_fence(root_, "a1")));
+}
+
+/// Notes in memory.
+struct Kept final : NotePort {
+  core::Result<std::optional<std::string>> read() override { return text; }
+  core::Result<> write(const std::string& fresh) override {
+    text = fresh;
+    return {};
+  }
+  std::optional<std::string> text;
+};
+
+TEST(Notes, DamagedOnesAreNotTakenForNone) {
+  auto port = std::make_unique<Kept>();
+  auto& text = port->text;
+  NoteStore store(std::move(port));
+  EXPECT_TRUE(store.load()) << "a first start";
+  ASSERT_TRUE(store.keep(core::leg_failed(store.notes(), "vm1", "la", true)));
+  EXPECT_TRUE(store.load());
+  EXPECT_EQ(store.notes().vms.at("vm1").failed, std::vector<std::string>{"la"});
+  text = text->substr(0, text->size() / 2);
+  EXPECT_FALSE(store.load());
+  text = "";
+  EXPECT_FALSE(store.load());
+}
+
+}  // namespace
+}  // namespace bascule::testkit
