@@ -31,6 +31,9 @@ Cell::Cell(const CellOptions& o)
     m->watchdog_works = o.watchdogs_fire;
     machines[name] = std::move(m);
   }
+  etcd.committed = [this](const core::kv::Event& event) {
+    for (auto& c : checkers) c->committed(*this, event);
+  };
   drbd.hooks.changed = [this](const std::string& host, const std::string& resource) {
     const auto it = machines.find(host);
     if (it == machines.end()) return;

@@ -40,6 +40,8 @@ class Checker {
   virtual void promoted(Cell&, const std::string& /*host*/, const std::string& /*vm*/) {}
   virtual void resync(Cell&, const std::string& /*vm*/, std::uint16_t /*volume*/, const DrbdKernel::Leg& /*source*/,
                       const DrbdKernel::Leg& /*target*/) {}
+  /// A record has changed in etcd.
+  virtual void committed(Cell&, const core::kv::Event&) {}
   /// After the last fault was healed and the cell had its time.
   virtual void end(Cell&) {}
 };

@@ -153,7 +153,9 @@ class SimWatch final : public runtime::KvWatch {
 };
 
 Result<kv::TxnReply> SimEtcd::apply(const kv::Txn& txn) {
+  const auto before = state_.history.size();
   auto reply = state_.apply(txn);
+  for (auto i = before; committed && i < state_.history.size(); ++i) committed(state_.history[i]);
   for (SimWatch* watch : watches_) watch->changed();
   return reply;
 }

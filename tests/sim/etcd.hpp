@@ -31,6 +31,7 @@ class SimEtcd {
   /// A member with the quorum and a leader that this place reaches.
   bool serves(const std::string& place) const;
   core::Result<core::kv::TxnReply> apply(const core::kv::Txn& txn);
+  std::function<void(const core::kv::Event&)> committed;  ///< told each change at once
   const testkit::KvState& state() const { return state_; }
 
  private:

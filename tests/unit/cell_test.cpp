@@ -77,6 +77,11 @@ class Transactions : public testing::Test {
     const auto at = store_.kv.revision();
     ASSERT_TRUE(wait_for(io_, 5s, [&] { return cell_.view().revision >= at; }));
   }
+  void make_silent() {
+    wait_for(io_, 5ms, [] { return false; });
+    cell_.mark_hosts(core::Mono(1), core::Mono(1));
+    ASSERT_TRUE(cell_.view().host("a1")->silent);
+  }
   const core::VmView& vm() { return *cell_.view().vm("vm1"); }
   core::Request request(core::Verb verb, const std::string& key = {}) {
     core::Request r;
@@ -94,8 +99,8 @@ class Transactions : public testing::Test {
     op.vm = "vm1";
     op.author = {"b1", "host", {}};
     op.reason = "a1 is lost";
-    op.steps.push_back({core::StepKind::take_right, "b1"});
-    op.steps.push_back({core::StepKind::promote, "b1"});
+    op.steps.push_back({.kind = core::StepKind::take_right, .host = "b1"});
+    op.steps.push_back({.kind = core::StepKind::promote, .host = "b1"});
     op.steps.front().state = state;
     set(keys::op(root_, op.id), op);
     set_text(keys::vm_op(root_, "vm1"), op.id);
@@ -163,12 +168,7 @@ TEST_F(Transactions, AStepThatHasEndedDoesNotEndAgain) {
 }
 
 TEST_F(Transactions, AStopThatWasFasterDefeatsAFailover) {
-  set(keys::host_lease(root_, "a1"), lease(2));
-  settle();
-  boost::asio::steady_timer timer(io_, 5ms);
-  timer.wait();
-  cell_.mark_hosts(core::Mono(1), core::Mono(1));
-  ASSERT_TRUE(cell_.view().host("a1")->silent);
+  make_silent();
   auto asked = request(core::FailoverVm{"vm1", false, {}, {}, {}});
   asked.caller = {core::Role::host, "b1", {}};
   core::VmSpec off = vm().spec.value;
@@ -282,16 +282,11 @@ TEST_F(Transactions, AHostThatIsToBeSwitchedOffDoesNotRenew) {
 }
 
 TEST_F(Transactions, NobodyIsSwitchedOffWhoLivesOrHasAskedForThisHostFirst) {
-  const auto silent = [this] {
-    boost::asio::steady_timer timer(io_, 5ms);
-    timer.wait();
-    cell_.mark_hosts(core::Mono(1), core::Mono(1));
-  };
-  silent();
+  make_silent();
   store_.before = [&] { set(keys::host_lease(root_, "a1"), lease(2)); };
   EXPECT_FALSE(run(io_, cell_.intend_fence("a1", "silent", 1)));
   EXPECT_FALSE(get<core::FenceIntent>(keys::host_fence(root_, "a1")));
-  silent();
+  make_silent();
   core::FenceIntent theirs;
   theirs.by = "a1";
   store_.before = [&] { set(keys::host_fence(root_, "b1"), theirs); };

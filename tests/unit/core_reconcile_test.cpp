@@ -133,6 +133,14 @@ TEST(Reconcile, StoppedIoGoesOnOnlyUnderARecordWithoutTheOtherLeg) {
         "resume-io", "the record is true again: the I/O that was stopped for it goes on"}});
 }
 
+TEST(Reconcile, AHolderWhoseLegIsNoBetterTakesNobodyOut) {
+  const auto both_bad = [](VmView&, LocalVm& l) {
+    l.volumes["root"] = {"Diskless", "Inconsistent", "Established", 0};
+    l.attached_again = kAttachAgain;
+  };
+  check({{"neither is whole", "a1", both_bad, "none", ""}});
+}
+
 TEST(Reconcile, TheOtherHostTakesTheHoldersLostLegOut) {
   const auto lost = [](VmView&, LocalVm& l) { l.volumes["root"].peer_disk = "Diskless"; };
   check({{"the holder works over the link", "b1", lost, "commit-right",

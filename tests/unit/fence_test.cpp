@@ -11,9 +11,12 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/read_until.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
 #include <chrono>
 #include <filesystem>
 #include <optional>
@@ -50,7 +53,8 @@ class Fence : public testing::Test {
   }
   pid_t start(const std::string& resource, const char* seconds = "20") {
     std::string env = "DRBD_RESOURCE=" + resource;
-    std::string program = BASCULE_FENCE_PEER;
+    const char* given = ::getenv("BASCULE_FENCE_PEER");  // another build of it: tests/mutants
+    std::string program = given != nullptr ? given : BASCULE_FENCE_PEER;
     std::string path = path_;
     std::string limit = seconds;
     char* argv[] = {program.data(), path.data(), limit.data(), nullptr};
@@ -140,6 +144,22 @@ TEST_F(Fence, AHostdThatEndsBeforeItsAnswerIsNoAnswer) {
   never.cancel();
   auto second = serve(always(FenceAnswer::excluded));
   EXPECT_TRUE(end_of(pid).has_value());
+}
+
+/// A hostd that says one thing after the other, each over the connection of one question.
+TEST_F(Fence, OnlyAWholeAnswerIsAnAnswer) {
+  const std::vector<std::string> said{"", "9\n", "4", "40\n", "\n", "7\n"};
+  asio::local::stream_protocol::acceptor acceptor(io_, path_);
+  const pid_t pid = start("vm-web");
+  for (const auto& words : said) {
+    asio::local::stream_protocol::socket socket(io_);
+    acceptor.accept(socket);
+    std::string question;
+    asio::read_until(socket, asio::dynamic_buffer(question), '\n');
+    EXPECT_EQ(question, "fence-peer vm-web\n");
+    asio::write(socket, asio::buffer(words));
+  }
+  EXPECT_EQ(end_of(pid), 7);
 }
 
 TEST_F(Fence, ManyMayAskAtOnce) {

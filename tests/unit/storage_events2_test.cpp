@@ -277,6 +277,23 @@ TEST(Promotable, NeedsEveryVolumeOfTheResource) {
   EXPECT_EQ(down.error().code, Errc::conflict);
 }
 
+TEST(InSync, MeansConnectedBothWholeAndNothingLeftToSend) {
+  const std::pair<const char*, void (*)(ResourceState&)> table[] = {
+      {"down", [](ResourceState& s) { s.present = false; }},
+      {"not connected", [](ResourceState& s) { s.connection = Connection::connecting; }},
+      {"own disk", [](ResourceState& s) { s.volumes[1].disk = Disk::consistent; }},
+      {"the peer's disk", [](ResourceState& s) { s.volumes[1].peer_disk = Disk::outdated; }},
+      {"a resync", [](ResourceState& s) { s.volumes[1].replication = Replication::sync_source; }},
+      {"a verify has found a difference", [](ResourceState& s) { s.volumes[1].out_of_sync_kib = 4; }},
+  };
+  EXPECT_TRUE(in_sync(connected_table().get("vm-web"), sample_resource()));
+  for (const auto& [name, change] : table) {
+    ResourceState state = connected_table().get("vm-web");
+    change(state);
+    EXPECT_FALSE(in_sync(state, sample_resource())) << name;
+  }
+}
+
 TEST(ResyncMeter, SaysHowFarAndHowFast) {
   ResourceState state = connected_table().get("vm-web");
   ResyncMeter meter;

@@ -1,4 +1,6 @@
-// S4: both sides are Primary over a link only while a migration of this VM is in the journal, and never afterwards.
+// S4: both sides are Primary over a link only while a migration of this VM is in the journal, and never afterwards; the
+// window is closed by the migration itself, not some time later.
+#include "hostd/codec/codec.hpp"
 #include "tests/sim/checkers/checkers.hpp"
 
 namespace bascule::sim {
@@ -16,6 +18,17 @@ class TwoPrimaries final : public Checker {
     const auto it = view.vms.find(vm);
     if (it == view.vms.end() || it->second.operation.revision == 0 || !it->second.right.value.migrating_to) {
       cell.violate("S4", vm + " is primary on both sides and no migration is marked");
+    }
+  }
+  void committed(Cell& cell, const core::kv::Event& event) override {
+    if (event.kind == core::kv::Event::Kind::del || !event.kv.key.starts_with("/bascule/sim/ops/")) return;
+    const auto op = codec::decode<core::Operation>(event.kv.value);
+    if (!op || op->state != core::OpState::done) return;
+    if (op->kind != core::OpKind::vm_migrate && op->kind != core::OpKind::vm_failback) return;
+    // Where the link is gone the other side is its own host's to close.
+    const std::string resource = storage::resource_name(op->vm);
+    if (op->steps.size() > 2 && cell.drbd.side(resource, op->target_host).two_primaries) {
+      cell.violate("S4", op->vm + ": its migration has ended and the window stands open on " + op->target_host);
     }
   }
   void end(Cell& cell) override {
