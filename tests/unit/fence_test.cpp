@@ -2,6 +2,7 @@
 #include "hostd/runtime/fence/fence_server.hpp"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -152,6 +153,8 @@ TEST_F(Fence, OnlyAWholeAnswerIsAnAnswer) {
   asio::local::stream_protocol::acceptor acceptor(io_, path_);
   const pid_t pid = start("vm-web");
   for (const auto& words : said) {
+    pollfd asked{acceptor.native_handle(), POLLIN, 0};
+    ASSERT_EQ(::poll(&asked, 1, 10'000), 1) << "it does not ask again before '" << words << "'";
     asio::local::stream_protocol::socket socket(io_);
     acceptor.accept(socket);
     std::string question;
