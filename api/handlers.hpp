@@ -45,6 +45,7 @@ using Task = boost::asio::awaitable<core::Result<HttpReply>>;
 
 Task hosts(const Call& call);
 Task host(const Call& call);
+Task host_if_lost(const Call& call);
 Task images(const Call& call);
 Task image(const Call& call);
 Task delete_image(const Call& call);
@@ -80,6 +81,7 @@ Task prove_watchdog(const Call& call);
 Task audit(const Call& call);
 Task health(const Call& call);
 Task version(const Call& call);
+Task whoami(const Call& call);
 Task openapi(const Call& call);
 Task metrics(const Call& call);
 }  // namespace handlers

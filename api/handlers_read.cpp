@@ -84,6 +84,11 @@ Task host(const Call& call) {
   if (h == nullptr || h->info.revision == 0) co_return none("host", call.part(2));
   co_return reply(json::host(call.view(), *h));
 }
+Task host_if_lost(const Call& call) {
+  const auto* h = call.view().host(call.part(2));
+  if (h == nullptr || h->info.revision == 0) co_return none("host", call.part(2));
+  co_return reply(json::if_lost(call.view(), call.part(2)));
+}
 
 Task images(const Call& call) {
   const auto limit = limit_of(call);
@@ -197,7 +202,10 @@ Task audit(const Call& call) {
   if (!records) co_return records.error();
   std::vector<std::string> items;
   items.reserve(records->size());
-  for (const auto& r : *records) items.push_back(codec::encode(r));
+  // A client reads what was done to its own project's; the numbers in between are others'.
+  for (const auto& r : *records) {
+    if (call.sees(r.project) && wanted(call.query("object"), r.object)) items.push_back(codec::encode(r));
+  }
   const auto& head = call.view().audit.value;
   const bool more = !records->empty() && records->back().sequence < head.sequence;
   co_return reply(json::audit_list(items, more ? std::to_string(records->back().sequence) : std::string(),
@@ -209,6 +217,7 @@ Task health(const Call& call) {
   co_return reply(json::health(h, call.parts.cell.host_id()), h.ok ? 200 : 503);
 }
 Task ha(const Call& call) { co_return reply(json::ha(call.view()), 200); }
+Task whoami(const Call& call) { co_return reply(json::caller(call.caller, call.parts.cell.host_id())); }
 Task version(const Call& call) { co_return reply(json::version(call.parts.cell.host_id())); }
 Task openapi(const Call&) { co_return reply(std::string(openapi_yaml()), 200, "application/yaml"); }
 Task metrics(const Call& call) {

@@ -32,6 +32,8 @@ struct HttpReply {
   std::string_view content_type{"application/json"};
   std::vector<std::pair<std::string_view, std::string>> headers;
   std::shared_ptr<const std::string> body;  ///< shared: lists are serialized once and sent to many
+  std::string_view cache{"no-store"};
+  bool body_stays{};  ///< HEAD, or 304: only its length is told
 };
 
 HttpReply reply(std::string body, int status = 200, std::string_view content_type = "application/json");

@@ -14,6 +14,7 @@ namespace bascule::api::json {
 std::string vm(const core::CellView& view, const core::VmView& vm);
 std::string vm_summary(const core::CellView& view, const core::VmView& vm);
 std::string host(const core::CellView& view, const core::HostView& host);
+std::string if_lost(const core::CellView& view, const std::string& host);
 std::string ha(const core::CellView& view);
 std::string image(const core::Versioned<core::Image>& image);
 std::string volume(const core::VmView& vm, const core::VolumeLayout& volume);
@@ -22,6 +23,7 @@ std::string why(const core::CellView& view, const core::VmView& vm);
 std::string submitted(const Submitted& s);
 std::string health(const CellPort::Health& h, const std::string& host);
 std::string version(const std::string& host);
+std::string caller(const core::Caller& caller, const std::string& host);
 std::string event(const Event& e);
 std::string problem(int status, std::string_view code, std::string_view title, const std::string& detail,
                     const std::string& instance);

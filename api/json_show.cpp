@@ -6,6 +6,7 @@
 #include "api/json.hpp"
 #include "hostd/codec/codec.hpp"
 #include "hostd/core/explain.hpp"
+#include "hostd/core/if_lost.hpp"
 #include "hostd/core/plan_rules.hpp"
 #include "hostd/core/readiness.hpp"
 
@@ -36,6 +37,12 @@ Json leg(const core::VmView& vm, const std::string& volume, const core::Leg& leg
   j["disk"] = seen->second.disk;
   j["replication"] = seen->second.replication;
   j["out_of_sync_kib"] = seen->second.out_of_sync_kib;
+  return j;
+}
+
+Json forecast(const core::IfLost& f) {
+  Json j = {{"vm", f.vm}, {"outcome", core::to_string(f.outcome)}, {"text", f.text}};
+  if (!f.target.empty()) j["target"] = f.target;
   return j;
 }
 
@@ -128,6 +135,12 @@ std::string host(const core::CellView& view, const core::HostView& host) {
   return dump(j);
 }
 
+std::string if_lost(const core::CellView& view, const std::string& host) {
+  Json j = {{"host", host}, {"revision", view.revision}, {"vms", Json::array()}};
+  for (const auto& f : core::if_lost(view, host)) j["vms"].push_back(forecast(f));
+  return dump(j);
+}
+
 std::string ha(const core::CellView& view) {
   Json j = {{"armed", view.disarmed.revision == 0}};
   if (view.disarmed.revision != 0) j["disarmed_by"] = record(view.disarmed.value);
@@ -163,7 +176,11 @@ std::string operation(const core::CellView& view, const core::Versioned<core::Op
 
 std::string why(const core::CellView& view, const core::VmView& vm) {
   const std::string& name = vm.spec.value.name;
-  return dump({{"vm", name}, {"state", core::to_string(core::vm_state(view, vm))}, {"why", core::why(view, name)}});
+  Json j = {{"vm", name}, {"state", core::to_string(core::vm_state(view, vm))}, {"why", core::why(view, name)}};
+  for (const auto& f : core::if_lost(view, vm.right.value.host)) {
+    if (f.vm == name) j["if_lost"] = forecast(f);
+  }
+  return dump(j);
 }
 
 std::string submitted(const Submitted& s) {
@@ -187,6 +204,13 @@ std::string health(const CellPort::Health& h, const std::string& host) {
 
 std::string version(const std::string& host) {
   return dump({{"version", BASCULE_VERSION}, {"api", "1"}, {"host", host}});
+}
+
+std::string caller(const core::Caller& caller, const std::string& host) {
+  static constexpr const char* kRoles[] = {"operator", "client", "auditor", "host"};
+  Json j = {{"name", caller.name}, {"role", kRoles[static_cast<std::size_t>(caller.role)]}, {"host", host}};
+  if (!caller.project.empty()) j["project"] = caller.project;
+  return dump(j);
 }
 
 std::string event(const Event& e) { return dump({{"type", e.type}, {"object", e.object}, {"revision", e.revision}}); }

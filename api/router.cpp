@@ -69,6 +69,7 @@ HttpReply not_routed(const HttpRequest& head, const Found& found) {
 
 std::variant<Call, HttpReply> Router::open(HttpRequest head, const Result<core::Caller>& identity) {
   if (!identity) return problem(identity.error(), head.target);
+  if (auto page = console_.answer(head)) return std::move(*page);
   auto target = parse_target(head.target);
   if (!target) return problem(target.error(), head.target);
   const Found found = find_route(head.method, target->segments);

@@ -5,13 +5,15 @@
 #include <boost/asio/awaitable.hpp>
 #include <variant>
 
+#include "api/console_files.hpp"
 #include "api/handlers.hpp"
 
 namespace bascule::api {
 
 class Router {
  public:
-  explicit Router(CellPort& cell) : parts_{cell, pages_, metrics_} {}
+  explicit Router(CellPort& cell, ConsoleFiles console = ConsoleFiles())
+      : console_(std::move(console)), parts_{cell, pages_, metrics_} {}
 
   /// What the head alone decides: identity, address, method, role, parameters. A reply: it was refused.
   std::variant<Call, HttpReply> open(HttpRequest head, const core::Result<core::Caller>& identity);
@@ -24,6 +26,7 @@ class Router {
   const VmPages& pages() const { return pages_; }
 
  private:
+  ConsoleFiles console_;
   VmPages pages_;
   Metrics metrics_;
   Parts parts_;

@@ -13,6 +13,7 @@ using enum Kind;
 constexpr std::array kRoutes{
     Route{"GET", "/v1/hosts", staff, read, "limit after", handlers::hosts},
     Route{"GET", "/v1/hosts/{host}", staff, read, "", handlers::host},
+    Route{"GET", "/v1/hosts/{host}/if-lost", staff, read, "", handlers::host_if_lost},
     Route{"POST", "/v1/hosts/{host}/actions/maintenance", operators, change, "dry_run", handlers::maintenance},
     Route{"POST", "/v1/hosts/{host}/actions/prove-watchdog", operators, change, "dry_run", handlers::prove_watchdog},
     Route{"POST", "/v1/lease-promise", hosts_only, change, "", handlers::lease_promise},
@@ -47,8 +48,9 @@ constexpr std::array kRoutes{
     Route{"POST", "/v1/operations/{operation}/actions/cancel", owners, change, "", handlers::cancel},
     Route{"POST", "/v1/operations/{operation}/actions/approve", operators, change, "", handlers::approve},
     Route{"GET", "/v1/events", everyone, events, "after type object", nullptr},
-    Route{"GET", "/v1/audit", staff, read, "limit after from", handlers::audit},
+    Route{"GET", "/v1/audit", everyone, read, "limit after from object", handlers::audit},
     Route{"GET", "/v1/health", everyone, read, "", handlers::health},
+    Route{"GET", "/v1/whoami", everyone, read, "", handlers::whoami},
     Route{"GET", "/v1/version", everyone, read, "", handlers::version},
     Route{"GET", "/v1/openapi.yaml", everyone, read, "", handlers::openapi},
     Route{"GET", "/metrics", staff, read, "", handlers::metrics},

@@ -38,6 +38,15 @@ Result<tcp::endpoint> endpoint_of(const std::string& listen) {
   return tcp::endpoint(address, static_cast<std::uint16_t>(*port));
 }
 
+/// A host serves its API with or without the console: guests depend on it.
+ConsoleFiles console_of(const std::string& folder) {
+  if (folder.empty()) return ConsoleFiles();
+  auto files = ConsoleFiles::load(folder);
+  if (files) return std::move(*files);
+  spdlog::warn("the web console is not served: {}", files.error().what);
+  return ConsoleFiles(files.error().what);
+}
+
 asio::awaitable<void> wait_until_empty(ServerState& state, std::chrono::steady_clock::time_point deadline) {
   while (state.connections > 0 && std::chrono::steady_clock::now() < deadline) {
     co_await state.ended.wait(state.ended.count(), deadline);
@@ -51,8 +60,9 @@ std::string name_of(const core::Caller& caller) {
 }
 
 struct Server::Impl {
-  explicit Impl(const asio::any_io_executor& executor, ServerOptions options, CellPort& cell)
-      : state(std::make_shared<ServerState>(executor, std::move(options), cell)), acceptor(executor) {}
+  explicit Impl(const asio::any_io_executor& executor, ServerOptions options, CellPort& cell, ConsoleFiles files)
+      : state(std::make_shared<ServerState>(executor, std::move(options), cell, std::move(files))),
+        acceptor(executor) {}
 
   std::shared_ptr<ServerState> state;
   tcp::acceptor acceptor;
@@ -123,7 +133,8 @@ Server::~Server() { stop(); }
 
 Result<std::unique_ptr<Server>> Server::make(const asio::any_io_executor& executor, ServerOptions options,
                                              CellPort& cell) {
-  auto impl = std::make_shared<Impl>(executor, std::move(options), cell);
+  auto files = console_of(options.console);
+  auto impl = std::make_shared<Impl>(executor, std::move(options), cell, std::move(files));
   if (auto ok = impl->open(); !ok) return ok.error();
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }

@@ -46,6 +46,7 @@ struct ServerOptions {
   ServerTls tls;
   bool allow_tls12{};  ///< for a client that cannot do better; off unless asked for
   std::uint64_t max_image_bytes{std::uint64_t{10} << 30U};
+  std::string console;  ///< folder of the web console; empty = none. One that cannot be read is told in the log
   ServerLimits limits;
 };
 

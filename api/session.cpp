@@ -44,10 +44,11 @@ const std::string& date() {
 }
 
 std::string head_of(const HttpReply& reply, bool keep) {
-  std::string out = fmt::format(
-      "HTTP/1.1 {} {}\r\nDate: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n"
-      "X-Content-Type-Options: nosniff\r\n",
-      reply.status, reason_phrase(reply.status), date(), reply.content_type, reply.body ? reply.body->size() : 0);
+  std::string out =
+      fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: {}\r\n"
+                  "X-Content-Type-Options: nosniff\r\n",
+                  reply.status, reason_phrase(reply.status), date(), reply.content_type,
+                  reply.body ? reply.body->size() : 0, reply.cache);
   for (const auto& [name, value] : reply.headers) out += fmt::format("{}: {}\r\n", name, value);
   if (!keep) out += "Connection: close\r\n";
   return out += "\r\n";
@@ -305,8 +306,9 @@ asio::awaitable<bool> Session::answer(const Route* route, HttpReply reply, bool 
   state_->router.metrics().answered(route, reply.status, Clock::now() - began);
   const std::string head = head_of(reply, keep);
   // The body is shared and goes out as it is: no copy for the many readers of one list.
+  const bool send = reply.body && !reply.body_stays;
   std::array<asio::const_buffer, 2> buffers{asio::buffer(head),
-                                            reply.body ? asio::buffer(*reply.body) : asio::const_buffer()};
+                                            send ? asio::buffer(*reply.body) : asio::const_buffer()};
   within(limits().write_time);
   auto [ec, n] = co_await asio::async_write(stream_, buffers, kToken);
   wrote_too_slowly_ = ec == beast::error::timeout;

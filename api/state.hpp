@@ -36,8 +36,8 @@ struct Stranger {
 using Strangers = std::list<Stranger>;  ///< oldest first
 
 struct ServerState {
-  ServerState(boost::asio::any_io_executor e, ServerOptions o, CellPort& c)
-      : executor(e), options(std::move(o)), cell(c), router(c), turns(e), ended(e), stop(e) {}
+  ServerState(boost::asio::any_io_executor e, ServerOptions o, CellPort& c, ConsoleFiles files)
+      : executor(e), options(std::move(o)), cell(c), router(c, std::move(files)), turns(e), ended(e), stop(e) {}
 
   boost::asio::any_io_executor executor;
   ServerOptions options;

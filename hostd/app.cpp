@@ -161,6 +161,7 @@ core::Result<> App::build() {
   api::ServerOptions server_options;
   server_options.listen = config.api.listen;
   server_options.tls = {config.api.tls.ca, config.api.tls.cert, config.api.tls.key};
+  server_options.console = config.api.console;
   server_options.max_image_bytes = config.images.limit_mib * 1024 * 1024;
   auto made_server = api::Server::make(io.get_executor(), std::move(server_options), *service);
   if (!made_server) return made_server.error();

@@ -193,6 +193,7 @@ void read(Table& top, Config& c, std::string& fault) {
   auto api = top.table("api");
   api.text("listen", c.api.listen, true);
   api.tls(c.api.tls);
+  api.text("console", c.api.console);
   api.no_more();
   auto etcd = top.table("etcd");
   etcd.list("endpoints", c.etcd.endpoints, 7);
@@ -289,6 +290,9 @@ void check(const Config& c, std::string& fault) {
   for (const auto* path :
        {&c.watchdog.device, &c.pool.path, &c.images.path, &c.state_path, &c.replication.fence_peer}) {
     if (!path->starts_with('/') && fault.empty()) fault = "path '" + *path + "' is not absolute";
+  }
+  if (!c.api.console.empty() && !c.api.console.starts_with('/') && fault.empty()) {
+    fault = "[api] console '" + c.api.console + "' is not absolute";
   }
 }
 

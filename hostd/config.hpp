@@ -24,6 +24,7 @@ struct Config {
   struct {
     std::string listen;  ///< ip:port
     TlsFiles tls;
+    std::string console{"/usr/share/bascule/console"};  ///< folder of the web console; empty = none
   } api;
   struct {
     std::vector<std::string> endpoints;  ///< https://host:port

@@ -1,5 +1,6 @@
 // The real server on loopback before a fake cell, driven by lines on stdin; see api_test.py.
-//   api_rig CA CERT KEY IMAGE_FOLDER [fast]     prints "port N", then answers each line with one line
+//   api_rig CA CERT KEY IMAGE_FOLDER [fast] [console=FOLDER] [port=N]    prints "port N", then answers each line with
+//   one line
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -160,7 +161,12 @@ int main(int argc, char** argv) {
   options.listen = "127.0.0.1:0";
   options.tls = {argv[1], argv[2], argv[3]};
   options.max_image_bytes = std::uint64_t{128} << 20U;
-  if (argc > 5 && std::string(argv[5]) == "fast") options.limits = fast_limits();
+  for (int i = 5; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "fast") options.limits = fast_limits();
+    if (word.starts_with("console=")) options.console = word.substr(word.find('=') + 1);
+    if (word.starts_with("port=")) options.listen = "127.0.0.1:" + word.substr(word.find('=') + 1);
+  }
   auto server = bascule::api::Server::make(io.get_executor(), std::move(options), cell);
   if (!server) {
     std::cerr << server.error().what << '\n';

@@ -227,7 +227,7 @@ class Roles(ApiCase):
         self.assertEqual(carl.get(moving.headers["location"]).status, 404)
         self.assertEqual(carl.change("POST", moving.headers["location"] + "/actions/cancel").status, 404)
         self.assertEqual(carl.get("/v1/operations").json["items"], [])
-        for target in ("/v1/hosts", "/v1/hosts/a1", "/v1/images", "/v1/images/x", "/v1/audit", "/metrics"):
+        for target in ("/v1/hosts", "/v1/hosts/a1", "/v1/hosts/a1/if-lost", "/v1/images", "/v1/images/x", "/metrics"):
             self.assertEqual(carl.get(target).status, 403, target)
 
     def test_a_client_starts_and_stops_its_own_vm_and_no_more(self):
