@@ -79,6 +79,20 @@ int number(const std::string& text) {
   return value;
 }
 
+/// One leg falls behind by this much, or catches up (0); as the record and the holder would say it.
+void set_behind(FakeCell& cell, const std::string& name, int kib) {
+  auto& vm = cell.edit().vms.at(name);
+  const std::string& holder = vm.right.value.host;
+  for (const auto& v : vm.layout.value.volumes) {
+    auto& legs = vm.right.value.insync[v.name];
+    legs = v.legs;
+    if (kib > 0) std::erase_if(legs, [&](const core::Leg& leg) { return leg.host != holder; });
+    vm.status[holder].volumes[v.name] = {"UpToDate", kib > 0 ? "Inconsistent" : "UpToDate",
+                                         kib > 0 ? "SyncSource" : "Established", static_cast<std::uint64_t>(kib)};
+  }
+  vm.right.revision = cell.changed("vm.changed", name, vm.spec.value.project);
+}
+
 std::string obey(FakeCell& cell, bascule::api::Server& server, Beat& beat, const std::string& line) {
   std::istringstream in(line);
   std::string verb, a, b;
@@ -105,6 +119,11 @@ std::string obey(FakeCell& cell, bascule::api::Server& server, Beat& beat, const
   if (verb == "progress") return cell.progress(a, number(b)), "ok";
   if (verb == "forget") return cell.forget_events(), "ok";
   if (verb == "synced") return cell.set_synced(a == "yes"), "ok";
+  if (verb == "lost") {
+    cell.edit().hosts.at(a).silent = b == "yes";
+    return cell.changed("host.changed", a, {}), "ok";
+  }
+  if (verb == "behind") return set_behind(cell, a, number(b)), "ok";
   if (verb == "silent") return cell.edit().hosts.at(a).silent = b == "yes", "ok";
   if (verb == "sick") return cell.set_health({false, true, false, true, "libvirt is not reached"}), "ok";
   if (verb == "well") return cell.set_health({true, true, true, true, "all is well"}), "ok";

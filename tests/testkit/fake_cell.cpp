@@ -227,9 +227,11 @@ asio::awaitable<Result<api::Submitted>> FakeCell::submit(core::Request request) 
       auto& slot = view_.hosts[plan->operation.target_host].maintenance;
       slot = {};
       if (*plan->maintenance) slot = {{request.caller.name, request.reason, 1}, now, now};
+      changed("host.changed", plan->operation.target_host, {});
     }
     if (plan->armed) view_.disarmed = {};
     if (plan->armed && !*plan->armed) view_.disarmed = {{request.caller.name, request.reason, 1}, now, now};
+    if (plan->armed) changed("ha.changed", {}, {});
   }
   if (keyed) answers_[key] = {text_of(request), out};
   co_return out;

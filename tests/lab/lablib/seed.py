@@ -36,6 +36,9 @@ def render(lab, node):
         _copy_tree(HERE / "seed" / part, node.seed, values)
     if node.kind == "host":
         _put(node.seed / "etc/systemd/system/hostd.service", (PROJECT / "packaging/hostd.service").read_bytes())
+        console = pathlib.Path(lab.build, "console")
+        if console.is_dir():  # built by the target `console`, or by its test
+            shutil.copytree(console, node.seed / "usr/share/bascule/console")
         _put(node.seed / "etc/bascule/power/secret", f"password={power_switch.password(lab)}\n".encode(), 0o600)
     _keys(lab, node)
 

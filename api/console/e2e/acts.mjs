@@ -1,0 +1,171 @@
+// What is shown as things happen: on the fake cell alone, which does what it is told.
+import { accessible, expect, go, person, says, shot } from './browser.mjs';
+
+const VERDICT = '.verdict [role=status]';
+
+/** Through the dialog to its end: the page of the operation. */
+async function submit(page, reason, operation) {
+  await page.getByLabel(/^Why\?/).fill(reason);
+  await page.getByRole('button', { name: /Show what it would do|Continue/ }).click();
+  await page.getByRole('button', { name: 'Do it' }).click();
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  await page.getByRole('heading', { name: operation, level: 1 }).waitFor();
+}
+
+export const acts = ({ rig, base, operator, client, shots }) => [
+  ['the first screen names what does not hold, as it happens, and says when all holds again', async (browser) => {
+    await rig.tell('behind vm-1 0');
+    const { page, noise, context } = await person(browser, base, operator);
+    await page.locator(VERDICT, { hasText: 'Everything holds' }).waitFor();
+    await shot(page, shots, 'operator-holds');
+    await rig.tell('behind web 204800');
+    await page.locator(VERDICT, { hasText: 'One thing to look at' }).waitFor();
+    await says(page, 'web is not protected yet: 200 MiB left to copy');
+    await rig.tell('lost b1 yes');
+    await page.locator(VERDICT, { hasText: 'not hold' }).waitFor();
+    await says(page, 'Host b1 is silent');
+    await accessible(page, 'overview with trouble');
+    await shot(page, shots, 'operator-trouble');
+    await rig.tell('lost b1 no');
+    await rig.tell('behind web 0');
+    await page.locator(VERDICT, { hasText: 'Everything holds' }).waitFor();
+    expect(noise.length === 0, noise.join('\n'));
+    await context.close();
+  }],
+  ['what would happen is told per host and per VM, with failover disarmed too', async (browser) => {
+    const { page, context } = await person(browser, base, operator);
+    await go(page, '#/host/a1');
+    await page.getByRole('row', { name: /web .*starts by itself/ }).waitFor();
+    await go(page, '#/');
+    await page.getByRole('button', { name: 'Disarm failover' }).click();
+    await submit(page, 'work on the network', /ha-disarm/);
+    await go(page, '#/');
+    await says(page, 'Automatic failover is disarmed');
+    await says(page, /work on the network/);
+    await go(page, '#/vm/web');
+    await says(page, /failover is disarmed by olga/);
+    await go(page, '#/');
+    await page.getByRole('button', { name: 'Arm failover' }).click();
+    await submit(page, 'the work is done', /ha-arm/);
+    await go(page, '#/');
+    await page.locator(VERDICT, { hasText: 'Everything holds' }).waitFor();
+    await context.close();
+  }],
+  ['a migration is followed step by step, with one key and the revision that was seen', async (browser) => {
+    const { page, context } = await person(browser, base, operator);
+    const posts = [];
+    page.on('request', (r) => r.method() === 'POST' && posts.push(r));
+    await go(page, '#/vm/web');
+    await page.getByRole('button', { name: 'Move to the other site' }).click();
+    await page.getByLabel('Policy').selectOption('gentle');
+    await submit(page, 'maintenance of a1', /vm-migrate web/);
+    const done = posts.at(-1);
+    const sent = await done.allHeaders();
+    expect(/^console-[0-9a-f-]{36}$/.test(sent['idempotency-key'] ?? ''), 'no idempotency key');
+    expect(/^"\d+"$/.test(sent['if-match'] ?? ''), 'no revision');
+    expect(JSON.stringify(done.postDataJSON()) === '{"policy":"gentle","reason":"maintenance of a1"}', done.postData());
+    const id = (await page.evaluate(() => location.hash)).split('/').pop();
+    await rig.tell(`progress ${id} 40`);
+    await says(page, /copying memory/);
+    await shot(page, shots, 'operator-operation');
+    await accessible(page, 'operation at work');
+    await rig.tell(`finish ${id} done`);
+    await page.getByRole('status').filter({ hasText: 'done' }).waitFor();
+    await go(page, '#/');
+    await says(page, 'web runs away from home, on b1');
+    await go(page, '#/vm/web');
+    await says(page, 'Ready to go home?');
+    await says(page, 'maintenance of a1');
+    await shot(page, shots, 'operator-vm-away');
+    await context.close();
+  }],
+  ['an error is shown in the words of the API, and a lost answer is asked again with the same key', async (browser) => {
+    const { page, context } = await person(browser, base, operator);
+    await go(page, '#/vm/web');
+    await page.getByRole('button', { name: 'Bring it home' }).click();
+    await page.getByLabel(/^Why\?/).fill('back');
+    await rig.tell('fail conflict');
+    await page.getByRole('button', { name: 'Show what it would do' }).click();
+    await page.getByRole('alert').filter({ hasText: 'secret sentence of the cell' }).waitFor();
+    await page.getByRole('button', { name: 'Close' }).click();
+
+    await page.getByRole('button', { name: 'Shut down' }).click();
+    await page.getByLabel(/^Why\?/).fill('for the night');
+    await page.getByRole('button', { name: 'Show what it would do' }).click();
+    await page.getByRole('button', { name: 'Do it' }).waitFor();
+    const posts = [];
+    page.on('request', (r) => r.method() === 'POST' && posts.push(r));
+    await rig.tell('fail outcome-unknown');
+    await page.getByRole('button', { name: 'Do it' }).click();
+    await says(page, /It may or may not have happened\. Ask again/);
+    await accessible(page, 'dialog with an error');
+    await page.getByRole('button', { name: 'Ask again' }).click();
+    await page.getByRole('heading', { name: /vm-shutdown web/ }).waitFor();
+    const keys = await Promise.all(posts.map(async (r) => (await r.allHeaders())['idempotency-key']));
+    expect(keys.length === 2 && keys[0] && keys[0] === keys[1], `keys: ${keys}`);
+    await page.getByRole('button', { name: 'Cancel it' }).click();
+    await submit(page, 'not yet', /vm-shutdown web/);
+    await context.close();
+    const { page: other, context: second } = await person(browser, base, operator);
+    await go(other, '#/ops');
+    const id = (await other.getByRole('link', { name: 'vm-shutdown' }).first().getAttribute('href')).split('/').pop();
+    await rig.tell(`finish ${id} needs-operator`);
+    await go(other, '#/');
+    await says(other, 'An operation needs a person: vm-shutdown web');
+    await says(other, 'nothing, it is a test');
+    await second.close();
+  }],
+  ['a lost connection is told at once, and what happened meanwhile is there when it is back', async (browser) => {
+    const { page, context } = await person(browser, base, operator);
+    await says(page, /Live from/);
+    const asked = [];
+    page.on('request', (r) => r.url().endsWith('/v1/events') && asked.push(r));
+    await rig.tell('touch web');
+    await go(page, '#/events');
+    await says(page, 'vm.changed');
+    const before = await page.getByRole('row').count();
+    rig.relay.cut();
+    await page.getByRole('alert').filter({ hasText: 'is lost' }).waitFor({ timeout: 3000 });
+    await accessible(page, 'connection lost');
+    await shot(page, shots, 'connection-lost');
+    await go(page, '#/');
+    await page.locator(VERDICT, { hasText: 'Not known now' }).waitFor();
+    await rig.tell('touch vm-2');
+    const revision = Number(await rig.tell('revision'));
+    rig.relay.heal();
+    await says(page, /Live from/, 12_000);
+    await go(page, '#/events');
+    await page.getByRole('row', { name: /vm\.changed.*vm-2/ }).waitFor();
+    expect((await page.getByRole('row').count()) === before + 1, 'events were lost or doubled');
+    const last = Number((await asked.at(-1).allHeaders())['last-event-id']);
+    expect(last > 0 && last < revision, `it came back with id ${last}, the cell is at ${revision}`);
+    await context.close();
+  }],
+  ['events that are not kept any more make it read everything again', async (browser) => {
+    const { page, context } = await person(browser, base, operator);
+    await says(page, /Live from/);
+    rig.relay.cut();
+    await page.getByRole('alert').waitFor();
+    await rig.tell('vm newcomer blue');
+    await rig.tell('forget');
+    rig.relay.heal();
+    await page.getByRole('link', { name: 'newcomer' }).waitFor({ timeout: 12_000 });
+    await context.close();
+  }],
+  ['a client sees its own VMs, who touched them, and stops one', async (browser) => {
+    const { page, noise, context } = await person(browser, base, client);
+    await says(page, 'carl (client)');
+    expect((await page.getByRole('link', { name: 'vm-1' }).count()) === 0, 'it sees the VM of another project');
+    await go(page, '#/vm/web');
+    const trail = page.getByRole('region', { name: 'Who touched it, when and why' });
+    await trail.getByRole('row', { name: /olga \(operator\).*vm-migrate requested.*maintenance of a1/ }).waitFor();
+    expect((await page.getByRole('button', { name: 'Move to the other site' }).count()) === 0, 'it may not move it');
+    await go(page, '#/vm/newcomer');
+    await page.getByRole('button', { name: 'Shut down' }).click();
+    await submit(page, 'holidays', /vm-shutdown newcomer/);
+    await accessible(page, 'operation of a client');
+    await shot(page, shots, 'client-operation');
+    expect(noise.length === 0, noise.join('\n'));
+    await context.close();
+  }],
+];

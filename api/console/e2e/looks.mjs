@@ -1,0 +1,123 @@
+// What holds on any cell, a running one too: nothing here changes anything.
+import { accessible, expect, go, person, says, shot } from './browser.mjs';
+
+async function firstLink(page, kind) {
+  return page.locator(`main a[href^="#/${kind}/"]`).first().getAttribute('href', { timeout: 2000 }).catch(() => null);
+}
+
+/** Every page, in the colours that stand. */
+async function everyPage(cell, page, noise, prefix) {
+  await says(page, /Live from/);
+  await go(page, '#/');
+  const pages = [['overview', '#/'], ['operations', '#/ops'], ['audit', '#/audit'], ['events', '#/events']];
+  const [vm, host] = [await firstLink(page, 'vm'), await firstLink(page, 'host')];
+  if (vm) pages.push(['vm', vm]);
+  if (host) pages.push(['host', host]);
+  await go(page, '#/ops');
+  const op = await firstLink(page, 'op');
+  if (op) pages.push(['operation', op]);
+  for (const [name, hash] of pages) {
+    await go(page, hash);
+    await page.waitForTimeout(250); // sentences that are read after the page stands
+    await accessible(page, `${prefix}-${name}`);
+    if (prefix === 'operator' || ['overview', 'vm'].includes(name)) await shot(page, cell.shots, `${prefix}-${name}`);
+  }
+  expect(noise.length === 0, `the page complained: ${noise.join('\n')}`);
+}
+
+export const looks = (cell) => [
+  ['every page of the operator, light, is accessible and complains of nothing', async (browser) => {
+    await cell.rig?.tell('vms 6');
+    if (cell.rig) {
+      await cell.rig.tell('behind vm-1 204800');
+      await cell.rig.tell('vm web blue');
+    }
+    const { page, noise, context } = await person(browser, cell.base, cell.operator);
+    await everyPage(cell, page, noise, 'operator');
+    await context.close();
+  }],
+  ['every page is accessible in the dark and in French', async (browser) => {
+    const { page, noise, context } = await person(browser, cell.base, cell.operator, { colorScheme: 'dark', locale: 'fr-FR' });
+    await page.getByText(/En direct de/).waitFor();
+    expect((await page.locator('html').getAttribute('lang')) === 'fr', 'the language of the page is not told');
+    for (const hash of ['#/', '#/ops', '#/audit', '#/events']) {
+      await go(page, hash);
+      await accessible(page, `dark ${hash}`);
+    }
+    await go(page, '#/');
+    await shot(page, cell.shots, 'operator-overview-dark-fr');
+    expect(noise.length === 0, noise.join('\n'));
+    await context.close();
+  }],
+  ['language and theme are chosen by hand and kept', async (browser) => {
+    const { page, context } = await person(browser, cell.base, cell.operator);
+    await page.getByLabel('Language').selectOption('fr');
+    await page.getByRole('heading', { name: 'Vue d’ensemble', level: 1 }).waitFor();
+    await page.getByLabel('Thème').selectOption('dark');
+    const colour = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    expect((await colour()) === 'rgb(18, 23, 30)', `dark is ${await colour()}`);
+    await page.reload();
+    await page.getByRole('heading', { name: 'Vue d’ensemble', level: 1 }).waitFor();
+    expect((await colour()) === 'rgb(18, 23, 30)', 'the theme was forgotten');
+    await context.close();
+  }],
+  ['a phone shows it without scrolling sideways', async (browser) => {
+    const { page, context } = await person(browser, cell.base, cell.operator, { viewport: { width: 390, height: 844 } });
+    await says(page, /Live from/);
+    const vm = await firstLink(page, 'vm');
+    for (const hash of ['#/', '#/ops', '#/audit', vm ?? '#/events']) {
+      await go(page, hash);
+      await page.waitForTimeout(200);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      expect(wide <= 0, `${hash} is ${wide} px too wide`);
+    }
+    await go(page, '#/');
+    await shot(page, cell.shots, 'phone-overview');
+    await context.close();
+  }],
+  ['the keyboard alone reaches the content, a page and a change', async (browser) => {
+    const { page, context } = await person(browser, cell.base, cell.operator);
+    await says(page, /Live from/);
+    await page.keyboard.press('Tab');
+    expect((await page.evaluate(() => document.activeElement.className)) === 'skip', 'the first stop is not the way past the menu');
+    await page.keyboard.press('Enter');
+    expect((await page.evaluate(() => document.activeElement.id)) === 'heading', 'it does not lead to the heading');
+    await page.getByRole('link', { name: 'Audit' }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Audit', level: 1 }).waitFor();
+    await page.waitForFunction(() => document.activeElement.id === 'heading');
+    await go(page, '#/');
+    await page.getByRole('button', { name: /(Disa|A)rm failover/ }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog').waitFor();
+    expect((await page.evaluate(() => document.activeElement.tagName)) === 'TEXTAREA', 'the dialog does not begin at the reason');
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await context.close();
+  }],
+  ['a change asks why and shows what it would do before it does it', async (browser) => {
+    const { page, context } = await person(browser, cell.base, cell.operator);
+    const posts = [];
+    page.on('request', (r) => r.method() === 'POST' && posts.push(r));
+    await page.getByRole('button', { name: 'Disarm failover' }).click();
+    await page.getByRole('button', { name: 'Show what it would do' }).click();
+    expect(posts.length === 0, 'it was sent without a reason');
+    await page.getByLabel(/^Why\?/).fill('to see what it would do');
+    await page.getByRole('button', { name: 'Show what it would do' }).click();
+    await page.getByRole('button', { name: 'Do it' }).waitFor();
+    await accessible(page, 'dialog');
+    await shot(page, cell.shots, 'operator-change');
+    expect(posts.length === 1 && posts[0].url().endsWith('?dry_run=true'), 'the first call is not a dry run');
+    await page.getByRole('button', { name: 'Close' }).click();
+    expect(posts.length === 1, 'something was done');
+    await context.close();
+  }],
+  ...(cell.client ? [['every page of a client is accessible and shows its own only', async (browser) => {
+    const { page, noise, context } = await person(browser, cell.base, cell.client);
+    await everyPage(cell, page, noise, 'client');
+    await go(page, '#/');
+    expect((await page.getByRole('heading', { name: /^Site / }).count()) === 0, 'a client sees the hosts');
+    expect((await page.getByRole('button', { name: /failover/ }).count()) === 0, 'a client is offered what it may not');
+    await context.close();
+  }]] : []),
+];

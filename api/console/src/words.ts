@@ -1,0 +1,204 @@
+// The console's own words, in English and French. The sentences of hostd (why, errors, what to do) are English in both.
+import type { Outcome, VmState } from './types';
+
+const en = {
+  title: 'Bascule',
+  skip: 'Skip to the content',
+  overview: 'Overview', operations: 'Operations', audit: 'Audit', events: 'Events',
+  signed: (name: string, role: string) => `${name} (${role})`,
+  roles: { operator: 'operator', client: 'client', auditor: 'auditor', host: 'host' } as Record<string, string>,
+  theme: 'Theme', themes: { auto: 'Automatic', light: 'Light', dark: 'Dark' } as Record<string, string>,
+  language: 'Language',
+  loading: 'Reading the state of the cell…',
+  again: 'Try again',
+  cannotLoad: 'The state of the cell cannot be read',
+  noConnection: 'No connection to this host: it does not answer, or the browser sent no certificate. Try again, or open the console on another host.',
+  live: (host: string) => `Live from ${host}`,
+  lost: (host: string, at: string) => `The connection to ${host} is lost. What you see is from ${at}. It comes back by itself.`,
+  otherHosts: 'Open the console on another host:',
+
+  holds: 'Everything holds',
+  holdsBut: (n: number) => (n === 1 ? 'It holds. One thing to look at' : `It holds. ${n} things to look at`),
+  broken: (n: number) => (n === 1 ? 'One thing does not hold' : `${n} things do not hold`),
+  notKnown: 'Not known now: the connection is lost',
+  sum: (vms: number, running: number, safe: number) => `${vms} VMs: ${running} run, ${safe} are protected.`,
+  more: (n: number) => `and ${n} more`,
+  armed: 'Automatic failover is armed.',
+  severities: { bad: 'Does not hold', warn: 'Look at it', note: 'Note' } as Record<string, string>,
+
+  fHealth: (host: string) => `Host ${host} misses a part`,
+  fSilent: (host: string) => `Host ${host} is silent`,
+  fSilentText: (vms: number) => `It does not renew its lease.${vms > 0 ? ` VMs whose run-right it holds: ${vms}; what becomes of each is said below.` : ''}`,
+  fPowerOff: (confirmed: boolean): string => (confirmed ? 'Its power switch says that it is off.' : 'Its power switch was asked to switch it off.'),
+  fMaintenance: (host: string) => `Host ${host} is in maintenance`,
+  fDisarmed: 'Automatic failover is disarmed',
+  fBy: (who: string, why: string, when: string) => `By ${who}, ${when}: “${why}”.`,
+  fVmState: (vm: string, state: string) => `${vm} is ${state}`,
+  fUnprotected: (vm: string) => `${vm} is not protected`,
+  fSyncing: (vm: string, left: string) => `${vm} is not protected yet: ${left} left to copy`,
+  fStuck: (kind: string, object: string) => `An operation needs a person: ${kind} ${object}`,
+  fCare: (vm: string, what: string) => `${vm}: the last ${what} did not end well`,
+  fIfLost: (host: string, n: number) => (n === 1 ? `If ${host} were lost now, one VM would not start by itself` : `If ${host} were lost now, ${n} VMs would not start by themselves`),
+  fAway: (vm: string, host: string) => `${vm} runs away from home, on ${host}`,
+  fAwayReady: 'It is ready to go back.', fAwayNot: (what: string) => `It is not ready to go back: ${what}.`,
+  todo: 'To do',
+
+  site: (s: string) => `Site ${s}`, host: 'Host', hosts: 'Hosts', vms: 'VMs', vm: 'VM', noHosts: 'No host here.', noVms: 'No VMs.',
+  alive: 'alive', silent: 'silent', maintenance: 'maintenance', memory: 'memory', free: (a: string, b: string) => `${a} of ${b} free`,
+  holdsVms: (n: number) => (n === 1 ? 'holds 1 VM' : `holds ${n} VMs`),
+  ifLost: (host: string) => `If ${host} were lost now`, ifLostSum: (host: string) => `If ${host} were lost now, its VMs start on the other side`,
+  ifLostNothing: 'nothing would stop: no VM runs here.',
+  outcomes: { restarts: 'starts by itself', waits: 'waits for a person', stays: 'cannot start', off: 'is off anyway' } as Record<Outcome, string>,
+  outcomeCounts: (o: Outcome, n: number) => `${n} ${{ restarts: 'by themselves', waits: 'by a person', stays: 'not before it is back', off: 'off anyway' }[o]}`,
+  filter: 'Filter by name, project, host or state',
+  state: 'State', replication: 'Replication', protectedQ: 'Protected', project: 'Project', here: 'runs here', holder: 'would run here',
+  yes: 'yes', no: 'no', home: 'home', away: 'away',
+  states: { creating: 'being made', starting: 'starting', stopping: 'stopping', migrating: 'migrating', removing: 'being removed',
+    updating: 'being changed', running: 'running', off: 'off', down: 'down', paused: 'paused', frozen: 'frozen',
+    crashed: 'crashed', unknown: 'not known' } as Record<VmState, string>,
+  rep: { sync: 'in sync', syncing: 'copying', cut: 'link down', single: 'one leg', cold: 'cold copy', unknown: 'not known' } as Record<string, string>,
+  left: (mib: string) => `${mib} left`,
+
+  why: 'What is going on', definition: 'Definition', volumes: 'Volumes and legs', volume: 'Volume', size: 'Size', disk: 'Disk',
+  inRecord: 'may run next', notInRecord: 'may NOT run next', failback: 'Ready to go home?', ready: 'ready', notReady: 'not ready',
+  care: 'Care', history: 'Who touched it, when and why', lastFailover: 'Last failover', noFailover: 'none in the last week',
+  cpus: 'CPUs', nominal: 'Nominal host', peer: 'Other leg', power: 'Should be', protection: 'Protection', priority: 'Priority',
+  policy: 'Migration policy', networks: 'Networks', epoch: 'Epoch', gone: 'There is no such VM any more, or it is not yours.',
+  when: 'When', who: 'Who', what: 'What', reason: 'Reason', result: 'Result', object: 'Object', none: 'None.',
+  older: 'Older records', auditNote: 'The chain is verified by hostctl audit verify, on your machine.',
+  eventsNote: 'Changes since this page was opened, newest first.',
+  opStates: { running: 'running', undoing: 'being undone', done: 'done', undone: 'undone', 'needs-operator': 'needs a person' } as Record<string, string>,
+  steps: 'Steps', asked: (who: string, when: string) => `Asked by ${who}, ${when}`, progress: 'Progress', error: 'Why', kind: 'Operation',
+  stepStates: { pending: 'pending', done: 'done', failed: 'failed', undone: 'undone' } as Record<string, string>,
+  versions: 'Versions', pool: 'Pool', running: 'At work now',
+
+  actions: 'Actions', noActions: 'Nothing you may do here now.', askOperator: 'Moves between the sites are done by your provider.',
+  act: { start: 'Start', shutdown: 'Shut down', 'power-off': 'Cut its power', reset: 'Reset', migrate: 'Move to the other site',
+    failover: 'Start it on the other side', failback: 'Bring it home', copy: 'Bring the cold copy up to date',
+    repair: 'Repair a split brain', verify: 'Compare the legs', grow: 'Grow', 'maintenance-on': 'Start maintenance',
+    'maintenance-off': 'End maintenance', 'prove-watchdog': 'Prove the watchdog', arm: 'Arm failover', disarm: 'Disarm failover',
+    cancel: 'Cancel it', approve: 'Approve it' } as Record<string, string>,
+  warnAct: { 'power-off': 'The guest is not asked: it loses what it has not written.', reset: 'The guest is not asked: it loses what it has not written.',
+    failover: 'For a host that is lost. Say that it is off only if you have seen it.', disarm: 'Until it is armed again, a lost host’s VMs stay down.',
+    repair: 'A second operator must approve what is given up.', 'prove-watchdog': 'The host resets.' } as Record<string, string>,
+  fields: { policy: 'Policy', host_is_off: 'I state that the lost host is off', sacrifice: 'Host whose newer data is given up (empty: none)', size_mib: 'New size in MiB' } as Record<string, string>,
+  policyOwn: 'the VM’s own',
+  reasonAsk: 'Why? It goes into the audit chain.', reasonNeeded: 'A reason is needed.',
+  dryRun: 'Show what it would do', noDryRun: 'This has no dry run: it acts on an operation at work.',
+  would: 'It would take these steps:', wouldNothing: 'Nothing to do: it is already so.', wouldAtOnce: 'It is done at once, without steps.',
+  next: 'Continue', doIt: 'Do it', back: 'Back', close: 'Close', sending: 'Sending…',
+  unsettled: 'It may or may not have happened. Ask again: with the same key it is not done twice.', askAgain: 'Ask again',
+};
+export type Words = typeof en;
+
+const fr: Words = {
+  title: 'Bascule',
+  skip: 'Aller au contenu',
+  overview: 'Vue d’ensemble', operations: 'Opérations', audit: 'Audit', events: 'Événements',
+  signed: (name, role) => `${name} (${role})`,
+  roles: { operator: 'opérateur', client: 'client', auditor: 'auditeur', host: 'hôte' },
+  theme: 'Thème', themes: { auto: 'Automatique', light: 'Clair', dark: 'Sombre' },
+  language: 'Langue',
+  loading: 'Lecture de l’état de la cellule…',
+  again: 'Réessayer',
+  cannotLoad: 'L’état de la cellule ne peut pas être lu',
+  noConnection: 'Pas de connexion à cet hôte : il ne répond pas, ou le navigateur n’a pas envoyé de certificat. Réessayez, ou ouvrez la console sur un autre hôte.',
+  live: (host) => `En direct de ${host}`,
+  lost: (host, at) => `La connexion à ${host} est perdue. Ce que vous voyez date de ${at}. Elle revient d’elle-même.`,
+  otherHosts: 'Ouvrir la console sur un autre hôte :',
+
+  holds: 'Tout tient',
+  holdsBut: (n) => (n === 1 ? 'Cela tient. Une chose à regarder' : `Cela tient. ${n} choses à regarder`),
+  broken: (n) => (n === 1 ? 'Une chose ne tient pas' : `${n} choses ne tiennent pas`),
+  notKnown: 'Inconnu pour l’instant : la connexion est perdue',
+  sum: (vms, running, safe) => `${vms} VM : ${running} en marche, ${safe} protégées.`,
+  more: (n) => `et ${n} de plus`,
+  armed: 'La reprise automatique est armée.',
+  severities: { bad: 'Ne tient pas', warn: 'À regarder', note: 'Note' },
+
+  fHealth: (host) => `Il manque une partie à l’hôte ${host}`,
+  fSilent: (host) => `L’hôte ${host} est muet`,
+  fSilentText: (vms) => `Il ne renouvelle plus son bail.${vms > 0 ? ` VM dont il détient le droit d’exécution : ${vms} ; le sort de chacune est dit plus bas.` : ''}`,
+  fPowerOff: (confirmed) => (confirmed ? 'Son interrupteur dit qu’il est éteint.' : 'Son interrupteur a reçu l’ordre de l’éteindre.'),
+  fMaintenance: (host) => `L’hôte ${host} est en maintenance`,
+  fDisarmed: 'La reprise automatique est désarmée',
+  fBy: (who, why, when) => `Par ${who}, ${when} : « ${why} ».`,
+  fVmState: (vm, state) => `${vm} : ${state}`,
+  fUnprotected: (vm) => `${vm} n’est pas protégée`,
+  fSyncing: (vm, left) => `${vm} n’est pas encore protégée : ${left} à copier`,
+  fStuck: (kind, object) => `Une opération attend une personne : ${kind} ${object}`,
+  fCare: (vm, what) => `${vm} : la dernière opération ${what} a mal fini`,
+  fIfLost: (host, n) => (n === 1 ? `Si ${host} était perdu maintenant, une VM ne repartirait pas seule` : `Si ${host} était perdu maintenant, ${n} VM ne repartiraient pas seules`),
+  fAway: (vm, host) => `${vm} tourne hors de chez elle, sur ${host}`,
+  fAwayReady: 'Elle est prête à rentrer.', fAwayNot: (what) => `Elle n’est pas prête à rentrer : ${what}.`,
+  todo: 'À faire',
+
+  site: (s) => `Site ${s}`, host: 'Hôte', hosts: 'Hôtes', vms: 'VM', vm: 'VM', noHosts: 'Aucun hôte ici.', noVms: 'Aucune VM.',
+  alive: 'vivant', silent: 'muet', maintenance: 'maintenance', memory: 'mémoire', free: (a, b) => `${a} libres sur ${b}`,
+  holdsVms: (n) => `détient ${n} VM`,
+  ifLost: (host) => `Si ${host} était perdu maintenant`, ifLostSum: (host) => `Si ${host} était perdu maintenant, ses VM repartent de l’autre côté`,
+  ifLostNothing: 'rien ne s’arrêterait : aucune VM ne tourne ici.',
+  outcomes: { restarts: 'repart seule', waits: 'attend une personne', stays: 'ne peut pas repartir', off: 'est arrêtée de toute façon' },
+  outcomeCounts: (o, n) => `${n} ${{ restarts: 'd’elles-mêmes', waits: 'par une personne', stays: 'pas avant son retour', off: 'arrêtées de toute façon' }[o]}`,
+  filter: 'Filtrer par nom, projet, hôte ou état',
+  state: 'État', replication: 'Réplication', protectedQ: 'Protégée', project: 'Projet', here: 'tourne ici', holder: 'tournerait ici',
+  yes: 'oui', no: 'non', home: 'chez elle', away: 'ailleurs',
+  states: { creating: 'en création', starting: 'démarre', stopping: 's’arrête', migrating: 'migre', removing: 'en suppression',
+    updating: 'en modification', running: 'en marche', off: 'arrêtée', down: 'tombée', paused: 'en pause', frozen: 'gelée',
+    crashed: 'plantée', unknown: 'inconnu' },
+  rep: { sync: 'synchrone', syncing: 'copie en cours', cut: 'lien coupé', single: 'une jambe', cold: 'copie froide', unknown: 'inconnu' },
+  left: (mib) => `reste ${mib}`,
+
+  why: 'Ce qui se passe', definition: 'Définition', volumes: 'Volumes et jambes', volume: 'Volume', size: 'Taille', disk: 'Disque',
+  inRecord: 'peut repartir', notInRecord: 'ne peut PAS repartir', failback: 'Prête à rentrer ?', ready: 'prêt', notReady: 'pas prêt',
+  care: 'Entretien', history: 'Qui y a touché, quand et pourquoi', lastFailover: 'Dernière reprise', noFailover: 'aucune depuis une semaine',
+  cpus: 'Processeurs', nominal: 'Hôte nominal', peer: 'Autre jambe', power: 'Devrait être', protection: 'Protection', priority: 'Priorité',
+  policy: 'Politique de migration', networks: 'Réseaux', epoch: 'Époque', gone: 'Cette VM n’existe plus, ou n’est pas à vous.',
+  when: 'Quand', who: 'Qui', what: 'Quoi', reason: 'Raison', result: 'Résultat', object: 'Objet', none: 'Aucun.',
+  older: 'Plus anciens', auditNote: 'La chaîne se vérifie par hostctl audit verify, sur votre machine.',
+  eventsNote: 'Changements depuis l’ouverture de cette page, le plus récent d’abord.',
+  opStates: { running: 'en cours', undoing: 'en cours d’annulation', done: 'faite', undone: 'annulée', 'needs-operator': 'attend une personne' },
+  steps: 'Étapes', asked: (who, when) => `Demandée par ${who}, ${when}`, progress: 'Avancement', error: 'Pourquoi', kind: 'Opération',
+  stepStates: { pending: 'à faire', done: 'faite', failed: 'échouée', undone: 'défaite' },
+  versions: 'Versions', pool: 'Réserve', running: 'En cours maintenant',
+
+  actions: 'Actions', noActions: 'Rien que vous puissiez faire ici maintenant.', askOperator: 'Les déplacements entre sites sont faits par votre fournisseur.',
+  act: { start: 'Démarrer', shutdown: 'Arrêter', 'power-off': 'Couper le courant', reset: 'Réinitialiser', migrate: 'Déplacer vers l’autre site',
+    failover: 'Démarrer de l’autre côté', failback: 'Ramener chez elle', copy: 'Mettre à jour la copie froide',
+    repair: 'Réparer une divergence', verify: 'Comparer les jambes', grow: 'Agrandir', 'maintenance-on': 'Commencer une maintenance',
+    'maintenance-off': 'Finir la maintenance', 'prove-watchdog': 'Éprouver le chien de garde', arm: 'Armer la reprise', disarm: 'Désarmer la reprise',
+    cancel: 'L’annuler', approve: 'L’approuver' },
+  warnAct: { 'power-off': 'L’invité n’est pas consulté : il perd ce qu’il n’a pas écrit.', reset: 'L’invité n’est pas consulté : il perd ce qu’il n’a pas écrit.',
+    failover: 'Pour un hôte perdu. Ne déclarez qu’il est éteint que si vous l’avez vu.', disarm: 'Jusqu’au réarmement, les VM d’un hôte perdu restent arrêtées.',
+    repair: 'Un second opérateur doit approuver ce qui est abandonné.', 'prove-watchdog': 'L’hôte redémarre.' },
+  fields: { policy: 'Politique', host_is_off: 'Je déclare que l’hôte perdu est éteint', sacrifice: 'Hôte dont les données plus récentes sont abandonnées (vide : aucun)', size_mib: 'Nouvelle taille en Mio' },
+  policyOwn: 'celle de la VM',
+  reasonAsk: 'Pourquoi ? Cela entre dans la chaîne d’audit.', reasonNeeded: 'Il faut une raison.',
+  dryRun: 'Montrer ce que cela ferait', noDryRun: 'Pas de simulation ici : cela agit sur une opération en cours.',
+  would: 'Les étapes seraient :', wouldNothing: 'Rien à faire : c’est déjà ainsi.', wouldAtOnce: 'C’est fait d’un coup, sans étapes.',
+  next: 'Continuer', doIt: 'Le faire', back: 'Retour', close: 'Fermer', sending: 'Envoi…',
+  unsettled: 'Cela a pu se faire ou non. Redemandez : avec la même clé, ce n’est pas fait deux fois.', askAgain: 'Redemander',
+};
+
+export type Lang = 'en' | 'fr';
+export const words: Record<Lang, Words> = { en, fr };
+
+export function firstLang(wanted: readonly string[]): Lang {
+  for (const one of wanted) {
+    const short = one.slice(0, 2).toLowerCase();
+    if (short === 'en' || short === 'fr') return short;
+  }
+  return 'en';
+}
+
+export function time(lang: Lang, ms: number): string {
+  return new Intl.DateTimeFormat(lang === 'fr' ? 'fr-FR' : 'en-GB', { dateStyle: 'short', timeStyle: 'medium' }).format(ms);
+}
+
+/** A size in MiB, short. */
+export function size(lang: Lang, mib: number): string {
+  const [unit, n] = mib >= 1048576 ? ['Ti', mib / 1048576] : mib >= 1024 ? ['Gi', mib / 1024] : ['Mi', mib];
+  const digits = n < 10 && unit !== 'Mi' ? 1 : 0;
+  const number = new Intl.NumberFormat(lang, { maximumFractionDigits: digits }).format(n as number);
+  return `${number} ${unit as string}${lang === 'fr' ? 'o' : 'B'}`;
+}

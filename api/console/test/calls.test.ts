@@ -1,0 +1,86 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { all, ApiError, change, get } from '../src/api';
+import { trail } from '../src/store';
+import { firstLang, size, words } from '../src/words';
+
+const json = (body: unknown, status = 200): Response => new Response(JSON.stringify(body), { status, headers: { 'Content-Type': 'application/json' } });
+function answers(reply: (path: string, init: RequestInit) => Response | Promise<Response>): { path: string; init: RequestInit }[] {
+  const calls: { path: string; init: RequestInit }[] = [];
+  vi.stubGlobal('fetch', (path: string, init: RequestInit) => {
+    calls.push({ path, init });
+    return Promise.resolve(reply(path, init));
+  });
+  return calls;
+}
+afterEach(() => vi.unstubAllGlobals());
+
+describe('a call', () => {
+  it('fails with the API’s own words', async () => {
+    answers(() => json({ title: 'Not possible in this state', detail: 'operation op-1 is at work', code: 'conflict', status: 409 }, 409));
+    await expect(get('/v1/x')).rejects.toMatchObject({ message: 'operation op-1 is at work', code: 'conflict', unsettled: false });
+  });
+  it('that was not answered is unsettled', async () => {
+    answers(() => Promise.reject(new TypeError('Failed to fetch')));
+    await expect(get('/v1/x')).rejects.toMatchObject({ status: 0, unsettled: true });
+    expect(new ApiError(504, 'outcome-unknown', '', '').unsettled).toBe(true);
+  });
+  it('reads all pages, and keeps the oldest revision', async () => {
+    const calls = answers((path) => json(path.includes('after=b') ? { items: ['c'], revision: 8 } : { items: ['a', 'b'], next: 'b', revision: 9 }));
+    expect(await all('/v1/vms?fields=full')).toEqual({ items: ['a', 'b', 'c'], revision: 8 });
+    expect(calls.map((c) => c.path)).toEqual(['/v1/vms?fields=full', '/v1/vms?fields=full&after=b']);
+  });
+  it('that changes something says why, and has its key only when it is meant', async () => {
+    const calls = answers(() => json({ operation: 'op', unchanged: false, replayed: false, plan: [] }));
+    await change({ path: '/v1/p', body: { on: true }, revision: 7 }, 'é', { key: 'k', dryRun: true });
+    await change({ path: '/v1/p', body: { on: true } }, 'é', { key: 'k', dryRun: false });
+    expect(calls.map((c) => c.path)).toEqual(['/v1/p?dry_run=true', '/v1/p']);
+    expect(calls.map((c) => c.init.body)).toEqual(['{"on":true,"reason":"é"}', '{"on":true,"reason":"é"}']);
+    expect(calls.map((c) => c.init.headers)).toEqual([
+      { 'Content-Type': 'application/json', 'If-Match': '"7"' }, { 'Content-Type': 'application/json', 'Idempotency-Key': 'k' }]);
+  });
+});
+
+describe('the trail', () => {
+  const chain = (total: number, mine: (n: number) => boolean) => answers((path) => {
+    const q = new URL(path, 'https://x').searchParams;
+    const from = Number(q.get('from') ?? 1);
+    const items = [];
+    for (let n = from; n < from + Number(q.get('limit')) && n <= total; ++n) if (mine(n)) items.push({ sequence: n });
+    return json({ items, revision: 1, head: { sequence: total, hash: '' } });
+  });
+  it('shows the newest first and leaves none out between two pages', async () => {
+    chain(1234, () => true);
+    const first = await trail(0, '');
+    expect([first.records[0]?.sequence, first.records.at(-1)?.sequence, first.before]).toEqual([1234, 1185, 1184]);
+    const next = await trail(first.before, '');
+    expect([next.records[0]?.sequence, next.records.length]).toEqual([1184, 50]);
+  });
+  it('looks through a bounded part of the chain for what is rare, and goes on from there', async () => {
+    const calls = chain(10_000, (n) => n === 7 || n === 9_000);
+    const first = await trail(0, 'vm/web');
+    expect(first.records.map((r) => r.sequence)).toEqual([9_000]);
+    expect([first.before, calls.length]).toEqual([7_000, 7]);
+    expect(calls[1]?.path).toContain('object=vm%2Fweb');
+    const last = await trail(500, 'vm/web');
+    expect([last.records.map((r) => r.sequence), last.before]).toEqual([[7], 0]);
+  });
+  it('of an empty chain is empty', async () => {
+    chain(0, () => true);
+    expect(await trail(0, '')).toEqual({ records: [], before: 0 });
+  });
+});
+
+describe('words', () => {
+  it('are there in both languages', () => {
+    const empty = Object.entries(words.fr).filter(([, v]) => v === '').map(([k]) => k);
+    expect(empty).toEqual([]);
+    for (const part of ['act', 'states', 'opStates', 'outcomes', 'rep', 'warnAct', 'fields'] as const) {
+      expect(Object.keys(words.fr[part])).toEqual(Object.keys(words.en[part]));
+    }
+    expect(firstLang(['de-DE', 'fr-CA', 'en'])).toBe('fr');
+    expect(firstLang(['de'])).toBe('en');
+  });
+  it('give sizes shortly', () => {
+    expect([size('en', 64), size('en', 1536), size('fr', 1536), size('en', 20480)]).toEqual(['64 MiB', '1.5 GiB', '1,5 Gio', '20 GiB']);
+  });
+});
