@@ -54,11 +54,11 @@ export const looks = (cell) => [
     await page.getByLabel('Language').selectOption('fr');
     await page.getByRole('heading', { name: 'Vue d’ensemble', level: 1 }).waitFor();
     await page.getByLabel('Thème').selectOption('dark');
-    const colour = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
-    expect((await colour()) === 'rgb(18, 23, 30)', `dark is ${await colour()}`);
+    const dark = () => page.waitForFunction(() => getComputedStyle(document.body).backgroundColor === 'rgb(18, 23, 30)');
+    await dark();
     await page.reload();
     await page.getByRole('heading', { name: 'Vue d’ensemble', level: 1 }).waitFor();
-    expect((await colour()) === 'rgb(18, 23, 30)', 'the theme was forgotten');
+    await dark();
     await context.close();
   }],
   ['a phone shows it without scrolling sideways', async (browser) => {

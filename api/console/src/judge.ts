@@ -19,7 +19,8 @@ export interface Finding {
   link: string;
   title: string;
   text?: string;
-  todo?: string;
+  said?: boolean; // the text is hostd's own, and so English
+  todo?: string; // hostd's too
 }
 
 export type Replication = { kind: 'sync' | 'syncing' | 'cut' | 'single' | 'cold' | 'unknown'; leftMib: number };
@@ -75,7 +76,7 @@ export function findings(view: View, w: Words, lang: Lang): Finding[] {
 
 function ofCell(view: View, w: Words, lang: Lang): Finding[] {
   const out: Finding[] = [];
-  if (!view.health.ok) out.push({ severity: 'bad', link: '#/', title: w.fHealth(view.health.host), text: view.health.sentence });
+  if (!view.health.ok) out.push({ severity: 'bad', link: '#/', title: w.fHealth(view.health.host), text: view.health.sentence, said: true });
   const by = view.ha.disarmed_by;
   if (!view.ha.armed) {
     const text = by ? w.fBy(by.author, by.reason, time(lang, by.since_ms)) : undefined;
@@ -96,7 +97,7 @@ function ofCell(view: View, w: Words, lang: Lang): Finding[] {
 function ofOperations(view: View, w: Words): Finding[] {
   return [...view.operations.values()]
     .filter((op) => op.state === 'needs-operator' && isNewest(op, view.operations.values()))
-    .map((op) => ({ severity: 'bad', link: `#/op/${op.id}`, title: w.fStuck(op.kind, op.vm || op.target_host || op.object || ''), text: op.error, todo: op.todo }));
+    .map((op) => ({ severity: 'bad', link: `#/op/${op.id}`, title: w.fStuck(op.kind, op.vm || op.target_host || op.object || ''), text: op.error, said: true, todo: op.todo }));
 }
 
 function ofVm(view: View, vm: Vm, w: Words, lang: Lang): Finding[] {
@@ -104,14 +105,14 @@ function ofVm(view: View, vm: Vm, w: Words, lang: Lang): Finding[] {
   const link = `#/vm/${vm.name}`;
   const why = view.whys.get(vm.name)?.why;
   if (inTrouble(vm)) {
-    out.push({ severity: 'bad', link, title: w.fVmState(vm.name, w.states[vm.state]), text: why });
+    out.push({ severity: 'bad', link, title: w.fVmState(vm.name, w.states[vm.state]), text: why, said: true });
   } else if (unprotected(vm)) {
     const copy = replication(vm);
-    if (copy.kind === 'syncing' && copy.leftMib > 0) out.push({ severity: 'warn', link, title: w.fSyncing(vm.name, size(lang, copy.leftMib)), text: why });
-    else out.push({ severity: 'bad', link, title: w.fUnprotected(vm.name), text: why });
+    if (copy.kind === 'syncing' && copy.leftMib > 0) out.push({ severity: 'warn', link, title: w.fSyncing(vm.name, size(lang, copy.leftMib)), text: why, said: true });
+    else out.push({ severity: 'bad', link, title: w.fUnprotected(vm.name), text: why, said: true });
   }
   for (const [what, last] of Object.entries(vm.last ?? {})) {
-    if (!last.good) out.push({ severity: 'bad', link, title: w.fCare(vm.name, what), text: last.text });
+    if (!last.good) out.push({ severity: 'bad', link, title: w.fCare(vm.name, what), text: last.text, said: true });
   }
   if (vm.failback && !inTrouble(vm)) {
     const red = vm.failback.checks.filter((c) => !c.ready).map((c) => c.text);
@@ -134,7 +135,7 @@ function ofForecast(view: View, w: Words): Finding[] {
       causes.set(f.text, [...(causes.get(f.text) ?? []), f.vm]);
     }
     for (const [text, vms] of causes) {
-      out.push({ severity: 'warn', link: vms.length === 1 ? `#/vm/${vms[0]}` : `#/host/${host}`, title: w.fIfLost(host, vms.length), text: `${vms.slice(0, 5).join(', ')}${vms.length > 5 ? '…' : ''}: ${text}` });
+      out.push({ severity: 'warn', link: vms.length === 1 ? `#/vm/${vms[0]}` : `#/host/${host}`, title: w.fIfLost(host, vms.length), text: `${vms.slice(0, 5).join(', ')}${vms.length > 5 ? '…' : ''}: ${text}`, said: true });
     }
   }
   return out;

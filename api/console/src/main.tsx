@@ -1,6 +1,6 @@
 // The frame: who one is, where one is, whether what one sees is live.
 import { render, type VNode } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import type { Action } from './actions';
 import { ChangeDialog } from './dialog';
 import { AuditPage, EventsPage } from './pages/audit';
@@ -89,11 +89,11 @@ function App(): VNode {
     addEventListener('online', online);
     return () => (removeEventListener('hashchange', moved), removeEventListener('online', online));
   }, []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.documentElement.lang = lang;
     localStorage.setItem('lang', lang);
   }, [lang]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.documentElement.dataset.theme = theme;
     localStorage.setItem('theme', theme);
   }, [theme]);

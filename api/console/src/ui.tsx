@@ -17,8 +17,8 @@ export function useStore(store: Store): void {
   useEffect(() => store.subscribe(() => draw(0)), [store]);
 }
 
-export type Level = 'good' | 'warn' | 'bad' | 'note' | 'unknown';
-const SIGNS: Record<Level, string> = { good: '✓', warn: '!', bad: '✕', note: 'i', unknown: '?' };
+export type Level = 'good' | 'warn' | 'bad' | 'note' | 'unknown' | 'later';
+const SIGNS: Record<Level, string> = { good: '✓', warn: '!', bad: '✕', note: 'i', unknown: '?', later: '○' };
 
 /** Colour never stands alone: a sign and a word stand beside it. */
 export function Badge({ level, children }: { level: Level; children: ComponentChildren }): VNode {
@@ -66,8 +66,8 @@ export function Failure({ error }: { error: unknown }): VNode {
   const e = error instanceof ApiError ? error : new ApiError(0, 'internal', '', String(error));
   return (
     <div class="problem" role="alert">
-      {e.title && <strong>{e.title}. </strong>}
-      {e.status === 0 && e.code === 'connection' ? w.noConnection : e.message}
+      {e.title && <strong lang="en">{e.title}. </strong>}
+      {e.status === 0 && e.code === 'connection' ? w.noConnection : <span lang="en">{e.message}</span>}
     </div>
   );
 }

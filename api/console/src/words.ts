@@ -2,7 +2,7 @@
 import type { Outcome, VmState } from './types';
 
 const en = {
-  title: 'Bascule',
+  title: 'Bascule', colon: ':',
   skip: 'Skip to the content',
   overview: 'Overview', operations: 'Operations', audit: 'Audit', events: 'Events',
   signed: (name: string, role: string) => `${name} (${role})`,
@@ -92,7 +92,7 @@ const en = {
 export type Words = typeof en;
 
 const fr: Words = {
-  title: 'Bascule',
+  title: 'Bascule', colon: ' :',
   skip: 'Aller au contenu',
   overview: 'Vue d’ensemble', operations: 'Opérations', audit: 'Audit', events: 'Événements',
   signed: (name, role) => `${name} (${role})`,

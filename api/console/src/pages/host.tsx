@@ -29,7 +29,7 @@ export function HostPage({ id }: { id: string }): VNode {
               <tr key={f.vm}>
                 <th scope="row"><a href={`#/vm/${f.vm}`}>{f.vm}</a></th>
                 <td><Badge level={level(f.outcome)}>{w.outcomes[f.outcome]}</Badge></td>
-                <td>{f.text}</td>
+                <td lang="en">{f.text}</td>
               </tr>
             ))}
           </Table>

@@ -36,7 +36,8 @@ export function OperationsPage(): VNode {
 function Steps({ op }: { op: Operation }): VNode {
   const { w } = useShared();
   const now = op.state === 'running' ? op.steps.findIndex((s) => s.state === 'pending') : -1;
-  const level: Record<string, Level> = { done: 'good', failed: 'bad', undone: 'note', pending: 'unknown' };
+  const moving = (kind: string, i: number): boolean => op.progress !== undefined && (op.progress.step ? op.progress.step === kind : i === now);
+  const level: Record<string, Level> = { done: 'good', failed: 'bad', undone: 'note', pending: 'later' };
   return (
     <ol class="steps">
       {op.steps.map((s, i) => (
@@ -44,7 +45,7 @@ function Steps({ op }: { op: Operation }): VNode {
           <Badge level={level[s.state] ?? 'unknown'}>{i === now ? w.opStates.running : w.stepStates[s.state]}</Badge> <code>{s.kind}</code> · {s.host}
           {s.took_ms ? <span class="quiet"> {(s.took_ms / 1000).toFixed(1)} s</span> : null}
           {s.note && <span class="quiet"> {s.note}</span>}
-          {i === now && op.progress && (
+          {s.state === 'pending' && moving(s.kind, i) && op.progress && (
             <p>
               <progress aria-label={w.progress} max={100} value={(op.progress.percent ?? -1) >= 0 ? op.progress.percent : undefined} />{' '}
               {op.progress.text} {(op.progress.percent ?? -1) >= 0 ? `${op.progress.percent} %` : ''}
@@ -69,8 +70,8 @@ export function OperationPage({ id }: { id: string }): VNode {
       <p role="status"><Badge level={LEVELS[op.state]}>{w.opStates[op.state]}</Badge> <code>{op.id}</code></p>
       <p>{w.asked(`${op.author.name} (${w.roles[op.author.role] ?? op.author.role})`, time(lang, op.created_ms))}: “{op.reason}”</p>
       {op.vm && <p><a href={`#/vm/${op.vm}`}>{w.vm} {op.vm}</a></p>}
-      {op.error && <p class="problem"><strong>{w.error}:</strong> {op.error}</p>}
-      {op.todo && <p class="problem"><strong>{w.todo}:</strong> {op.todo}</p>}
+      {op.error && <p class="problem"><strong>{w.error}{w.colon}</strong> <span lang="en">{op.error}</span></p>}
+      {op.todo && <p class="problem"><strong>{w.todo}{w.colon}</strong> <span lang="en">{op.todo}</span></p>}
       <Actions actions={operationActions(op, store.view.me)} />
       {op.steps.length > 0 && <section><h2>{w.steps}</h2><Steps op={op} /></section>}
       {result.length > 0 && <section><h2>{w.result}</h2><Facts of={result} /></section>}

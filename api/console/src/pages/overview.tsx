@@ -14,8 +14,8 @@ function FindingRow({ f }: { f: Finding }): VNode {
   return (
     <li class={f.severity}>
       <Badge level={f.severity}>{w.severities[f.severity]}</Badge> <a href={f.link}>{f.title}</a>
-      {f.text && <p>{f.text}</p>}
-      {f.todo && <p><strong>{w.todo}:</strong> {f.todo}</p>}
+      {f.text && <p lang={f.said ? 'en' : undefined}>{f.text}</p>}
+      {f.todo && <p><strong>{w.todo}{w.colon}</strong> <span lang="en">{f.todo}</span></p>}
     </li>
   );
 }
@@ -69,9 +69,9 @@ function HostCard({ host }: { host: Host }): VNode {
         <a href={`#/host/${host.id}`}>{host.id}</a> <Badge level={host.alive ? 'good' : 'bad'}>{host.alive ? w.alive : w.silent}</Badge>
         {host.maintenance && <Badge level="warn">{w.maintenance}</Badge>}
       </h3>
-      <p>{w.holdsVms(host.vms ?? 0)} · {w.memory}: {w.free(size(lang, free), size(lang, host.memory_mib))}</p>
+      <p>{w.holdsVms(host.vms ?? 0)} · {w.memory}{w.colon} {w.free(size(lang, free), size(lang, host.memory_mib))}</p>
       <meter aria-label={`${w.memory} ${host.id}`} min={0} max={Math.max(1, host.memory_mib)} value={host.memory_mib - free} />
-      <p class="quiet">{lost.length === 0 ? `${w.ifLost(host.id)}: ${w.ifLostNothing}` : `${w.ifLostSum(host.id)}: ${lost.map(([o, n]) => w.outcomeCounts(o, n)).join(' · ')}`}</p>
+      <p class="quiet">{lost.length === 0 ? `${w.ifLost(host.id)}${w.colon} ${w.ifLostNothing}` : `${w.ifLostSum(host.id)}${w.colon} ${lost.map(([o, n]) => w.outcomeCounts(o, n)).join(' · ')}`}</p>
     </article>
   );
 }

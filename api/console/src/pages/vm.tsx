@@ -17,8 +17,8 @@ function Sentences({ vm }: { vm: Vm }): VNode {
   return (
     <section class="why">
       <h2>{w.why}</h2>
-      <p class="sentence" aria-live="polite">{value?.why ?? '…'}</p>
-      {lost && <p>{w.ifLost(vm.host)}: <Badge level={level}>{w.outcomes[lost.outcome]}</Badge> {lost.text}.</p>}
+      <p class="sentence" aria-live="polite" lang="en">{value?.why ?? '…'}</p>
+      {lost && <p>{w.ifLost(vm.host)}{w.colon} <Badge level={level}>{w.outcomes[lost.outcome]}</Badge> <span lang="en">{lost.text}.</span></p>}
     </section>
   );
 }
@@ -30,7 +30,7 @@ function Failback({ vm }: { vm: Vm }): VNode | null {
     <section>
       <h2>{w.failback}</h2>
       <ul class="plain">
-        {vm.failback.checks.map((c) => <li><Badge level={c.ready ? 'good' : 'bad'}>{c.ready ? w.ready : w.notReady}</Badge> <code>{c.what}</code> {c.text}</li>)}
+        {vm.failback.checks.map((c) => <li><Badge level={c.ready ? 'good' : 'bad'}>{c.ready ? w.ready : w.notReady}</Badge> <code>{c.what}</code> <span lang="en">{c.text}</span></li>)}
       </ul>
     </section>
   );
@@ -38,11 +38,12 @@ function Failback({ vm }: { vm: Vm }): VNode | null {
 
 function Legs({ vm }: { vm: Vm }): VNode {
   const { store, w, lang } = useShared();
+  const operator = store.view.me.role === 'operator';
   const hosts = vm.protection === 'none' ? [vm.hosts.nominal] : [vm.hosts.nominal, vm.hosts.peer];
   return (
     <section>
       <h2>{w.volumes}</h2>
-      <Table label={w.volumes} head={[w.volume, w.size, w.host, w.disk, w.replication, w.protectedQ, w.actions]}>
+      <Table label={w.volumes} head={[w.volume, w.size, w.host, w.disk, w.replication, w.protectedQ, ...(operator ? [w.actions] : [])]}>
         {vm.volumes.flatMap((v) =>
           hosts.map((host, i) => {
             const status = vm.status[host];
@@ -57,7 +58,7 @@ function Legs({ vm }: { vm: Vm }): VNode {
                 <td>{seen?.disk ?? '—'}</td>
                 <td>{[status?.connection, seen?.replication, left > 0 ? w.left(size(lang, Math.ceil(left / 1024))) : ''].filter(Boolean).join(', ') || '—'}</td>
                 <td><Badge level={good ? 'good' : 'bad'}>{good ? w.inRecord : w.notInRecord}</Badge></td>
-                {i === 0 && <td rowSpan={hosts.length}><Actions actions={volumeActions(vm, v, store.view.me)} /></td>}
+                {i === 0 && operator && <td rowSpan={hosts.length}><Actions actions={volumeActions(vm, v, store.view.me)} /></td>}
               </tr>
             );
           }))}
