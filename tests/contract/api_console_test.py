@@ -1,6 +1,7 @@
 """What the web console stands on, over real TLS: its files as the server sends them, and the calls made for it.
     api_console_test.py RIG [unittest arguments]"""
 import http.client
+import socket
 import sys
 import unittest
 from pathlib import Path
@@ -58,6 +59,17 @@ class Files(Browser):
         api, _ = self.ask("/v1/whoami", connection=c)
         self.assertEqual((api.status, api.headers["Cache-Control"]), (200, "no-store"))
         self.assertEqual(self.ask("/", connection=c)[0].headers["Location"], "/console/")
+
+    def test_what_has_no_body_is_sent_without_one(self):
+        """Byte by byte: an HTTP library would not show what it throws away."""
+        tag = self.ask("/console/")[0].headers["ETag"]
+        for method, more in (("HEAD", ""), ("GET", f"If-None-Match: {tag}\r\n")):
+            with socket.create_connection(("127.0.0.1", self.rig.port), 15) as plain, \
+                    tls(self.rig.pki, "operator").wrap_socket(plain, server_hostname="127.0.0.1") as s:
+                s.sendall(f"{method} /console/ HTTP/1.1\r\nHost: a1\r\nConnection: close\r\n{more}\r\n".encode())
+                answer = b"".join(iter(lambda s=s: s.recv(65536), b""))
+            self.assertIn(f"Content-Length: {len(PAGE)}\r\n".encode(), answer)
+            self.assertTrue(answer.endswith(b"\r\n\r\n"), answer[-60:])
 
     def test_nothing_else_is_read_whatever_is_asked(self):
         for target in ("/console/../secret.txt", "/console/%2e%2e/secret.txt", "/console/..%2f..%2fsecret.txt",

@@ -27,11 +27,6 @@ async function everyPage(cell, page, noise, prefix) {
 
 export const looks = (cell) => [
   ['every page of the operator, light, is accessible and complains of nothing', async (browser) => {
-    await cell.rig?.tell('vms 6');
-    if (cell.rig) {
-      await cell.rig.tell('behind vm-1 204800');
-      await cell.rig.tell('vm web blue');
-    }
     const { page, noise, context } = await person(browser, cell.base, cell.operator);
     await everyPage(cell, page, noise, 'operator');
     await context.close();

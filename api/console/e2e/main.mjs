@@ -31,6 +31,7 @@ const cell = {
   client: rig ? rig.certificate('client') : pair(values.client),
   shots: values.shots && path.resolve(values.shots),
 };
+for (const line of rig ? ['vms 6', 'behind vm-1 204800', 'vm web blue'] : []) await rig.tell(line);
 let passed = 0;
 let failed = 0;
 const browser = await launch();
