@@ -117,16 +117,23 @@ void Worker::start_remedies() {
   look_at_ = std::move(later);
 }
 
+/// What the record does not say of a VM here; nothing when it says it all.
+std::optional<core::VmStatus> Worker::untold(const std::string& vm) const {
+  const auto local = node_.local.find(vm);
+  const auto* view = node_.cell.view().vm(vm);
+  if (local == node_.local.end() || view == nullptr || view->layout.revision == 0) return {};
+  const auto waits = node_.waits.find(vm);
+  auto status = status_of(local->second, waits == node_.waits.end() ? "" : waits->second);
+  const auto known = view->status.find(node_.self());
+  if (known != view->status.end() && known->second == status) return {};
+  return status;
+}
+
 asio::awaitable<void> Worker::publish(std::string vm) {
   for (int attempt = 0; attempt < kPublishTries; ++attempt) {
-    const auto local = node_.local.find(vm);
-    const auto* view = node_.cell.view().vm(vm);
-    if (local == node_.local.end() || view == nullptr || view->layout.revision == 0) break;
-    const auto waits = node_.waits.find(vm);
-    const auto status = status_of(local->second, waits == node_.waits.end() ? "" : waits->second);
-    const auto known = view->status.find(node_.self());
-    if (known != view->status.end() && known->second == status) break;
-    auto done = co_await node_.cell.put_status(vm, status);
+    auto status = untold(vm);
+    if (!status) break;
+    auto done = co_await node_.cell.put_status(vm, std::move(*status));
     if (!done)
       co_await steps::pause(kPublishPause);
     else
@@ -174,6 +181,8 @@ asio::awaitable<void> Worker::run() {
     for (const auto& vm : node_.cell.take_changed_vms()) {
       look_at_.insert(vm);
       note(vm);
+      // A write whose outcome was not known may arrive after what it told has passed.
+      if (untold(vm)) node_.touched.insert(vm);
     }
     note_etcd();
     // What could not be decided without etcd is looked at again when it is back.

@@ -30,6 +30,7 @@ class Worker {
   boost::asio::awaitable<void> stop_while_owed(std::string vm, std::chrono::steady_clock::time_point since);
   boost::asio::awaitable<core::Result<>> apply(std::string vm, core::Remedy remedy);
   boost::asio::awaitable<void> publish(std::string vm);
+  std::optional<core::VmStatus> untold(const std::string& vm) const;
   boost::asio::awaitable<void> forget();
   void note(const std::string& vm);
   void note_etcd();
