@@ -42,6 +42,7 @@ class Firmware:
 
     def look(self, lab):
         for node in lab.nodes.values():
+            uml.prefer(lab, node)
             if uml.wanted(node) != "on" or uml.is_on(lab, node):
                 self.dead_since.pop(node.id, None)
             elif node.id not in self.dead_since:
