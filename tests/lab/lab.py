@@ -8,6 +8,8 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lablib import cluster, demo, faults, net, proc, remote, suite, work  # noqa: E402
+from lablib.campaign import options as campaign_options  # noqa: E402
+from lablib.campaign import run as campaign_run  # noqa: E402
 from lablib.plan import POOLS, Lab  # noqa: E402
 from lablib.proc import LabError  # noqa: E402
 
@@ -119,6 +121,10 @@ def cmd_demo(args):
     return demo.main(args, say)
 
 
+def cmd_campaign(args):
+    return campaign_run.main(args, say)
+
+
 def cmd_test(args):
     return suite.main(args)
 
@@ -172,6 +178,9 @@ def parser():
     sub.add_argument("--keep", action="store_true", help="leave the lab up")
     _build_options(sub)
     sub.add_argument("--json", metavar="FILE", help="write the steps there")
+    sub = add("campaign", "random faults for as long as you like, beside VMs that write; judged", cmd_campaign)
+    campaign_options.add(sub)
+    _build_options(sub)
     sub = add("test", "all tests: unit, contract, lint, then the lab's scenarios", cmd_test)
     sub.add_argument("--quick", action="store_true", help="without the lab's scenarios")
     return top

@@ -7,11 +7,12 @@ from .proc import LabError, run
 LOST = 255  # ssh's own exit code: the command may or may not have run
 
 
-def argv(lab, node, command, tty=False):
-    """The ssh command line that runs `command` (a list) in the node; a master connection is kept per node."""
+def argv(lab, node, command, tty=False, options=()):
+    """The ssh command line that runs `command` (a list) in the node; a master connection is kept per node. `options` come before
+    the lab's own, and so win."""
     ssh = lab.run / "ssh"
-    options = ["-F", "none", "-i", str(ssh / "user"), "-o", f"UserKnownHostsFile={ssh / 'known'}", "-o", "BatchMode=yes",
-               "-o", "StrictHostKeyChecking=yes", "-o", "ControlMaster=auto", "-o", f"ControlPath={ssh}/%h",
+    options = ["-F", "none", *[word for option in options for word in ("-o", option)], "-i", str(ssh / "user"),
+               "-o", f"UserKnownHostsFile={ssh / 'known'}", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ControlMaster=auto", "-o", f"ControlPath={ssh}/%h",
                "-o", "ControlPersist=yes", "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=5",
                "-o", "ServerAliveCountMax=6", "-o", "LogLevel=ERROR"]
     if tty:
