@@ -37,6 +37,9 @@ class Checker {
   virtual void guest_runs(Cell&, const std::string& /*host*/, const std::string& /*vm*/) {}
   /// A machine that stood still goes on, and this guest with it.
   virtual void guest_wakes(Cell&, const std::string& /*host*/, const std::string& /*vm*/) {}
+  /// A guest is about to hear that its write is safe; `cell.acknowledged` still has the one before.
+  virtual void confirmed(Cell&, const std::string& /*host*/, const std::string& /*vm*/, std::uint16_t /*volume*/,
+                         Writes::Id /*write*/) {}
   virtual void promoted(Cell&, const std::string& /*host*/, const std::string& /*vm*/) {}
   virtual void resync(Cell&, const std::string& /*vm*/, std::uint16_t /*volume*/, const DrbdKernel::Leg& /*source*/,
                       const DrbdKernel::Leg& /*target*/) {}

@@ -85,6 +85,7 @@ void Cell::guest_writes(const std::string& host, const std::string& vm, std::uin
       const auto now = machine(host).guests.find(vm);
       if (now == machine(host).guests.end() || now->second.life != life) return;
       now->second.writing = false;
+      for (auto& c : checkers) c->confirmed(*this, host, vm, volume, id);
       acknowledged[vm][volume] = id;
       ++acknowledged_count;
     });

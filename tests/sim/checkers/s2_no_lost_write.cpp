@@ -4,10 +4,28 @@
 namespace bascule::sim {
 namespace {
 
+/// S1's stated limit: the watchdogs are broken, this machine stood still while another host took the VM over, and when
+/// it wakes libvirt lets the copy that was leaving run on until hostd ends it. It has started from nothing: S2 asks of
+/// it that it confirms nothing (`confirmed` below).
+bool zombie(Cell& cell, const std::string& host, const std::string& vm) {
+  const auto& guest = cell.machine(host).guests.at(vm);
+  if (cell.options.watchdogs_fire || guest.info.reason != core::DomainReason::migration_cancelled) return false;
+  return cell.view().vms[vm].right.value.host != host;
+}
+
 class NoLostWrite final : public Checker {
+  void confirmed(Cell& cell, const std::string& host, const std::string& vm, std::uint16_t volume,
+                 Writes::Id write) override {
+    const auto before = cell.acknowledged[vm][volume];
+    if (!cell.drbd.writes.holds(write, before)) {
+      cell.violate("S2", vm + "/" + std::to_string(volume) + " on " + host + " hears that write " +
+                             std::to_string(write) + " is safe, which does not stand on write " +
+                             std::to_string(before) + ", confirmed before");
+    }
+  }
   void guest_runs(Cell& cell, const std::string& host, const std::string& vm) override {
     const auto& guest = cell.machine(host).guests.at(vm);
-    if (guest.info.state != core::DomainState::running) return;
+    if (guest.info.state != core::DomainState::running || zombie(cell, host, vm)) return;
     for (const auto& [volume, write] : cell.acknowledged[vm]) {
       const auto it = guest.holds.find(volume);
       const auto holds = it == guest.holds.end() ? 0 : it->second;
