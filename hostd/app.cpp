@@ -97,7 +97,7 @@ struct App {
 
 core::Result<> App::build() {
   std::error_code ec;
-  std::filesystem::create_directories(config.state_path, ec);
+  std::filesystem::create_directories(NoteFile::lost_folder(config.state_path), ec);
   if (ec) return core::fail(core::Errc::io, "cannot make " + config.state_path + ": " + ec.message());
   if (auto ok = images.open(); !ok) return ok;
   if (auto ok = notes.load(); !ok) return ok;
@@ -118,6 +118,7 @@ core::Result<> App::build() {
   vms = std::make_unique<runtime::LibvirtHost>(io.get_executor(), std::move(libvirt));
   storage::DrbdOptions options;
   options.fence_peer = config.replication.fence_peer;
+  options.lost_disks = NoteFile::lost_folder(config.state_path);
   // A dead peer is to be noticed before it is suspect: then its power switch is asked, and not while DRBD calls it
   // alive.
   options.ping_int_s =

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +12,7 @@
 
 #include "hostd/codec/codec.hpp"
 #include "hostd/runtime/spawn.hpp"
+#include "storage/resource.hpp"
 
 namespace bascule {
 using core::Errc;
@@ -54,17 +56,60 @@ Result<> NoteFile::write(const std::string& text) {
   return sync_folder(path_);
 }
 
+Result<std::vector<LostDisk>> NoteFile::lost_disks() {
+  std::vector<LostDisk> out;
+  std::error_code ec;
+  if (!std::filesystem::exists(lost_, ec) && !ec) return out;
+  for (auto it = std::filesystem::directory_iterator(lost_, ec); !ec && it != std::filesystem::directory_iterator();
+       it.increment(ec)) {
+    const std::string name = it->path().filename().string();
+    const auto dot = name.find('.');
+    LostDisk disk;
+    disk.vm = storage::vm_of(std::string_view(name).substr(0, dot));
+    const std::string_view number = dot == std::string::npos ? "" : std::string_view(name).substr(dot + 1);
+    const auto [end, wrong] = std::from_chars(number.data(), number.data() + number.size(), disk.volume);
+    if (disk.vm.empty() || number.empty() || wrong != std::errc{} || end != number.data() + number.size()) continue;
+    out.push_back(std::move(disk));
+  }
+  if (ec) return fail(Errc::io, "which disks failed cannot be read from " + lost_ + ": " + ec.message());
+  return out;
+}
+
+Result<> NoteFile::drop_lost_disk(const LostDisk& disk) {
+  const std::string path = lost_ + "/" + storage::resource_name(disk.vm) + "." + std::to_string(disk.volume);
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return failure(path);
+  return {};
+}
+
 Result<> NoteStore::load() {
   auto text = port_->read();
   if (!text) return text.error();
-  if (!*text) return {};
-  auto read = codec::decode<core::Notes>(**text);
-  if (!read) {
-    return fail(Errc::invalid, "this host's notes are damaged (" + read.error().what +
-                                   "): it has lost its memory of the records. See docs/failover.md");
+  if (*text) {
+    auto read = codec::decode<core::Notes>(**text);
+    if (!read) {
+      return fail(Errc::invalid, "this host's notes are damaged (" + read.error().what +
+                                     "): it has lost its memory of the records. See docs/failover.md");
+    }
+    notes_ = std::move(*read);
+    saved_ = notes_.highest;
   }
-  notes_ = std::move(*read);
-  saved_ = notes_.highest;
+  // safety: R5, S2. A disk that failed while hostd hung or was away is in the notes before anything is decided.
+  auto lost = port_->lost_disks();
+  if (!lost) return lost.error();
+  for (const auto& disk : *lost) {
+    if (auto kept = keep(core::disk_lost(notes_, disk.vm, disk.volume)); !kept) return kept;
+    if (auto gone = port_->drop_lost_disk(disk); !gone) return gone;
+  }
+  return {};
+}
+
+Result<> NoteStore::drop_lost_disks(const std::string& vm) {
+  auto lost = port_->lost_disks();
+  if (!lost) return lost.error();
+  for (const auto& disk : *lost) {
+    if (disk.vm != vm) continue;
+    if (auto gone = port_->drop_lost_disk(disk); !gone) return gone;
+  }
   return {};
 }
 

@@ -165,6 +165,11 @@ void Worker::note(const std::string& vm) {
                        : view->right.revision == 0 ? std::nullopt
                                                    : core::noted(notes, vm, view->right.value, view->right.revision));
   if (!kept) spdlog::critical("{}", kept.error().what);
+  if (gone) static_cast<void>(node_.notes.drop_lost_disks(vm));
+  if (gone || view->layout.revision == 0) return;
+  // R5: what the kernel's helper wrote down while no hostd looked.
+  auto named = node_.notes.keep(core::legs_named(notes, vm, view->layout.value, node_.self()));
+  if (!named) spdlog::critical("{}", named.error().what);
 }
 
 void Worker::note_etcd() {

@@ -36,13 +36,10 @@ bool waits_for_answer(const core::LocalVm& local) {
 
 /// Volumes whose leg here is noted as failed are brought up without their disk.
 void leave_out_failed(const Node& node, const std::string& vm, storage::Resource& resource) {
-  const auto& notes = node.notes.notes().vms;
-  const auto note = notes.find(vm);
   const auto* view = node.cell.view().vm(vm);
-  if (note == notes.end() || view == nullptr) return;
+  if (view == nullptr) return;
   for (std::size_t i = 0; i < resource.volumes.size(); ++i) {
-    const core::Leg* own = core::leg_of(view->layout.value.volumes[i], node.self());
-    resource.volumes[i].without_disk = own != nullptr && std::ranges::count(note->second.failed, own->id) != 0;
+    resource.volumes[i].without_disk = core::leg_noted(node.notes.notes(), vm, view->layout.value, i, node.self());
   }
 }
 
@@ -155,6 +152,8 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
     case Kind::take_down: {
       auto down = co_await node_.drbd.down(name);
       if (down) node_.local[vm].io_ended = false;
+      // Its disks were taken away by this hostd; the kernel called its helper for that too.
+      if (down) static_cast<void>(node_.notes.drop_lost_disks(vm));
       co_return down;
     }
     // safety: R4. Decided on a record that lists no leg which is not up to date; the adapter lifts hostd's own stop
@@ -246,6 +245,11 @@ asio::awaitable<void> Worker::forgive(std::string vm) {
   auto seen = co_await steps::look(node_, vm);
   view = node_.cell.view().vm(vm);
   if (!seen || !seen->in_sync() || view == nullptr) co_return;
+  // First what would be taken for a new failure at the next start.
+  if (auto gone = node_.notes.drop_lost_disks(vm); !gone) {
+    spdlog::error("{}", gone.error().what);
+    co_return;
+  }
   for (const auto& volume : view->layout.value.volumes) {
     const core::Leg* own = core::leg_of(volume, node_.self());
     if (own == nullptr) continue;

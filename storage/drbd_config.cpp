@@ -34,7 +34,8 @@ Sections sections(const Resource& resource, const DrbdOptions& o, DrbdVersion ve
     s.resource.emplace_back("quorum", "off");       // the arbiter is etcd
     s.resource.emplace_back("on-no-quorum", "suspend-io");
   }
-  s.disk = {{"on-io-error", "detach"},
+  // It detaches all the same, and before the peer hears of it the helper has written that down (R5).
+  s.disk = {{"on-io-error", "call-local-io-error"},
             {"disk-flushes", "yes"},
             {"md-flushes", "yes"},
             {"al-extents", std::to_string(o.al_extents)},
@@ -83,7 +84,9 @@ Result<std::string> resource_config(const Resource& resource, const DrbdOptions&
   std::string text = fmt::format("{}\nresource {} {{\n", kConfigMark, resource_name(resource.vm));
   write_section(text, "options", s.resource, "    ");
   // exec: at a timeout drbdadm kills the shell only, and a child of the shell would live on.
-  text += fmt::format("    handlers {{\n        fence-peer \"exec {}\";\n    }}\n", options.fence_peer);
+  text += fmt::format(
+      "    handlers {{\n        fence-peer \"exec {0}\";\n        local-io-error \"exec {0} lost-disk {1}\";\n    }}\n",
+      options.fence_peer, options.lost_disks);
   write_section(text, "disk", s.disk, "    ");
   write_section(text, "net", s.net, "    ");
   for (std::size_t side = 0; side < resource.hosts.size(); ++side) {

@@ -150,6 +150,7 @@ Result<> check(const Resource& resource, std::string_view self) {
 
 Result<> check(const DrbdOptions& o) {
   if (!valid_path(o.fence_peer)) return fail(Errc::invalid, "fence-peer: not a plain absolute path");
+  if (!valid_path(o.lost_disks)) return fail(Errc::invalid, "lost-disks: not a plain absolute path");
   // The limits of drbd_limits.h and, for the handler, of drbdadm.
   for (const Range& r :
        {Range{"handler timeout", o.handler_timeout_s, 1, 900}, Range{"ping-int", o.ping_int_s, 1, 120},

@@ -58,6 +58,7 @@ struct Resource {
 /// (drbd_limits.h).
 struct DrbdOptions {
   std::string fence_peer{"/usr/libexec/bascule/hostd-fence-peer"};  ///< one program: the kernel's helper execs it
+  std::string lost_disks{"/var/lib/bascule/state/lost-disks"};      ///< where that program keeps which disks failed
   std::uint32_t handler_timeout_s{900};  ///< drbdadm's limit for a handler (cmd-timeout-long); its own default is none
   std::uint32_t ping_int_s{3};           ///< idle link: ping this often
   std::uint32_t ping_timeout_ds{5};      ///< 1/10 s; S8: ping-int + ping-timeout < takeover

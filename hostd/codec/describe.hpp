@@ -59,7 +59,7 @@ template <class A> void describe(A& a, core::AuditRecord& v) {
   a("object", v.object); a("project", v.project); a("operation", v.operation); a("result", v.result);
   a("previous", v.previous); a("hash", v.hash);
 }
-template <class A> void describe(A& a, core::VmNote& v) { a("epoch", v.epoch); a("revision", v.revision); a("failed", v.failed); }
+template <class A> void describe(A& a, core::VmNote& v) { a("epoch", v.epoch); a("revision", v.revision); a("failed", v.failed); a("lost", v.lost); }
 template <class A> void describe(A& a, core::Notes& v) { a("cluster_id", v.cluster_id); a("highest", v.highest); a("vms", v.vms); }
 template <class A> void describe(A& a, core::AuditHead& v) { a("sequence", v.sequence); a("hash", v.hash); }
 // clang-format on

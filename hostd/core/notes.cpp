@@ -19,16 +19,23 @@ std::optional<std::string> distrust(const Notes& notes, const std::string& vm, c
       note.epoch, note.revision, right.epoch, revision);
 }
 
+bool leg_noted(const Notes& notes, const std::string& vm, const Layout& layout, std::size_t volume,
+               const std::string& host) {
+  const auto it = notes.vms.find(vm);
+  if (it == notes.vms.end() || volume >= layout.volumes.size()) return false;
+  const Leg* leg = leg_of(layout.volumes[volume], host);
+  if (leg == nullptr) return false;
+  const VmNote& note = it->second;
+  return std::ranges::find(note.failed, leg->id) != note.failed.end() ||
+         std::ranges::find(note.lost, volume) != note.lost.end();
+}
+
 std::optional<std::string> failed_legs(const Notes& notes, const std::string& vm, const Layout& layout,
                                        const std::string& host) {
-  const auto it = notes.vms.find(vm);
-  if (it == notes.vms.end()) return std::nullopt;
-  for (const auto& volume : layout.volumes) {
-    const Leg* leg = leg_of(volume, host);
-    if (leg != nullptr && std::ranges::find(it->second.failed, leg->id) != it->second.failed.end()) {
-      return "the leg of volume " + volume.name + " on " + host +
-             " has lost its disk before: writes may be missing on it";
-    }
+  for (std::size_t i = 0; i < layout.volumes.size(); ++i) {
+    if (!leg_noted(notes, vm, layout, i, host)) continue;
+    return "the leg of volume " + layout.volumes[i].name + " on " + host +
+           " has lost its disk before: writes may be missing on it";
   }
   return std::nullopt;
 }
@@ -48,6 +55,28 @@ std::optional<Notes> forgotten(const Notes& notes, const std::string& vm) {
   if (!notes.vms.contains(vm)) return std::nullopt;
   Notes next = notes;
   next.vms.erase(vm);
+  return next;
+}
+
+std::optional<Notes> disk_lost(const Notes& notes, const std::string& vm, std::uint16_t volume) {
+  const auto it = notes.vms.find(vm);
+  if (it != notes.vms.end() && std::ranges::find(it->second.lost, volume) != it->second.lost.end()) return std::nullopt;
+  Notes next = notes;
+  next.vms[vm].lost.push_back(volume);
+  return next;
+}
+
+std::optional<Notes> legs_named(const Notes& notes, const std::string& vm, const Layout& layout,
+                                const std::string& host) {
+  const auto it = notes.vms.find(vm);
+  if (it == notes.vms.end() || it->second.lost.empty() || layout.volumes.empty()) return std::nullopt;
+  Notes next = notes;
+  for (const auto volume : it->second.lost) {
+    const Leg* leg = volume < layout.volumes.size() ? leg_of(layout.volumes[volume], host) : nullptr;
+    if (leg == nullptr) continue;  // no such volume here any more
+    if (auto named = leg_failed(next, vm, leg->id, true)) next = std::move(*named);
+  }
+  next.vms[vm].lost.clear();
   return next;
 }
 

@@ -17,6 +17,8 @@ struct VmNote {
   Revision revision{};  ///< of the newest run-right seen
   std::vector<std::string>
       failed;  ///< ids of own legs that lost their disk: never promoted until they are in sync again
+  /// The same by the volume's number, as the kernel's helper wrote it down; `legs_named` makes legs of them.
+  std::vector<std::uint16_t> lost;
   bool operator==(const VmNote&) const = default;
 };
 
@@ -29,6 +31,9 @@ struct Notes {
 
 /// Why nothing may rest on this record on this host; nullopt = it may. `revision` 0: there is no record.
 std::optional<std::string> distrust(const Notes& notes, const std::string& vm, const Right& right, Revision revision);
+/// What is noted against the leg of `host` of the volume with this number in the layout.
+bool leg_noted(const Notes& notes, const std::string& vm, const Layout& layout, std::size_t volume,
+               const std::string& host);
 /// Why this host's legs of the VM may not be promoted although the record lists them.
 std::optional<std::string> failed_legs(const Notes& notes, const std::string& vm, const Layout& layout,
                                        const std::string& host);
@@ -36,6 +41,11 @@ std::optional<std::string> failed_legs(const Notes& notes, const std::string& vm
 /// The notes after the record was seen; nullopt when they stay as they are. Never goes back.
 std::optional<Notes> noted(const Notes& notes, const std::string& vm, const Right& right, Revision revision);
 std::optional<Notes> forgotten(const Notes& notes, const std::string& vm);
+/// The kernel's helper says that a volume's disk failed here, perhaps while no hostd looked.
+std::optional<Notes> disk_lost(const Notes& notes, const std::string& vm, std::uint16_t volume);
+/// The layout is known: what was noted by number is noted against the legs that `host` has now.
+std::optional<Notes> legs_named(const Notes& notes, const std::string& vm, const Layout& layout,
+                                const std::string& host);
 /// A leg lost its disk, or is in sync with an UpToDate peer again.
 std::optional<Notes> leg_failed(const Notes& notes, const std::string& vm, const std::string& leg, bool failed);
 

@@ -17,6 +17,7 @@ from lablib.proc import wait_for  # noqa: E402
 from lablib.trial import Firmware, bring_home, settle  # noqa: E402
 
 HOME = "a1"
+LOST_DISKS = "/var/lib/bascule/state/lost-disks"
 state = {}
 
 
@@ -122,6 +123,19 @@ def test_other_disk_while_etcd_is_away(_lab):
         faults.KINDS["etcd-hung"][2](vm.lab, node)
     vm.records_go_on()
     mend(vm)
+
+
+def test_disk_fails_while_hostd_hangs(_lab):
+    """The primary's disk fails while its hostd stands still: the kernel's helper writes that down all the same (R5), the other
+    side goes on, and the leg is resynced before it counts again."""
+    vm = the_vm()
+    home = vm.lab.node(HOME)
+    with Firmware(vm.lab):
+        faults.make(vm.lab, "hostd-hung", home)
+        faults.make(vm.lab, "disk-error", home)
+        wait_for("the helper's note", lambda: f"vm-{NAME}.0" in faults.run_in(vm.lab, HOME, "ls", LOST_DISKS), 8, every=0.2)
+        wait_for("the VM to run on b1", lambda: vm.domain("b1") == "running", 60, every=0.5)
+        mend(vm)
 
 
 def test_judged(_lab):

@@ -12,6 +12,7 @@ constexpr Us kHostdStarts = 1500 * kMs;  // systemd's RestartSec, and its own st
 constexpr Us kLibvirtdStarts = 1500 * kMs;
 constexpr Us kBootLeast = 2 * kSecond, kBootMost = 6 * kSecond;
 constexpr Us kSwitchedOnLeast = 5 * kSecond, kSwitchedOnMost = 40 * kSecond;
+constexpr Us kHelperLeast = 2 * kMs, kHelperMost = 60 * kMs;  // drbdadm, and two fsyncs
 constexpr Us kHungAgain = 50 * kMs;
 constexpr Us kOffset = 100 * kSecond;  // machines were booted within so long of each other
 constexpr double kRate = 0.008;        // below core::Timing::clock_rate_error_percent
@@ -47,6 +48,13 @@ Cell::Cell(const CellOptions& o)
   };
   drbd.hooks.ask = [this](const std::string& host, const std::string& resource, std::function<void(int)> answer) {
     ask_helper(host, resource, std::move(answer));
+  };
+  drbd.hooks.disk_lost = [this](const std::string& host, const std::string& resource, std::uint16_t volume,
+                                std::function<void()> done) {
+    on_machine(host, engine.rng().in(kHelperLeast, kHelperMost), [this, host, resource, volume, done] {
+      machine(host).lost_disks.emplace(std::string(storage::vm_of(resource)), volume);
+      done();
+    });
   };
   drbd.hooks.held_open = [this](const std::string& host, const std::string& resource) {
     return machine(host).guests.contains(std::string(storage::vm_of(resource)));

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -78,7 +79,8 @@ struct Machine {
   bool kept_off{};  ///< its power switch is off, or nobody has come yet
   std::uint64_t boot{};
   std::uint64_t instances{};
-  std::optional<std::string> notes;  ///< on its disk
+  std::optional<std::string> notes;                            ///< on its disk
+  std::set<std::pair<std::string, std::uint16_t>> lost_disks;  ///< likewise: what the kernel's helper wrote down
   bool libvirtd{};
   std::map<std::string, Guest> guests;
   std::map<std::string, MigrationJob> jobs;

@@ -61,6 +61,7 @@ class DrbdKernel {
     std::uint16_t volume;
     Writes::Id write;
     bool local{}, remote{};
+    bool refused{};        ///< the peer has no disk for it
     std::uint64_t sent{};  ///< in which session
     std::function<void()> acknowledged;
   };
@@ -68,6 +69,7 @@ class DrbdKernel {
     std::string host;
     bool up{}, wants_link{}, linked{}, two_primaries{};
     bool fencing{}, user{}, no_data{};  ///< why I/O stands still
+    int helpers{};                      ///< that the worker thread waits for: it sends nothing meanwhile
     Role role{Role::secondary};
     std::uint64_t session{}, timer{};  ///< of the connection; of the time-out that is running for it
     std::map<std::uint16_t, Leg> legs;
@@ -85,6 +87,10 @@ class DrbdKernel {
     std::function<void(const std::string& host, const std::string& resource)> changed;
     /// Starts the helper; `answer` takes its exit code.
     std::function<void(const std::string& host, const std::string& resource, std::function<void(int)> answer)> ask;
+    /// A disk failed: runs the local-io-error helper; `done` when it has ended, never when its machine goes down.
+    std::function<void(const std::string& host, const std::string& resource, std::uint16_t volume,
+                       std::function<void()> done)>
+        disk_lost;
     std::function<bool(const std::string& host, const std::string& resource)> held_open;
     std::function<bool(const std::string& host)> disk_broken;
     std::function<bool(const std::string& host)> running;  ///< the machine executes
@@ -152,6 +158,7 @@ class DrbdKernel {
   void ask(const std::string& resource, Side& mine);
   void excluded(const std::string& resource, Side& mine);
   void lost_disk(const std::string& resource, Side& mine, std::uint16_t volume);
+  void tell_peer_of_disk(const std::string& resource, Side& mine, std::uint16_t volume, bool was_target);
   void carry_on(const std::string& resource, Side& mine);
   bool carry_out(const std::string& resource, Side& mine, Pending& pending);
   void send(const std::string& resource, Side& mine, Pending& pending);

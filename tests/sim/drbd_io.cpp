@@ -172,28 +172,40 @@ void DrbdKernel::lost_disk(const std::string& resource, Side& mine, std::uint16_
   Leg& leg = mine.legs[index];
   if (!leg.attached) return;
   const bool was_target = leg.replication == Replication::sync_target;
+  // ed_uuid stays what its primary worked on over the link, until this leg has caught up with that.
+  if (leg.disk == Disk::up_to_date || leg.exposed == 0) leg.exposed = leg.current;
   leg.attached = false;
   leg.disk = Disk::diskless;
   leg.failed = true;
+  if (mine.linked) leg.replication = Replication::established;
   engine_.say("drbd", resource + " on " + mine.host + " has lost its disk");
+  if (mine.role == Role::primary && (!mine.linked || leg.peer_disk != Disk::up_to_date)) mine.no_data = true;
+  tell(resource);
+  // after_state_ch: the worker runs the helper first, and only then sends the state and whatever else waits.
+  ++mine.helpers;
+  hooks.disk_lost(mine.host, resource, index,
+                  [this, resource, host = mine.host, index, was_target, session = mine.session] {
+                    Side& me = side(resource, host);
+                    --me.helpers;
+                    if (me.linked && me.session == session && !me.legs[index].attached)
+                      tell_peer_of_disk(resource, me, index, was_target);
+                    carry_on(resource, me);
+                  });
+}
+
+void DrbdKernel::tell_peer_of_disk(const std::string& resource, Side& mine, std::uint16_t index, bool was_target) {
+  Leg& leg = mine.legs[index];
   Side& theirs = *peer_of(resource, mine.host);
-  if (mine.linked) {
-    Leg& other = theirs.legs[index];
-    leg.replication = other.replication = Replication::established;
-    if (theirs.linked && theirs.session == mine.session) {
-      other.peer_disk = Disk::diskless;
-      // lost_contact_to_peer_data: whoever still has the data begins a new generation.
-      const bool primary = mine.role == Role::primary || theirs.role == Role::primary;
-      if (primary && other.disk == Disk::up_to_date && !was_target) bump(other);
-      carry_on(resource, theirs);
-    }
-    leg.exposed = other.current;
-    if (mine.role == Role::primary && leg.peer_disk != Disk::up_to_date) mine.no_data = true;
-    carry_on(resource, mine);
-  } else if (mine.role == Role::primary) {
-    leg.exposed = leg.current;
-    mine.no_data = true;
+  Leg& other = theirs.legs[index];
+  other.replication = Replication::established;
+  if (theirs.linked && theirs.session == mine.session) {
+    other.peer_disk = Disk::diskless;
+    // lost_contact_to_peer_data: whoever still has the data begins a new generation.
+    const bool primary = mine.role == Role::primary || theirs.role == Role::primary;
+    if (primary && other.disk == Disk::up_to_date && !was_target) bump(other);
+    carry_on(resource, theirs);
   }
+  leg.exposed = other.current;
   tell(resource);
 }
 
@@ -250,6 +262,7 @@ void DrbdKernel::machine_off(const std::string& host) {
     if (mine.host != host) continue;
     mine.up = mine.linked = mine.wants_link = mine.two_primaries = false;
     mine.fencing = mine.user = mine.no_data = false;
+    mine.helpers = 0;
     mine.role = Role::secondary;
     mine.pending.clear();
     for (auto& [index, leg] : mine.legs) {
@@ -274,7 +287,11 @@ void DrbdKernel::write(const std::string& resource, const std::string& host, std
                        std::function<void()> acknowledged) {
   Side& mine = side(resource, host);
   if (!mine.up || mine.role != Role::primary) return;  // an I/O error: the guest never hears of success
-  mine.pending.push_back({volume, write, false, false, 0, std::move(acknowledged)});
+  Pending p;
+  p.volume = volume;
+  p.write = write;
+  p.acknowledged = std::move(acknowledged);
+  mine.pending.push_back(std::move(p));
   carry_on(resource, mine);
 }
 
@@ -317,7 +334,11 @@ bool DrbdKernel::carry_out(const std::string& resource, Side& mine, Pending& p) 
   if (!mine.linked) return own;  // not frozen: the peer is known to be out
   const bool peer_has_disk = leg.peer_disk >= Disk::inconsistent;
   if (!peer_has_disk) return own;
-  if (!p.remote && p.sent != mine.session) send(resource, mine, p);
+  if (!p.remote && p.sent != mine.session && mine.helpers == 0) {
+    p.refused = false;
+    send(resource, mine, p);
+  }
+  if (p.refused) return own;
   return p.remote && (own || leg.peer_disk == Disk::up_to_date);
 }
 
@@ -338,13 +359,13 @@ void DrbdKernel::send(const std::string& resource, Side& mine, Pending& p) {
          [this, resource, host = mine.host, session = mine.session, v = p.volume, w = p.write] {
            Side& peer = *peer_of(resource, host);
            Leg& there = peer.legs[v];
-           if (!there.attached) return carry_on(resource, side(resource, host));
-           if (hooks.disk_broken(peer.host)) return lost_disk(resource, peer, v);
-           there.content = w;
-           packet(resource, peer.host, session, [this, resource, host, w] {
+           const bool refused = !there.attached;
+           if (!refused && hooks.disk_broken(peer.host)) return lost_disk(resource, peer, v);
+           if (!refused) there.content = w;
+           packet(resource, peer.host, session, [this, resource, host, w, refused] {
              Side& back = side(resource, host);
              for (auto& pending : back.pending) {
-               if (pending.write == w) pending.remote = true;
+               if (pending.write == w) (refused ? pending.refused : pending.remote) = true;
              }
              carry_on(resource, back);
            });

@@ -96,6 +96,15 @@ class SimNotes final : public NotePort {
     machine_.notes = text;
     return {};
   }
+  core::Result<std::vector<LostDisk>> lost_disks() override {
+    std::vector<LostDisk> out;
+    for (const auto& [vm, volume] : machine_.lost_disks) out.push_back({vm, volume});
+    return out;
+  }
+  core::Result<> drop_lost_disk(const LostDisk& disk) override {
+    machine_.lost_disks.erase({disk.vm, disk.volume});
+    return {};
+  }
 
  private:
   Machine& machine_;

@@ -61,5 +61,32 @@ TEST(AFailedLeg, IsNeverPromotedUntilItIsInSyncAgain) {
   EXPECT_FALSE(failed_legs(*failed, "vm1", anew, "a1"));
 }
 
+// The kernel's helper knows a volume by its number alone, and wrote it down while no hostd looked.
+TEST(ALostDisk, IsHeldAgainstTheLegBeforeAndAfterItsNameIsKnown) {
+  const auto lost = disk_lost(seen(5, 100), "vm1", 0);
+  ASSERT_TRUE(lost);
+  EXPECT_FALSE(disk_lost(*lost, "vm1", 0)) << "noted already";
+  EXPECT_THAT(failed_legs(*lost, "vm1", test::layout(), "a1").value_or(""), testing::HasSubstr("volume root on a1"));
+  EXPECT_TRUE(leg_noted(*lost, "vm1", test::layout(), 0, "a1"));
+  EXPECT_FALSE(leg_noted(*lost, "vm1", test::layout(), 1, "a1")) << "another volume";
+  EXPECT_FALSE(leg_noted(*lost, "vm2", test::layout(), 0, "a1")) << "another VM";
+  const auto named = legs_named(*lost, "vm1", test::layout(), "a1");
+  ASSERT_TRUE(named);
+  EXPECT_THAT(named->vms.at("vm1").failed, testing::ElementsAre("la"));
+  EXPECT_THAT(named->vms.at("vm1").lost, testing::IsEmpty());
+  EXPECT_TRUE(failed_legs(*named, "vm1", test::layout(), "a1"));
+  EXPECT_EQ(named->vms.at("vm1").epoch, 5) << "nothing else is touched";
+  EXPECT_FALSE(legs_named(*named, "vm1", test::layout(), "a1")) << "nothing new";
+  EXPECT_FALSE(legs_named(*lost, "vm1", Layout{}, "a1")) << "no layout yet: it stays";
+}
+
+TEST(ALostDisk, OfAVolumeThatIsNoMoreIsForgotten) {
+  const auto lost = disk_lost(seen(5, 100), "vm1", 7);
+  const auto named = legs_named(*lost, "vm1", test::layout(), "a1");
+  ASSERT_TRUE(named);
+  EXPECT_FALSE(failed_legs(*named, "vm1", test::layout(), "a1"));
+  EXPECT_THAT(named->vms.at("vm1").lost, testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace bascule::core

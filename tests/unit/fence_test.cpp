@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -20,9 +21,12 @@
 #include <boost/asio/write.hpp>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <thread>
 #include <vector>
+
+#include "hostd/note_store.hpp"
 
 namespace bascule::runtime {
 namespace {
@@ -81,6 +85,16 @@ class Fence : public testing::Test {
   }
 
   asio::io_context io_{1};
+  std::optional<int> lost_disk(const std::string& resource, const std::string& volume) {
+    std::string of = "DRBD_RESOURCE=" + resource, which = "DRBD_VOLUME=" + volume, program = BASCULE_FENCE_PEER;
+    std::string mode = "lost-disk", folder = folder_ + "/lost-disks";
+    char* argv[] = {program.data(), mode.data(), folder.data(), nullptr};
+    char* envp[] = {of.data(), which.data(), nullptr};
+    pid_t pid = 0;
+    EXPECT_EQ(::posix_spawn(&pid, program.c_str(), nullptr, nullptr, argv, envp), 0);
+    return end_of(pid);
+  }
+
   std::string folder_, path_;
   std::vector<std::string> asked_;
 };
@@ -171,6 +185,50 @@ TEST_F(Fence, ManyMayAskAtOnce) {
   for (int i = 0; i < 20; ++i) pids.push_back(start("vm-w" + std::to_string(i)));
   for (const pid_t pid : pids) EXPECT_EQ(end_of(pid), 4);
   EXPECT_EQ(asked_.size(), 20U);
+}
+
+TEST_F(Fence, ALostDiskIsWrittenDownWithoutHostd) {
+  EXPECT_EQ(lost_disk("vm-web", "0"), 1) << "no folder: not written, and it says so";
+  std::filesystem::create_directories(NoteFile::lost_folder(folder_));
+  EXPECT_EQ(lost_disk("vm-web", "0"), 0);
+  EXPECT_EQ(lost_disk("vm-web", "0"), 0) << "it fails again before hostd has looked";
+  EXPECT_EQ(lost_disk("vm-db-1", "3 12"), 0) << "as DRBD 9's drbdadm says it: any of them";
+  for (const auto* name : {"", "../vm-web", "vm web"}) EXPECT_EQ(lost_disk(name, "0"), 1) << name;
+  for (const auto* number : {"", " ", "-1", "1000000", "x", "1x"}) EXPECT_EQ(lost_disk("vm-web", number), 1) << number;
+  NoteStore store(std::make_unique<NoteFile>(folder_));
+  ASSERT_TRUE(store.load());
+  EXPECT_EQ(store.notes().vms.at("web").lost, std::vector<std::uint16_t>{0});
+  auto lost = store.notes().vms.at("db-1").lost;
+  std::ranges::sort(lost);
+  EXPECT_EQ(lost, (std::vector<std::uint16_t>{3, 12}));
+  EXPECT_EQ(store.notes().vms.size(), 2U);
+  EXPECT_TRUE(std::filesystem::is_empty(NoteFile::lost_folder(folder_))) << "taken up";
+  NoteStore again(std::make_unique<NoteFile>(folder_));
+  ASSERT_TRUE(again.load());
+  EXPECT_EQ(again.notes(), store.notes()) << "and kept";
+}
+
+TEST_F(Fence, WhatIsNoLostDiskIsLeftAlone) {
+  std::filesystem::create_directories(NoteFile::lost_folder(folder_));
+  for (const auto* name : {"vm-web", "vm-web.", "vm-web.x", "vm-web.1x", "other.0", "vm-web.99999999"}) {
+    std::ofstream(NoteFile::lost_folder(folder_) + "/" + name) << "";
+  }
+  NoteStore store(std::make_unique<NoteFile>(folder_));
+  ASSERT_TRUE(store.load());
+  EXPECT_TRUE(store.notes().vms.empty());
+}
+
+TEST_F(Fence, TheLostDisksOfOneVmAreDropped) {
+  std::filesystem::create_directories(NoteFile::lost_folder(folder_));
+  NoteStore store(std::make_unique<NoteFile>(folder_));
+  ASSERT_TRUE(store.load());
+  EXPECT_EQ(lost_disk("vm-web", "0"), 0);
+  EXPECT_EQ(lost_disk("vm-web2", "0"), 0);
+  ASSERT_TRUE(store.drop_lost_disks("web"));
+  NoteStore next(std::make_unique<NoteFile>(folder_));
+  ASSERT_TRUE(next.load());
+  EXPECT_FALSE(next.notes().vms.contains("web"));
+  EXPECT_TRUE(next.notes().vms.contains("web2"));
 }
 
 TEST_F(Fence, TheSocketIsTheOwnersAlone) {

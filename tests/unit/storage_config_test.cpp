@@ -167,6 +167,31 @@ TEST_P(DryRun, TheFencePeerHandlerIsFoundByTheCommandTheKernelRuns) {
   EXPECT_EQ(run_now(command).status, 1);
 }
 
+/// The kernel knows the minor alone; drbdadm finds the resource and the volume.
+TEST_P(DryRun, TheLocalIoErrorHandlerLearnsWhichVolumeItIs) {
+  options_.fence_peer = file_.string() + ".sh";
+  options_.lost_disks = file_.string() + ".out";
+  write();
+  std::ofstream(options_.fence_peer) << "#!/bin/sh\necho $1 $DRBD_RESOURCE $DRBD_VOLUME >$2\n";
+  std::filesystem::permissions(options_.fence_peer, std::filesystem::perms::owner_all);
+  const bool nine = GetParam() == DrbdVersion::v9;
+  for (const auto& volume : resource_.volumes) {
+    // 8.4 names the minor; 9 names the resource and says the volume beside, which drbdadm replaces by all of them.
+    const std::string which = nine ? "vm-web" : "minor-" + std::to_string(volume.minor);
+    runtime::Command command{.argv = {"/usr/sbin/drbdadm", "--config-file", file_.string(), "local-io-error", which}};
+    command.environment = {nine ? "DRBD_DRIVER_VERSION_OVERRIDE=9.1.13" : "DRBD_DRIVER_VERSION_OVERRIDE=8.4.11",
+                           "DRBD_VOLUME=" + std::to_string(volume.index)};
+    const auto ran = run_now(command);
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    std::string line;
+    std::ifstream out(options_.lost_disks);
+    EXPECT_TRUE(std::getline(out, line));
+    EXPECT_EQ(line, "lost-disk vm-web " + (nine ? "0 1" : std::to_string(volume.index)));
+  }
+  std::filesystem::remove(options_.fence_peer);
+  std::filesystem::remove(options_.lost_disks);
+}
+
 std::string version_name(const ::testing::TestParamInfo<DrbdVersion>& info) {
   return info.param == DrbdVersion::v8_4 ? "v8_4" : "v9";
 }
@@ -268,6 +293,7 @@ TEST(DrbdConfig, RefusesOptionsOutsideTheirLimits) {
   EXPECT_TRUE(check(DrbdOptions{}).has_value());
   EXPECT_TRUE(refused([](DrbdOptions& o) { o.fence_peer = "hostd-fence-peer"; }));
   EXPECT_TRUE(refused([](DrbdOptions& o) { o.fence_peer = "/x \"y"; }));
+  EXPECT_TRUE(refused([](DrbdOptions& o) { o.lost_disks = "lost disks"; }));
   EXPECT_TRUE(refused([](DrbdOptions& o) { o.timeout_ds = 30; })) << "not shorter than ping-int";
   EXPECT_TRUE(refused([](DrbdOptions& o) { o.ping_int_s = 121; }));
   EXPECT_TRUE(refused([](DrbdOptions& o) { o.handler_timeout_s = 0; })) << "0 is no limit at all";
