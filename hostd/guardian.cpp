@@ -21,12 +21,6 @@ constexpr Mono kTick{100};            // how late a decision of core::guard may 
 constexpr Mono kDisarmAfter{30'000};  // a host that is started, stopped and moved to in turn is not armed each time
 constexpr Mono kRetry{50};            // between two attempts to renew
 
-bool guest_may_run(const core::LocalVm& local, bool wanted_here) {
-  using core::DomainState;
-  // libvirt not heard: what it ran, it still runs.
-  if (local.domain == DomainState::unknown) return wanted_here;
-  return local.domain != DomainState::absent;
-}
 }  // namespace
 
 Guardian::Guardian(Node& node, runtime::WatchdogPort& watchdog, runtime::PeerPort& peers, std::string instance,
@@ -40,25 +34,39 @@ Mono Guardian::now() const { return std::chrono::duration_cast<Mono>(Clock::now(
 
 bool Guardian::renewed() const { return renewed_ && now() - *renewed_ <= node_.config.timing.renew_timeout; }
 
+bool Guardian::guest_may_be(const std::string& name, const core::VmView& vm) const {
+  using core::DomainState;
+  // safety: S1. A guest that libvirt was asked to start counts before its event comes, or before this host has looked
+  // at the VM for the first time. [model: F_beginning]
+  if (node_.beginning.contains(name) || node_.domains.contains(name)) return true;
+  const auto local = node_.local.find(name);
+  if (local == node_.local.end()) return false;
+  // libvirt not heard: what it ran, it still runs.
+  if (local->second.domain == DomainState::unknown) {
+    return vm.right.value.host == node_.self() && vm.spec.value.power == core::Power::on;
+  }
+  return local->second.domain != DomainState::absent;
+}
+
 std::vector<core::GuardedVm> Guardian::guarded() const {
   std::vector<core::GuardedVm> out;
   const auto& view = node_.cell.view();
-  if (view.revision == 0) {
-    for (const auto& [name, state] : node_.domains) out.push_back({name, {}});
+  const auto& notes = node_.notes.notes();
+  if (!records_read()) {
+    for (const auto& [name, state] : node_.domains) {
+      if (!node_.strangers.contains(name)) out.push_back(core::guarded_by_notes(notes, name));
+    }
     return out;
   }
-  for (const auto& [name, local] : node_.local) {
+  std::set<std::string> names = node_.beginning;
+  for (const auto& [name, local] : node_.local) names.insert(name);
+  for (const auto& [name, state] : node_.domains) names.insert(name);
+  for (const auto& name : names) {
     const auto* vm = view.vm(name);
-    if (vm == nullptr || vm->layout.revision == 0) continue;
-    const auto& right = vm->right.value;
-    const bool wanted = right.host == node_.self() && vm->spec.value.power == core::Power::on;
-    if (!guest_may_run(local, wanted)) continue;
-    core::GuardedVm guarded{name, {}};
-    const std::string peer = core::other_host(vm->layout.value, node_.self());
-    const bool in_sync = core::insync_everywhere(right, vm->layout.value, peer);
-    // safety: S1. A write that adds it back may still be on its way, from this hostd or from the one before it.
-    if (in_sync || node_.adding.contains(name) || !node_.settled(*vm)) guarded.others.insert(peer);
-    out.push_back(std::move(guarded));
+    if (vm == nullptr || core::other_host(vm->layout.value, node_.self()).empty()) continue;
+    if (!guest_may_be(name, *vm)) continue;
+    out.push_back(
+        core::guarded_by_record(*vm, notes, name, node_.self(), node_.settled(*vm), node_.adding.contains(name)));
   }
   return out;
 }
@@ -72,8 +80,7 @@ core::GuardInput Guardian::input() const {
   in.promised = promised_;
   in.last_pet = last_pet_;
   in.guarded = guarded();
-  in.records_read = node_.cell.view().revision != 0;
-  in.guests_known = node_.domains_known;
+  in.guests_known = records_read() || node_.domains_known;
   return in;
 }
 
@@ -125,6 +132,7 @@ void Guardian::look() {
       if (!done) spdlog::error("watchdog: {}", done.error().what);
       if (now() > out.pet_until) {
         // safety: S1. This host stood still between the proof and the pet; others may count its time as over.
+        // [model: L_late_pet]
         spdlog::critical("the watchdog was petted too late: the host resets now");
         auto gone = watchdog_.expire_now();
         static_cast<void>(gone);
@@ -143,7 +151,7 @@ void Guardian::look() {
     auto task = stop(vm, out.sentence);
     runtime::run_in_background(node_.cell.changed().executor(), "stopping " + vm, std::move(task));
   }
-  if (!in.guarded.empty() || !in.records_read || free_ || proving_ || !watchdog_.armed()) {
+  if (!in.guarded.empty() || !records_read() || free_ || proving_ || !watchdog_.armed()) {
     unguarded_since_.reset();
   } else if (!unguarded_since_) {
     unguarded_since_ = in.now;
@@ -158,11 +166,14 @@ void Guardian::look() {
 
 asio::awaitable<void> Guardian::ask(std::string host) {
   const auto* info = node_.cell.view().host(host);
-  if (info != nullptr && info->info.revision != 0) {
-    const std::string address = info->info.value.api_address;
+  const auto& noted = node_.notes.notes().addresses;
+  std::string address = noted.contains(host) ? noted.at(host) : "";
+  if (info != nullptr && info->info.revision != 0) address = info->info.value.api_address;
+  if (!address.empty()) {
     const Mono sent = now();
     core::HostLease lease = lease_;
     auto given = co_await peers_.ask_promise(host, address, lease, Clock::now() + node_.config.timing.renew_timeout);
+    // safety: S1. It was given at some time since it was asked for. [model: F_from_sending]
     if (given) promised_[host] = std::max(promised_[host], sent);
     if (!given) spdlog::warn("no promise from {}: {}", host, given.error().what);
   }
@@ -176,6 +187,7 @@ asio::awaitable<void> Guardian::stop(std::string vm, std::string why) {
   // safety: S1. The other host may soon take this VM over; if QEMU cannot be ended here, the watchdog ends the machine.
   auto off = co_await node_.vms.force_off(vm);
   if (!off) spdlog::critical("{}: could not be stopped: {}", vm, off.error().what);
+  if (off) node_.domains.erase(vm);
   co_await steps::pause(kTick);
   stopping_.erase(vm);
 }
@@ -196,12 +208,13 @@ asio::awaitable<void> Guardian::renew() {
       co_await steps::pause(kRetry);
       continue;
     }
-    // A gap of our own: what others did meanwhile was not seen in time. Not for the loss of etcd's leader, in which
-    // nobody could renew: whoever gave a promise then has restarted its timer by that.
+    // safety: S1. A gap of our own: what others did meanwhile was not seen in time. Not for the loss of etcd's leader,
+    // in which nobody could renew: whoever gave a promise then has restarted its timer by that.
     if (last_success_ && sent - *last_success_ > core::own_gap(t)) node_.cell.restart_absences();
     last_success_ = now();
     last_refusal_.clear();
     free_ = !lease_.guarding;
+    // safety: S1. The others may have seen it at any time since it was first sent. [model: L_first_send]
     renewed_ = std::max(renewed_.value_or(sent), sent);
     look();
     co_await steps::pause(std::max(Mono(0), sent + t.renew - now()));
@@ -228,12 +241,14 @@ Result<> Guardian::promise(const std::string& host, const core::HostLease& lease
     const auto op = view.operations.find(id);
     if (op == view.operations.end()) continue;
     // safety: S1. A takeover that is planned, at work or of unknown outcome: no time is promised any more.
+    // [model: F_refuse]
     if (op->second.value.kind == core::OpKind::vm_failover && op->second.value.source_host == host) {
       return fail(Errc::refused, "a takeover of a VM of " + host + " is at work on " + node_.self());
     }
   }
   if (node_.taking_over.contains(host)) return fail(Errc::refused, "a takeover from " + host + " is being asked for");
   spdlog::info("promised {} the takeover time from now (lease {})", host, lease.number);
+  // safety: S1. What is promised is kept by this timer. [model: F_restart_timer]
   node_.cell.heard(host);
   return {};
 }

@@ -46,6 +46,9 @@ class Guardian {
   boost::asio::awaitable<void> stop(std::string vm, std::string why);
   core::GuardInput input() const;
   std::vector<core::GuardedVm> guarded() const;
+  bool guest_may_be(const std::string& name, const core::VmView& vm) const;
+  /// Since this hostd started. Before, this host's notes say what they can.
+  bool records_read() const { return node_.cell.view().revision != 0; }
   /// Carries out what core::guard says of the state now.
   void look();
   core::Mono now() const;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "hostd/core/right.hpp"
+
 namespace bascule {
 namespace asio = boost::asio;
 using core::Errc;
@@ -39,6 +41,13 @@ Result<> may_promote(const Node& node, const std::string& vm) {
     return fail(Errc::refused, *why);
   }
   return {};
+}
+
+Result<> note_adding(Node& node, const std::string& vm, const core::Versioned<core::Right>& right) {
+  const auto* view = node.cell.view().vm(vm);
+  if (view == nullptr) return fail(Errc::not_found, "VM " + vm + " is gone");
+  const std::string other = core::other_host(view->layout.value, node.self());
+  return node.notes.keep(core::noted_adding(node.notes.notes(), vm, node.self(), right.value, right.revision, other));
 }
 
 Result<storage::Resource> resource_of(const Node& node, const std::string& vm) {
@@ -81,6 +90,17 @@ asio::awaitable<Result<storage::Resource>> resolved_resource(Node& node, std::st
     resource->volumes[i].backing[*side] = *path;
   }
   co_return resource;
+}
+
+void leave_out_failed(const Node& node, const std::string& vm, storage::Resource& resource) {
+  const auto* view = node.cell.view().vm(vm);
+  if (view == nullptr) return;
+  for (auto& volume : resource.volumes) {
+    const auto& volumes = view->layout.value.volumes;
+    const auto at = std::ranges::find(volumes, volume.name, &core::VolumeLayout::name) - volumes.begin();
+    volume.without_disk =
+        core::leg_noted(node.notes.notes(), vm, view->layout.value, static_cast<std::size_t>(at), node.self());
+  }
 }
 
 void note_state(core::LocalVm& local, const storage::ResourceState& state, const core::VmView* view) {

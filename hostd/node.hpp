@@ -42,6 +42,7 @@ struct Node {
   /// When a guest was last stopped here to be handed over.
   std::map<std::string, std::chrono::steady_clock::time_point> handover_began;
   std::map<std::string, core::DomainState> domains;  ///< active domains, while libvirt is reached
+  std::set<std::string> strangers;                   ///< of them, those that are no VM of this cell: nothing ends them
   bool domains_known{};                              ///< libvirt has given a full list since it was last reached
   /// The entry of a VM that has a leg here, made when it is first asked for.
   core::LocalVm& local_vm(const std::string& vm);
@@ -53,6 +54,8 @@ struct Node {
   std::function<void(bool)> prove_watchdog;  ///< true: it is not petted any more, so that it fires; false: it is again
   /// VMs with a write that may add a leg to the record and whose outcome is open: their peer counts as in sync.
   std::set<std::string> adding;
+  /// VMs whose guest is being started here: they count as guests before libvirt tells of them.
+  std::set<std::string> beginning;
   /// When the guest that runs here was first seen running; not there: it does not.
   std::map<std::string, std::chrono::steady_clock::time_point> running_since;
   std::set<std::string> busy;     ///< VMs on which a step of this host is at work
@@ -65,7 +68,7 @@ struct Node {
   /// etcd's revision when this hostd read the cell for the first time.
   core::Revision first_read{};
   /// A write of this record has committed since: none that an earlier hostd of this host sent can arrive any more (U).
-  bool settled(const core::VmView& vm) const { return vm.right.revision > first_read; }
+  bool settled(const core::VmView& vm) const { return first_read != 0 && vm.right.revision > first_read; }
 
   const std::string& self() const { return cell.self(); }
 };
@@ -75,10 +78,15 @@ core::Result<> trusted(const Node& node, const std::string& vm);
 /// The same, and R5: none of its legs here has lost its disk since it was last in sync.
 core::Result<> may_promote(const Node& node, const std::string& vm);
 
+/// Kept on this host's disk before a write on this record is sent that may list the other host's leg. Error io.
+core::Result<> note_adding(Node& node, const std::string& vm, const core::Versioned<core::Right>& right);
+
 /// The DRBD resource of a VM as both hosts configure it. Error: a record or host that is needed is not there.
 core::Result<storage::Resource> resource_of(const Node& node, const std::string& vm);
 /// The same with this host's backing devices activated and filled in.
 boost::asio::awaitable<core::Result<storage::Resource>> resolved_resource(Node& node, std::string vm);
+/// R5: legs that are noted as failed are brought up without their disk, whoever brings them up.
+void leave_out_failed(const Node& node, const std::string& vm, storage::Resource& resource);
 /// What DRBD says of a resource, into what this host knows of the VM.
 void note_state(core::LocalVm& local, const storage::ResourceState& state, const core::VmView* view);
 /// How the pool knows a leg.

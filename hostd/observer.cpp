@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "hostd/core/guard.hpp"
 #include "hostd/core/right.hpp"
 #include "hostd/runtime/background.hpp"
 
@@ -47,6 +48,14 @@ boost::asio::awaitable<void> Observer::see_the_end(std::string vm) {
   }
 }
 
+void Observer::note_domain(const core::DomainInfo& info) {
+  node_.domains[info.name] = info.state;
+  if (core::may_be_guest(node_.config.cell, info.name, info.uuid))
+    node_.strangers.erase(info.name);
+  else
+    node_.strangers.insert(info.name);
+}
+
 void Observer::domain_event(const core::DomainEvent& event) {
   using Kind = core::DomainEvent::Kind;
   switch (event.kind) {
@@ -54,7 +63,7 @@ void Observer::domain_event(const core::DomainEvent& event) {
       if (event.info.state == core::DomainState::absent)
         node_.domains.erase(event.info.name);
       else
-        node_.domains[event.info.name] = event.info.state;
+        note_domain(event.info);
       const auto it = node_.local.find(event.info.name);
       if (it == node_.local.end()) return;
       set_domain(event.info.name, it->second, event.info);
@@ -72,7 +81,7 @@ void Observer::domain_event(const core::DomainEvent& event) {
     }
     case Kind::connected:
       node_.domains.clear();
-      for (const auto& info : event.all) node_.domains[info.name] = info.state;
+      for (const auto& info : event.all) note_domain(info);
       node_.domains_known = true;
       break;
     case Kind::disconnected:
@@ -109,6 +118,7 @@ void Observer::note_failures(const std::string& vm, const Volumes& before, const
     const bool had = was->second.disk == "UpToDate" || was->second.disk == "Consistent";
     const bool lost = is->second.disk == "Failed" || is->second.disk == "Diskless";
     if (!had || !lost) continue;
+    // safety: R5. Kept before anything is decided on it. [model: R5_note]
     spdlog::error("{}: volume {} has lost its disk here ({})", vm, volume.name, is->second.disk);
     auto kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, leg->id, true));
     if (!kept) spdlog::critical("{}", kept.error().what);

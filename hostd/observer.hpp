@@ -17,6 +17,7 @@ class Observer {
   void set_domain(const std::string& vm, core::LocalVm& local, const core::DomainInfo& info);
   using Volumes = std::map<std::string, core::VmStatus::Volume>;
   void note_failures(const std::string& vm, const Volumes& before, const Volumes& after);
+  void note_domain(const core::DomainInfo& info);
   void touch(const std::string& vm);
   Node& node_;
 };

@@ -51,6 +51,7 @@ asio::awaitable<void> Worker::work(std::string id, std::string vm, core::Work wo
     auto answer = work.kind == core::Work::Kind::run ? steps::run(std::move(context)) : steps::undo(std::move(context));
     auto result = co_await std::move(answer);
     // safety: R6. A step's end may write the record: not one that this host knows to be of the past.
+    // [model: R6_distrust]
     if (result && result->right && result->right_revision != 0) {
       if (auto ok = trusted(node_, vm); !ok) result = ok.error();
     }
@@ -159,11 +160,12 @@ void Worker::note(const std::string& vm) {
   const bool gone = view == nullptr || (view->layout.revision == 0 && view->spec.revision == 0);
   const bool ours = !gone && !core::other_host(view->layout.value, node_.self()).empty();
   if (!gone && !ours) return;
-  // A record that vanished while its VM stands is not forgotten: only an operation that removes both is.
-  auto kept =
-      node_.notes.keep(gone                        ? core::forgotten(notes, vm)
-                       : view->right.revision == 0 ? std::nullopt
-                                                   : core::noted(notes, vm, view->right.value, view->right.revision));
+  // safety: R6. A record that vanished while its VM stands is not forgotten: only an operation that removes both is.
+  // [model: R6_note]
+  auto kept = node_.notes.keep(gone ? core::forgotten(notes, vm)
+                               : view->right.revision == 0
+                                   ? std::nullopt
+                                   : core::noted(notes, vm, node_.self(), view->right.value, view->right.revision));
   if (!kept) spdlog::critical("{}", kept.error().what);
   if (gone) static_cast<void>(node_.notes.drop_lost_disks(vm));
   if (gone || view->layout.revision == 0) return;
@@ -176,6 +178,12 @@ void Worker::note_etcd() {
   if (!node_.cell.view().synced) return;
   if (node_.first_read == 0) node_.first_read = node_.cell.view().revision;
   auto kept = node_.notes.seen(node_.cell.cluster_id(), node_.cell.view().revision);
+  if (!kept) spdlog::critical("{}", kept.error().what);
+  std::map<std::string, std::string> addresses;
+  for (const auto& [id, host] : node_.cell.view().hosts) {
+    if (id != node_.self() && host.info.revision != 0) addresses[id] = host.info.value.api_address;
+  }
+  kept = node_.notes.keep(core::noted_addresses(node_.notes.notes(), std::move(addresses)));
   if (!kept) spdlog::critical("{}", kept.error().what);
 }
 

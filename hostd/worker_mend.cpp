@@ -34,15 +34,6 @@ bool waits_for_answer(const core::LocalVm& local) {
          local.suspended.find("fencing") != std::string::npos;
 }
 
-/// Volumes whose leg here is noted as failed are brought up without their disk.
-void leave_out_failed(const Node& node, const std::string& vm, storage::Resource& resource) {
-  const auto* view = node.cell.view().vm(vm);
-  if (view == nullptr) return;
-  for (std::size_t i = 0; i < resource.volumes.size(); ++i) {
-    resource.volumes[i].without_disk = core::leg_noted(node.notes.notes(), vm, view->layout.value, i, node.self());
-  }
-}
-
 }  // namespace
 
 asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
@@ -57,7 +48,7 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       if (!written) co_return written;
       node_.local[vm].rejoin_pending = true;
       // safety: R5. A leg that lost its disk before comes back only over the link, from one that is whole: its metadata
-      // does not know what it missed.
+      // does not know what it missed. [model: R5_noted]
       leave_out_failed(node_, vm, *resource);
       co_return co_await node_.drbd.up_standalone(*resource);
     }
@@ -66,6 +57,7 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       if (!resource) co_return resource.error();
       // safety: S2, R5. What this leg missed its own metadata does not know, and while its host was a primary without a
       // disk DRBD may take it for the newer one: it is marked Inconsistent first, so that it can only be overwritten.
+      // [model: R5_attach_again]
       const auto& seen = node_.local[vm].volumes;
       for (auto& volume : resource->volumes) {
         const auto it = seen.find(volume.name);
@@ -81,7 +73,7 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       co_return up;
     }
     case Kind::commit_right: {
-      // safety: R6. A write on a record that went back in time would make it the newest again.
+      // safety: R6. A write on a record that went back in time would make it the newest again. [model: R6_distrust]
       if (auto ok = trusted(node_, vm); !ok) co_return ok;
       auto done = co_await node_.cell.commit_right(vm, remedy.right, remedy.revision, remedy.sentence, wall_ms());
       if (!done) co_return done.error();
@@ -90,16 +82,21 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       co_return Result<>{};
     }
     case Kind::add_back: {
-      // R3: the revision was read when this was decided; DRBD is asked afresh; the write compares that revision.
+      // safety: R3. The revision was read when this was decided; DRBD is asked afresh; the write compares that
+      // revision. [model: R3_add_back]
       auto seen = co_await steps::look(node_, vm);
       if (!seen) co_return seen.error();
       const auto* wanted = storage::find_volume(seen->resource, remedy.volume);
       if (wanted == nullptr || !storage::in_sync(seen->state, wanted->index)) co_return Result<>{};
       if (auto ok = trusted(node_, vm); !ok) co_return ok;
-      // safety: S1. From this write on another host may count this one's silence: only while it is not silent.
-      if (!node_.facts().renewed) co_return core::fail(Errc::unavailable, "this host's lease is not renewed now");
       const auto* view = node_.cell.view().vm(vm);
       if (view == nullptr || view->right.revision != remedy.revision) co_return Result<>{};
+      // Until this write has a definite end the peer may be in the record: its promise is needed (core::guard), by a
+      // hostd that is started before that, too.
+      if (auto noted = note_adding(node_, vm, view->right); !noted) co_return noted;
+      // safety: S1. From this write on another host may count this one's silence: only while it is not silent.
+      // [model: F_renewed]
+      if (!node_.facts().renewed) co_return core::fail(Errc::unavailable, "this host's lease is not renewed now");
       core::Right right = view->right.value;
       const core::Layout layout = view->layout.value;
       for (const auto& volume : layout.volumes) {
@@ -110,7 +107,6 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
           right = std::move(*next);
         }
       }
-      // Until this write has a definite end the peer may be in the record: a promise of it is needed (core::guard).
       node_.adding.insert(vm);
       auto done = co_await node_.cell.commit_right(vm, std::move(right), remedy.revision, remedy.sentence, wall_ms());
       if (done || done.error().code != Errc::outcome_unknown) node_.adding.erase(vm);
@@ -156,9 +152,12 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       if (down) static_cast<void>(node_.notes.drop_lost_disks(vm));
       co_return down;
     }
-    // safety: R4. Decided on a record that lists no leg which is not up to date; the adapter lifts hostd's own stop
-    // only.
     case Kind::resume_io: {
+      if (auto ok = trusted(node_, vm); !ok) co_return ok;
+      auto done = co_await node_.cell.commit_right(vm, remedy.right, remedy.revision, remedy.sentence, wall_ms());
+      if (!done) co_return done.error();
+      // safety: R4. The record just committed lists no other host's leg but where it is the last, and no remedy runs
+      // beside this one that could add one; the adapter lifts hostd's own stop only. [model: R4_resume]
       auto on = co_await node_.drbd.resume_io(name);
       if (on) node_.local[vm].stopped_for_record = false;
       co_return on;
@@ -212,6 +211,7 @@ void Worker::owe(const std::string& vm) {
 }
 
 asio::awaitable<void> Worker::stop_while_owed(std::string vm, Clock::time_point since) {
+  // safety: R4. After this the next host could lack what is confirmed here. [model: R4_stop]
   co_await steps::pause(node_.config.timing.renew_timeout);
   const auto still_owed = [&] {
     const auto owed = owed_since_.find(vm);
@@ -244,6 +244,8 @@ asio::awaitable<void> Worker::forgive(std::string vm) {
   if (view == nullptr || !core::failed_legs(node_.notes.notes(), vm, view->layout.value, node_.self())) co_return;
   auto seen = co_await steps::look(node_, vm);
   view = node_.cell.view().vm(vm);
+  // safety: R5. Asked just now: connected, both UpToDate and nothing out of sync, so nothing is missing any more.
+  // [model: R5_forgive]
   if (!seen || !seen->in_sync() || view == nullptr) co_return;
   // First what would be taken for a new failure at the next start.
   if (auto gone = node_.notes.drop_lost_disks(vm); !gone) {

@@ -59,8 +59,8 @@ template <class A> void describe(A& a, core::AuditRecord& v) {
   a("object", v.object); a("project", v.project); a("operation", v.operation); a("result", v.result);
   a("previous", v.previous); a("hash", v.hash);
 }
-template <class A> void describe(A& a, core::VmNote& v) { a("epoch", v.epoch); a("revision", v.revision); a("failed", v.failed); a("lost", v.lost); }
-template <class A> void describe(A& a, core::Notes& v) { a("cluster_id", v.cluster_id); a("highest", v.highest); a("vms", v.vms); }
+template <class A> void describe(A& a, core::VmNote& v) { a("epoch", v.epoch); a("revision", v.revision); a("failed", v.failed); a("lost", v.lost); a("others", v.others); }
+template <class A> void describe(A& a, core::Notes& v) { a("cluster_id", v.cluster_id); a("highest", v.highest); a("vms", v.vms); a("addresses", v.addresses); }
 template <class A> void describe(A& a, core::AuditHead& v) { a("sequence", v.sequence); a("hash", v.hash); }
 // clang-format on
 

@@ -9,7 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "hostd/core/notes.hpp"
 #include "hostd/core/timing.hpp"
+#include "hostd/core/view.hpp"
 
 namespace bascule::core {
 
@@ -18,7 +20,19 @@ struct GuardedVm {
   std::string name;
   /// Hosts beside this one that the record lists in sync, as last read; also a host that a write in flight may add.
   std::set<std::string> others;
+  bool known{true};  ///< false: who could take it over is not known here, so only a renewal is a proof
+  bool operator==(const GuardedVm&) const = default;
 };
+
+/// A guest here, as the records have it. `settled`: its record was written since this hostd read it first, so that no
+/// write of an earlier hostd can arrive any more; `adding`: a write of this one that may add the other host is out.
+GuardedVm guarded_by_record(const VmView& vm, const Notes& notes, const std::string& name, const std::string& self,
+                            bool settled, bool adding);
+/// The same before this hostd has read the records, by what it has on its own disk.
+GuardedVm guarded_by_notes(const Notes& notes, const std::string& vm);
+
+/// A domain of this name and uuid may be a guest of the cell; another one is nobody's to end.
+bool may_be_guest(const std::string& cell, const std::string& name, const std::string& uuid);
 
 struct GuardInput {
   Mono now{};
@@ -27,9 +41,7 @@ struct GuardInput {
   std::map<std::string, Mono> promised;  ///< by host: the sending of the newest request it promised on
   std::optional<Mono> last_pet;          ///< also the arming; none yet since `started`
   Mono started{};                        ///< of this hostd
-  /// The cell was read since this hostd started. Before, nobody here knows who could take these guests over.
-  bool records_read{true};
-  /// libvirt has given its list: without it a guest may be here that is not named below.
+  /// Every guest here is named below: libvirt has given its list, or the records say what it should run.
   bool guests_known{true};
   std::vector<GuardedVm> guarded;  ///< every guest here whose protection rests on this host's stop
 };

@@ -25,9 +25,7 @@ bool leg_noted(const Notes& notes, const std::string& vm, const Layout& layout, 
   if (it == notes.vms.end() || volume >= layout.volumes.size()) return false;
   const Leg* leg = leg_of(layout.volumes[volume], host);
   if (leg == nullptr) return false;
-  const VmNote& note = it->second;
-  return std::ranges::find(note.failed, leg->id) != note.failed.end() ||
-         std::ranges::find(note.lost, volume) != note.lost.end();
+  return failed_leg(notes, vm, leg->id) || std::ranges::find(it->second.lost, volume) != it->second.lost.end();
 }
 
 std::optional<std::string> failed_legs(const Notes& notes, const std::string& vm, const Layout& layout,
@@ -40,14 +38,54 @@ std::optional<std::string> failed_legs(const Notes& notes, const std::string& vm
   return std::nullopt;
 }
 
-std::optional<Notes> noted(const Notes& notes, const std::string& vm, const Right& right, Revision revision) {
+bool failed_leg(const Notes& notes, const std::string& vm, const std::string& leg) {
+  const auto it = notes.vms.find(vm);
+  return it != notes.vms.end() && std::ranges::find(it->second.failed, leg) != it->second.failed.end();
+}
+
+namespace {
+/// Whose legs the record lists beside this host's own; one volume is enough to count.
+std::optional<std::vector<std::string>> others_of(const Right& right, const std::string& self) {
+  if (right.host != self) return std::nullopt;
+  std::set<std::string> hosts;
+  for (const auto& [volume, legs] : right.insync) {
+    for (const auto& leg : legs) {
+      if (leg.host != self) hosts.insert(leg.host);
+    }
+  }
+  return std::vector<std::string>(hosts.begin(), hosts.end());
+}
+}  // namespace
+
+std::optional<Notes> noted(const Notes& notes, const std::string& vm, const std::string& self, const Right& right,
+                           Revision revision) {
   const auto it = notes.vms.find(vm);
   const VmNote old = it == notes.vms.end() ? VmNote{} : it->second;
-  if (revision <= old.revision) return std::nullopt;
+  const auto others = others_of(right, self);
+  // The same record again says nothing of a write that was sent on it and may yet add a host, unless it lists one
+  // already: a VM has legs on two hosts.
+  const bool learns = revision == old.revision && !old.others && others && !others->empty();
+  if (revision <= old.revision && !learns) return std::nullopt;
   Notes next = notes;
   auto& note = next.vms[vm];
   note.epoch = std::max(old.epoch, right.epoch);
   note.revision = revision;
+  note.others = others;
+  return next;
+}
+
+Notes noted_adding(const Notes& notes, const std::string& vm, const std::string& self, const Right& right,
+                   Revision revision, const std::string& other) {
+  Notes next = noted(notes, vm, self, right, revision).value_or(notes);
+  auto& others = next.vms[vm].others;
+  if (others && std::ranges::find(*others, other) == others->end()) others->push_back(other);
+  return next;
+}
+
+std::optional<Notes> noted_addresses(const Notes& notes, std::map<std::string, std::string> addresses) {
+  if (notes.addresses == addresses) return std::nullopt;
+  Notes next = notes;
+  next.addresses = std::move(addresses);
   return next;
 }
 
@@ -81,9 +119,7 @@ std::optional<Notes> legs_named(const Notes& notes, const std::string& vm, const
 }
 
 std::optional<Notes> leg_failed(const Notes& notes, const std::string& vm, const std::string& leg, bool failed) {
-  const auto it = notes.vms.find(vm);
-  const bool known = it != notes.vms.end() && std::ranges::find(it->second.failed, leg) != it->second.failed.end();
-  if (known == failed) return std::nullopt;
+  if (failed_leg(notes, vm, leg) == failed) return std::nullopt;
   Notes next = notes;
   auto& list = next.vms[vm].failed;
   if (failed)

@@ -19,6 +19,9 @@ struct VmNote {
       failed;  ///< ids of own legs that lost their disk: never promoted until they are in sync again
   /// The same by the volume's number, as the kernel's helper wrote it down; `legs_named` makes legs of them.
   std::vector<std::uint16_t> lost;
+  /// Hosts beside this one that the run-right of that revision lists in sync, or that a write sent on it may add: who
+  /// could take the guest over. nullopt: this host did not hold that right, or it was noted by an older hostd.
+  std::optional<std::vector<std::string>> others;
   bool operator==(const VmNote&) const = default;
 };
 
@@ -26,6 +29,7 @@ struct Notes {
   std::uint64_t cluster_id{};  ///< etcd's; 0 = none seen yet
   Revision highest{};          ///< etcd's revision
   std::map<std::string, VmNote> vms;
+  std::map<std::string, std::string> addresses;  ///< of the other hosts' APIs: to ask for promises while etcd is away
   bool operator==(const Notes&) const = default;
 };
 
@@ -38,8 +42,18 @@ bool leg_noted(const Notes& notes, const std::string& vm, const Layout& layout, 
 std::optional<std::string> failed_legs(const Notes& notes, const std::string& vm, const Layout& layout,
                                        const std::string& host);
 
+/// The leg with this id has lost its disk and was not in sync since: it is not attached but over the link.
+bool failed_leg(const Notes& notes, const std::string& vm, const std::string& leg);
+
 /// The notes after the record was seen; nullopt when they stay as they are. Never goes back.
-std::optional<Notes> noted(const Notes& notes, const std::string& vm, const Right& right, Revision revision);
+std::optional<Notes> noted(const Notes& notes, const std::string& vm, const std::string& self, const Right& right,
+                           Revision revision);
+/// The notes before a write on this record is sent that may list a leg of `other`: kept first, they say to the next
+/// hostd that it may be there, until a newer record is seen.
+Notes noted_adding(const Notes& notes, const std::string& vm, const std::string& self, const Right& right,
+                   Revision revision, const std::string& other);
+/// The other hosts' addresses as the records have them.
+std::optional<Notes> noted_addresses(const Notes& notes, std::map<std::string, std::string> addresses);
 std::optional<Notes> forgotten(const Notes& notes, const std::string& vm);
 /// The kernel's helper says that a volume's disk failed here, perhaps while no hostd looked.
 std::optional<Notes> disk_lost(const Notes& notes, const std::string& vm, std::uint16_t volume);

@@ -15,6 +15,8 @@ bool listed(const Right& right, const std::string& volume, const Leg& leg) {
   return it != right.insync.end() && std::ranges::find(it->second, leg) != it->second.end();
 }
 
+constexpr const char* kGoesOn = "the record is true again: the I/O that was stopped for it goes on";
+
 Remedy simple(Remedy::Kind kind, std::string sentence) {
   Remedy r;
   r.kind = kind;
@@ -48,6 +50,8 @@ Remedy rejoin(const VmView& vm, const std::string& self) {
     if (leg == nullptr) continue;
     if (auto without = remove_leg(next, volume.name, *leg)) next = std::move(*without);
   }
+  // safety: R5. Connected to a running primary before this is written, this leg could thaw it while the record still
+  // lists what lacks its writes. [model: R5_leave]
   Remedy r = commit(vm, std::move(next), "legs attached again: leaving the in-sync lists before connecting");
   r.clears_rejoin = true;
   return r;
@@ -89,7 +93,8 @@ Remedy keep_lists(const VmView& vm, const LocalVm& local, const std::string& sel
     const Leg* peer = leg_of(volume, other_host(vm.layout.value, self));
     if (own == nullptr || peer == nullptr) continue;
     const bool connected = local.connection == "Connected";
-    // Never for the sake of an own leg that is no better: the other may be the one a person goes on from.
+    // safety: R4. What has left UpToDate lacks the next write that is confirmed. Never for the sake of an own leg that
+    // is no better: the other may be the one a person goes on from. [model: R4_shrink]
     const bool own_whole = s.disk == "UpToDate";
     if (connected && own_whole && s.peer_disk != "UpToDate" && s.peer_disk != "DUnknown" &&
         listed(right, volume.name, *peer)) {
@@ -144,6 +149,17 @@ Remedy holder_lost_disk(const VmView& vm, const LocalVm& local, const std::strin
   return {};
 }
 
+/// The guest's I/O stands still for the record, and the record is true.
+Remedy go_on(const VmView& vm, const std::string& self, std::string sentence) {
+  // safety: R4, S2. The kernel's resume lifts every stop at once: should the link be lost in that instant, the guest
+  // goes on alone, so the record shuts the other legs out first. Written in any case, in the same remedy: an add-back
+  // that is still on its way loses its compare, and none is begun before the I/O goes on. R3 adds them back.
+  // [model: R4_resume]
+  Remedy r = commit(vm, without_others(vm.right.value, vm.layout.value, self), std::move(sentence));
+  r.kind = Remedy::Kind::resume_io;
+  return r;
+}
+
 /// A VM whose other leg does not follow it. The link is open only while an operation refreshes the copy.
 Remedy cold(const VmView& vm, const LocalVm& local, const std::string& self, bool holder) {
   const bool open = local.connection != "StandAlone" && !local.connection.empty();
@@ -164,24 +180,8 @@ Remedy cold(const VmView& vm, const LocalVm& local, const std::string& self, boo
                      std::ranges::all_of(local.volumes, [](const auto& v) { return v.second.disk == "UpToDate"; });
   // A holder that has lost its disk works over the link.
   if (open && whole) return simple(Remedy::Kind::disconnect, "no copy is being made: closing the link");
-  if (frozen_by(local, "user")) return simple(Remedy::Kind::resume_io, "the I/O that was stopped for a copy goes on");
+  if (frozen_by(local, "user")) return go_on(vm, self, "the I/O that was stopped for a copy goes on");
   return {};
-}
-
-/// The guest's I/O stands still for the record, and the record is true.
-Remedy go_on(const VmView& vm, const std::string& self) {
-  // safety: R4, S2. The kernel's resume lifts every stop at once: should the link be lost in that instant, the guest
-  // goes on alone, so the record shuts the other legs out first. R3 adds them back.
-  Right alone = vm.right.value;
-  for (const auto& volume : vm.layout.value.volumes) {
-    const Leg* peer = leg_of(volume, other_host(vm.layout.value, self));
-    if (peer == nullptr || !listed(alone, volume.name, *peer)) continue;
-    if (auto next = remove_leg(alone, volume.name, *peer)) alone = *next;
-  }
-  if (alone.insync != vm.right.value.insync) {
-    return commit(vm, alone, "before its I/O goes on the other legs leave the in-sync lists");
-  }
-  return simple(Remedy::Kind::resume_io, "the record is true again: the I/O that was stopped for it goes on");
 }
 
 /// The kernel asks once for each loss of the link (R1). Was its helper killed, or has it given up while nothing could
@@ -205,7 +205,7 @@ Remedy under_operation(const VmView& vm, const LocalVm& local, const std::string
   auto lists = keep_lists(vm, local, self);
   if (lists.shrinks) return lists;
   if (question_lost(vm, local, self)) return ask_again();
-  if (local.stopped_for_record && frozen_by(local, "user")) return go_on(vm, self);
+  if (local.stopped_for_record && frozen_by(local, "user")) return go_on(vm, self, kGoesOn);
   return {};
 }
 
@@ -266,7 +266,7 @@ Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self
   const bool adds = lists.kind == Remedy::Kind::add_back && frozen_by(local, "user");
   if (lists.kind != Remedy::Kind::none && !adds) return lists;
   // Before anything that may take long or fail: the guest waits for it.
-  if (frozen_by(local, "user")) return go_on(vm, self);
+  if (frozen_by(local, "user")) return go_on(vm, self, kGoesOn);
   // First out of the record, then attached again.
   if (may_attach_again(vm, local, self)) {
     return simple(Remedy::Kind::attach_again,

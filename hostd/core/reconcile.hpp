@@ -44,7 +44,7 @@ struct Remedy {
     fail_io,         ///< such a copy is frozen: its disks are taken away so that it can die
     take_down,       ///< the resource, to be brought up anew after `fail_io`
     ask_again,       ///< frozen without its peer, and the kernel's question (R1) has come to nothing: it is put anew
-    resume_io,       ///< hostd stopped it until a record was committed, and that is done
+    resume_io,       ///< hostd has stopped it: `right`, comparing `revision`, is committed and then it goes on
   } kind{Kind::none};
   Right right;
   Revision revision{};

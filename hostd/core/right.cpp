@@ -101,6 +101,17 @@ Result<Right> exclude_peer(const Right& right, const Layout& layout, const std::
   return alone(right, layout, host);
 }
 
+Right without_others(const Right& right, const Layout& layout, const std::string& host) {
+  Right next = right;
+  for (const auto& volume : layout.volumes) {
+    for (const auto& leg : volume.legs) {
+      if (leg.host == host) continue;
+      if (auto without = remove_leg(next, volume.name, leg)) next = std::move(*without);
+    }
+  }
+  return next;
+}
+
 Result<Right> mark(const Right& right, const Layout& layout, const std::string& host, const std::string& target) {
   if (right.host != host) return not_holder(right, host);
   if (right.migrating_to && *right.migrating_to != target) {
@@ -109,6 +120,7 @@ Result<Right> mark(const Right& right, const Layout& layout, const std::string& 
   if (target == host || other_host(layout, host) != target) {
     return fail(Errc::invalid, "host " + target + " has no leg of this VM");
   }
+  // safety: S4. Two legs may be primary only when they are equal by the record. [model: M_mark]
   if (!insync_everywhere(right, layout, host) || !insync_everywhere(right, layout, target)) {
     return fail(Errc::conflict, "the record does not list both legs as in sync on every volume; wait for the "
                                 "resync to end, then migrate");
@@ -158,6 +170,7 @@ Result<Right> remove_leg(const Right& right, const std::string& volume, const Le
   auto& legs = entry->second;
   const auto found = std::ranges::find(legs, leg);
   if (found == legs.end()) return next;
+  // safety: R4. Without a leg nobody could ever run. [model: R4_never_last]
   if (legs.size() == 1) {
     return fail(Errc::refused, "leg " + leg.id + " on " + leg.host + " is the last one in sync of volume " + volume +
                                    "; it is never taken out");

@@ -37,6 +37,10 @@ Result<Right> take_sacrificing(const Right& right, const Layout& layout, const s
 /// `host` does not hold the right, refused when one of its own legs is not in sync.
 Result<Right> exclude_peer(const Right& right, const Layout& layout, const std::string& host);
 
+/// The same without any condition, and a mark of a migration stays: whatever leg of another host is not the last of its
+/// volume leaves. For a write before I/O goes on that hostd has stopped.
+Right without_others(const Right& right, const Layout& layout, const std::string& host);
+
 /// Migration, step 2. Errors: conflict unless `host` holds it, nobody migrates, both legs are in sync everywhere.
 Result<Right> mark(const Right& right, const Layout& layout, const std::string& host, const std::string& target);
 /// Undo of `mark`. Equal to the input when it is not marked.

@@ -87,6 +87,8 @@ Answer snapshot_leg(Context c) {
   const auto which = snapshot_of(c.op.kind);
   auto resource = co_await resolved_resource(c.node, c.op.vm);
   if (!resource) co_return resource.error();
+  // safety: R5. A leg that lost its disk before comes back only over the link. [model: R5_noted]
+  leave_out_failed(c.node, c.op.vm, *resource);
   auto up = co_await c.node.drbd.up_standalone(*resource);  // after a reboot nothing is known of the leg before
   if (!up) co_return up.error();
   auto seen = co_await look(c.node, c.op.vm);
@@ -99,6 +101,14 @@ Answer snapshot_leg(Context c) {
   const std::string name = storage::resource_name(c.op.vm);
   const bool live = seen->state.role == storage::Role::primary && !c.node.pool.snapshots_at_once();
   if (live) {
+    const auto right = c.vm()->right;
+    if (right.value.host != c.self()) co_return fail(Errc::conflict, "the legs on " + c.self() + " are in use");
+    if (auto ok = trusted(c.node, c.op.vm); !ok) co_return ok.error();
+    // Before anything is stopped: the kernel's resume lifts every stop at once, also one for a link that is lost then.
+    auto alone = core::without_others(right.value, c.vm()->layout.value, c.self());
+    auto wrote = co_await c.node.cell.commit_right(c.op.vm, std::move(alone), right.revision,
+                                                   "before its I/O is stopped for a copy", wall_ms());
+    if (!wrote) co_return wrote.error();
     co_await c.progress({.text = "the guest's I/O stands still while its leg is copied"});
     auto stopped = co_await c.node.drbd.suspend_io(name);
     if (!stopped) co_return stopped.error();
@@ -111,7 +121,8 @@ Answer snapshot_leg(Context c) {
     if (!made) break;
   }
   if (live) {
-    // safety: R4. Stopped above for the copy alone; nothing about the record or the peer has changed by it.
+    // safety: R4. Stopped above for the copy alone, under a record that lists no other host's leg; while this operation
+    // holds the VM none is added. [model: R4_resume]
     auto goes_on = co_await c.node.drbd.resume_io(name);
     if (!goes_on) co_return goes_on.error();
   }
@@ -164,6 +175,13 @@ Answer cut_link(Context c) {
 Answer compare_legs(Context c) {
   auto resource = co_await resolved_resource(c.node, c.op.vm);
   if (!resource) co_return resource.error();
+  // safety: R5. What a leg missed that lost its disk before is not in its metadata: it is no side to choose.
+  // [model: R5_noted]
+  if (auto why = core::failed_legs(c.node.notes.notes(), c.op.vm, c.vm()->layout.value, c.self())) {
+    co_return fail(Errc::conflict, *why +
+                                       ". There is nothing to choose: when the other leg is up to date and connected, "
+                                       "this one is attached again and resynced from it by itself");
+  }
   auto up = co_await c.node.drbd.up_standalone(*resource);
   if (!up) co_return up.error();
   auto seen = co_await look(c.node, c.op.vm);

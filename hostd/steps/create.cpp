@@ -92,11 +92,10 @@ Answer grant(Context c) {
 }
 
 Answer join_peer(Context c) {
-  // R3: the revision first, then DRBD afresh, then the write that compares that revision.
-  const auto* vm = c.vm();
-  const core::Revision revision = vm->right.revision;
-  core::Right right = vm->right.value;
-  const core::Layout layout = vm->layout.value;
+  // safety: R3. The revision first, then DRBD afresh, then the write that compares that revision. [model: R3_add_back]
+  const auto read = c.vm()->right;
+  core::Right right = read.value;
+  const core::Layout layout = c.vm()->layout.value;
   auto state = co_await wait_for(c, &Look::in_sync);
   if (!state) co_return state.error();
   for (const auto& volume : layout.volumes) {
@@ -106,9 +105,10 @@ Answer join_peer(Context c) {
       right = std::move(*next);
     }
   }
+  if (auto noted = note_adding(c.node, c.op.vm, read); !noted) co_return noted.error();
   core::Outcome out = done("both legs in the record");
   out.right = std::move(right);
-  out.right_revision = revision;
+  out.right_revision = read.revision;
   co_return out;
 }
 
@@ -156,6 +156,7 @@ Answer hand_over(Context c) {
   auto here = co_await c.node.vms.observe(c.op.vm);
   if (!here) co_return here.error();
   if (here->state != core::DomainState::absent) co_return fail(Errc::conflict, "a guest runs here; the right stays");
+  // safety: H. This host holds the right and was just seen to run no guest. [model: H_hand_over]
   auto next = core::hand_over(c.vm()->right.value, c.vm()->layout.value, c.self(), to);
   if (!next) co_return next.error();
   core::Outcome out = done("run-right handed to " + to);

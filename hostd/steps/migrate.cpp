@@ -189,6 +189,7 @@ Answer prepare_target(Context c) {
 Answer open_window(Context c) {
   const auto& right = c.vm()->right.value;
   // safety: S4. The window opens only under a committed record that marks this migration and names this host.
+  // [model: S4_window]
   if (right.host != c.self() || right.migrating_to != c.op.target_host) {
     co_return fail(Errc::conflict, "the record does not mark this migration");
   }
@@ -209,6 +210,7 @@ Answer promote_target(Context c) {
   if (auto ok = co_await in_sync_now(c.node, c.op.vm); !ok) co_return ok.error();
   // safety: S3, S4. The committed record marks a migration to this host and lists its legs in sync; DRBD, asked just
   // now, is connected with both legs UpToDate; the guest here stays paused until the record names this host (H).
+  // [model: S4_promote]
   storage::PromotionProof proof{c.op.vm, c.self(), epoch, revision};
   const auto until = Clock::now() + kWindowPatience;
   while (true) {
@@ -224,6 +226,7 @@ Answer live_migrate(Context c) {
   if (!before) co_return before.error();
   if (before->state == DomainState::absent) {
     // safety: H, S2. A copy whose source ran on would write what it remembers over what was confirmed since.
+    // [model: H_migrated]
     if (!seen_leaving(c)) co_return not_seen_leaving(c);
     co_return handed_over(c, "it had left " + c.self() + " before");
   }
@@ -234,7 +237,7 @@ Answer live_migrate(Context c) {
     co_return fail(Errc::conflict, "the record does not mark this migration any more; the VM was not moved");
   }
   // safety: S1, S4. The committed record marks this migration and names this host; QEMU keeps the target's copy paused
-  // until H is committed by this same step, and only `resume_target` lets it run.
+  // until H is committed by this same step, and only `resume_target` lets it run. [model: S4_window, H_resume]
   auto watch = std::make_shared<Watcher>();
   const auto executor = co_await asio::this_coro::executor;
   runtime::run_in_background(executor, "the progress of a migration", follow(c, watch));
@@ -247,14 +250,14 @@ Answer live_migrate(Context c) {
   if (!moved) {
     auto here = co_await settled(c);
     if (!here) co_return here.error();
-    // safety: H, S2. Only a source that saw its guest leave may give the right away.
+    // safety: H, S2. Only a source that saw its guest leave may give the right away. [model: H_migrated]
     if (here->state != DomainState::absent) {
       if (c.cancelled()) co_return fail(Errc::cancelled, "cancelled; the VM keeps running on " + c.self());
       co_return fail(Errc::refused, moved.error().what + ". The VM stays on " + c.self());
     }
   }
   if (!moved && !seen_leaving(c)) co_return not_seen_leaving(c);
-  // safety: H. `migrate` succeeds only when the guest has arrived and the process here has ended.
+  // safety: H. `migrate` succeeds only when the guest has arrived and the process here has ended. [model: H_migrated]
   auto out = handed_over(c, fmt::format("arrived on {}", c.op.target_host));
   if (out) out->result["migrate_ms"] = std::to_string(took);
   co_return out;
@@ -321,7 +324,12 @@ Answer resume_target(Context c) {
     co_return fail(Errc::refused, "the guest is " + std::string(core::to_string(here->state)) + " on " + c.self() +
                                       " after the hand-over; look at libvirt there");
   }
+  // safety: R6. Not on a record of the past, in which the guest may be another host's by now. [model: R6_distrust]
+  if (auto ok = trusted(c.node, c.op.vm); !ok) co_return ok.error();
+  // safety: S1. Since the hand-over the source may count this host's silence. [model: F_renewed]
+  if (!c.node.facts().renewed) co_return fail(Errc::unavailable, "this host's lease is not renewed now");
   // safety: H. The source committed this record after it saw its own domain gone; it names this host at a new epoch.
+  // [model: H_resume]
   core::ResumeProof proof{{c.op.vm, c.self(), c.vm()->right.value.epoch, c.vm()->right.revision}};
   auto resumed = co_await c.node.vms.resume(c.op.vm, proof);
   if (!resumed) co_return resumed.error();

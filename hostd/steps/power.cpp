@@ -27,6 +27,19 @@ constexpr std::chrono::milliseconds kLook{500};
 constexpr std::array kAnnounce{std::chrono::milliseconds(50), std::chrono::milliseconds(150),
                                std::chrono::milliseconds(250), std::chrono::milliseconds(0)};
 
+/// While it lives the guest counts as one that runs here (Guardian::guarded).
+class Beginning {
+ public:
+  Beginning(Node& node, std::string vm) : node_(node), vm_(std::move(vm)) { node_.beginning.insert(vm_); }
+  Beginning(const Beginning&) = delete;
+  Beginning& operator=(const Beginning&) = delete;
+  ~Beginning() { node_.beginning.erase(vm_); }
+
+ private:
+  Node& node_;
+  std::string vm_;
+};
+
 Result<> bridges_exist(const Node& node, const core::VmSpec& spec) {
   for (const auto& nic : spec.nics) {
     const auto bridge = node.config.networks.find(nic.network);
@@ -75,7 +88,7 @@ Answer promote(Context c) {
                       : c.op.kind == core::OpKind::vm_failover ? Start::other
                                                                : Start::asked;
   // safety: R2. `outdated` only after a person named the host whose newer data is given up and the takeover put these
-  // legs alone into the record.
+  // legs alone into the record. [model: R2_promote]
   const auto force = c.op.result.contains("sacrificed") ? storage::Force::outdated : storage::Force::no;
   auto ok = co_await claim_and_promote(c.node, c.op.vm, c.op.reason, start, force);
   if (!ok) co_return ok.error();
@@ -98,13 +111,21 @@ Answer start_domain(Context c) {
   auto here = co_await c.node.vms.observe(c.op.vm);
   if (!here) co_return here.error();
   if (here->state == DomainState::running) co_return done("already running");
+  c.node.domains.erase(c.op.vm);  // as libvirt said just now
+  // safety: S1. From here on the watchdog is petted as with this guest, also while libvirt is still at it.
+  // [model: F_beginning]
+  const Beginning beginning(c.node, c.op.vm);
   // safety: S1. Between the claim and now this host may have fallen silent, and another may count that.
+  // [model: F_renewed]
   if (!c.node.facts().renewed) co_return fail(Errc::unavailable, "this host's lease is not renewed now");
   const auto nics = spec->nics;
   // safety: S1, R2. The record read now names this host at the epoch that step `promote` committed, this operation
   // holds the VM, and the legs are Primary here alone: the peer's kernel refuses a second Primary outside a window.
+  // [model: R2_start]
   core::StartProof proof{{c.op.vm, c.self(), c.vm()->right.value.epoch, c.vm()->right.revision}};
   auto started = co_await c.node.vms.start(std::move(*spec), proof);
+  // Before libvirt tells of it; where it is not known whether there is one, until libvirt says that there is none.
+  if (started || started.error().code == Errc::outcome_unknown) c.node.domains[c.op.vm] = DomainState::running;
   if (!started) co_return started.error();
   runtime::run_in_background(c.node.cell.changed().executor(), "announcing " + c.op.vm, announce(nics));
   co_return done(fmt::format("running on {} ({})", c.self(), core::to_string(c.node.accel)));

@@ -150,6 +150,10 @@ void Process::run() {
   engine_.running_ = before;
 }
 
+Inside::Inside(Process& process)
+    : engine_(process.engine()), before_(std::exchange(process.engine().running_, &process)) {}
+Inside::~Inside() { engine_.running_ = before_; }
+
 namespace {
 Engine* living = nullptr;
 }

@@ -90,6 +90,19 @@ class Process {
   bool hung_{}, ready_{};
 };
 
+/// While it lives, whatever is called lives in this process and on its machine's clock.
+class Inside {
+ public:
+  explicit Inside(Process& process);
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+  ~Inside();
+
+ private:
+  Engine& engine_;
+  Process* before_;
+};
+
 class Engine final : public runtime::TimePort {
  public:
   explicit Engine(std::uint64_t seed);
@@ -124,6 +137,7 @@ class Engine final : public runtime::TimePort {
 
  private:
   friend class Process;
+  friend class Inside;
   struct Event {
     Us when;
     std::uint64_t order;

@@ -64,6 +64,7 @@ Hostd::Hostd(Cell& world, Machine& m)
   };
   node.arm = [this] { return guardian.arm(); };
   node.prove_watchdog = [this](bool on) { guardian.prove(on); };
+  made_in.reset();
   auto loaded = notes.load();
   BASCULE_CHECK(loaded.has_value());
 }

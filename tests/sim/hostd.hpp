@@ -26,6 +26,7 @@ class Hostd {
   void ask_for(core::Request request, std::function<void(const core::Result<runtime::CellStore::Accepted>&)> told);
 
   Process process;
+  std::optional<Inside> made_in{process};  ///< what is made below reads this machine's clocks
   Config config;
   SimKv kv;
   runtime::CellStore cell;

@@ -2,6 +2,7 @@
 #include "hostd/core/guard.hpp"
 
 #include "core_fixture.hpp"
+#include "hostd/core/domain.hpp"
 
 namespace bascule::core {
 namespace {
@@ -109,28 +110,75 @@ TEST(Guard, NoInstantIsPettedThatLeavesAGuestBareLongerThanTheBudget) {
   }
 }
 
-/// hostd was restarted while etcd is away: whom to ask is not known, so nothing but a renewal is a proof.
-TEST(Guard, BeforeTheRecordsAreReadOnlyARenewalIsAProof) {
+/// hostd was restarted while etcd is away, and neither the records nor its notes say whom to ask.
+TEST(Guard, OfAGuestOfWhichNothingIsKnownOnlyARenewalIsAProof) {
   GuardInput in;
   in.now = kNow;
   in.started = kNow - Mono(9000);
   in.armed = true;
-  in.records_read = false;
-  in.guarded = {{"vm1", {}}};
+  in.guarded = {{"vm1", {}, false}};
+  in.promised["b1"] = kNow;
   const Timing timing;
   auto out = guard(in, timing);
   EXPECT_FALSE(out.pet);
   EXPECT_EQ(out.stop, Names{"vm1"});
+  EXPECT_FALSE(out.sentence.empty());
+  in.guarded.push_back({"vm2", {"b1"}});
+  EXPECT_EQ(guard(in, timing).stop, Names{"vm1"}) << "the other has its promise";
   in.guarded.clear();
   in.guests_known = false;  // nor is it known that there is none
   EXPECT_FALSE(guard(in, timing).pet);
   in.guests_known = true;
   EXPECT_TRUE(guard(in, timing).pet);
-  in.guarded = {{"vm1", {}}};
+  in.guarded = {{"vm1", {}, false}};
   in.renewed = kNow - Mono(100);
   out = guard(in, timing);
   EXPECT_TRUE(out.pet);
   EXPECT_TRUE(out.stop.empty());
+}
+
+TEST(GuardedByNotes, BeforeTheRecordsAreReadThisHostsNotesSayWhoMustPromise) {
+  const GuardedVm unknown{"vm1", {}, false};
+  EXPECT_EQ(guarded_by_notes(Notes{}, "vm1"), unknown);
+  Notes notes = *noted(Notes{}, "vm1", "a1", test::right(), 30);
+  EXPECT_EQ(guarded_by_notes(notes, "vm1"), (GuardedVm{"vm1", {"b1"}}));
+  EXPECT_EQ(guarded_by_notes(notes, "vm2"), (GuardedVm{"vm2", {}, false}));
+  Right alone = test::right();
+  alone.insync["root"] = {test::kLegA};
+  notes = *noted(notes, "vm1", "a1", alone, 31);
+  EXPECT_EQ(guarded_by_notes(notes, "vm1"), (GuardedVm{"vm1", {}})) << "nobody else is in sync";
+  notes = noted_adding(notes, "vm1", "a1", alone, 31, "b1");
+  EXPECT_EQ(guarded_by_notes(notes, "vm1"), (GuardedVm{"vm1", {"b1"}})) << "but may be soon";
+  Right given = test::right();
+  given.host = "b1";
+  EXPECT_EQ(guarded_by_notes(*noted(notes, "vm1", "a1", given, 32), "vm1"), unknown) << "it should not be here";
+  EXPECT_EQ(guarded_by_notes(*leg_failed(Notes{}, "vm1", "la", true), "vm1"), unknown) << "another kind of note";
+}
+
+TEST(MayBeGuest, AnotherDomainOnTheHostIsNot) {
+  EXPECT_TRUE(may_be_guest("lab", "vm1", domain_uuid("lab", "vm1")));
+  EXPECT_TRUE(may_be_guest("lab", "vm1", "")) << "not told: it may be";
+  EXPECT_FALSE(may_be_guest("lab", "vm1", domain_uuid("other", "vm1")));
+}
+
+TEST(GuardedByRecord, TheOtherHostCountsWhileAWriteMayYetAddIt) {
+  VmView vm = test::running_vm();
+  Right alone = vm.right.value;
+  alone.insync["root"] = {test::kLegA};
+  const GuardedVm nobody{"vm1", {}}, peer{"vm1", {"b1"}};
+  const Notes without = *noted(Notes{}, "vm1", "a1", alone, 31);
+  const Notes with = noted_adding(without, "vm1", "a1", alone, 31, "b1");
+  const auto row = [&](const Notes& notes, bool settled, bool adding) {
+    return guarded_by_record(vm, notes, "vm1", "a1", settled, adding);
+  };
+  EXPECT_EQ(row(without, true, false), peer) << "listed";
+  vm.right.value = alone;
+  EXPECT_EQ(row(without, true, false), nobody);
+  EXPECT_EQ(row(without, true, true), peer) << "a write of this hostd is out";
+  EXPECT_EQ(row(without, false, false), nobody) << "the hostd before sent none";
+  EXPECT_EQ(row(with, false, false), peer) << "it may have sent one";
+  EXPECT_EQ(row(Notes{}, false, false), peer) << "nothing is noted: it may have sent one";
+  EXPECT_EQ(row(with, true, false), nobody) << "written since: it cannot arrive any more";
 }
 
 }  // namespace

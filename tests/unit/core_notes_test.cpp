@@ -11,7 +11,7 @@ Right at_epoch(std::int64_t epoch) {
   r.epoch = epoch;
   return r;
 }
-Notes seen(std::int64_t epoch, Revision revision) { return *noted(Notes{}, "vm1", at_epoch(epoch), revision); }
+Notes seen(std::int64_t epoch, Revision revision) { return *noted(Notes{}, "vm1", "a1", at_epoch(epoch), revision); }
 
 TEST(Distrust, ARecordOlderThanTheNote) {
   const Notes notes = seen(5, 100);
@@ -27,9 +27,9 @@ TEST(Distrust, ARecordOlderThanTheNote) {
 
 TEST(Notes, NeverGoBack) {
   const Notes notes = seen(5, 100);
-  EXPECT_FALSE(noted(notes, "vm1", at_epoch(5), 100)) << "nothing new";
-  EXPECT_FALSE(noted(notes, "vm1", at_epoch(6), 99)) << "a late event";
-  const auto next = noted(notes, "vm1", at_epoch(4), 120);
+  EXPECT_FALSE(noted(notes, "vm1", "a1", at_epoch(5), 100)) << "nothing new";
+  EXPECT_FALSE(noted(notes, "vm1", "a1", at_epoch(6), 99)) << "a late event";
+  const auto next = noted(notes, "vm1", "a1", at_epoch(4), 120);
   ASSERT_TRUE(next);
   EXPECT_EQ(next->vms.at("vm1").epoch, 5);
   EXPECT_EQ(next->vms.at("vm1").revision, 120);
@@ -52,6 +52,9 @@ TEST(AFailedLeg, IsNeverPromotedUntilItIsInSyncAgain) {
   EXPECT_THAT(failed_legs(*failed, "vm1", test::layout(), "a1").value_or(""), testing::HasSubstr("volume root on a1"));
   EXPECT_FALSE(failed_legs(*failed, "vm1", test::layout(), "b1")) << "the other leg is another";
   EXPECT_FALSE(leg_failed(*failed, "vm1", "la", true)) << "noted already";
+  EXPECT_TRUE(failed_leg(*failed, "vm1", "la")) << "brought up without its disk";
+  EXPECT_FALSE(failed_leg(*failed, "vm1", "lb"));
+  EXPECT_FALSE(failed_leg(*failed, "vm2", "la"));
   const auto whole = leg_failed(*failed, "vm1", "la", false);
   ASSERT_TRUE(whole);
   EXPECT_FALSE(failed_legs(*whole, "vm1", test::layout(), "a1"));
@@ -86,6 +89,57 @@ TEST(ALostDisk, OfAVolumeThatIsNoMoreIsForgotten) {
   ASSERT_TRUE(named);
   EXPECT_FALSE(failed_legs(*named, "vm1", test::layout(), "a1"));
   EXPECT_THAT(named->vms.at("vm1").lost, testing::IsEmpty());
+}
+
+using Others = std::optional<std::vector<std::string>>;
+
+Right alone(std::int64_t epoch) {
+  Right r = at_epoch(epoch);
+  r.insync["root"] = {test::kLegA};
+  return r;
+}
+Others others(const std::optional<Notes>& notes) { return notes ? notes->vms.at("vm1").others : Others{}; }
+
+/// Who could take the guest over, for a hostd that starts while etcd is away.
+TEST(Notes, KeepWhoIsInSyncWithAGuestOfThisHost) {
+  EXPECT_EQ(others(noted(Notes{}, "vm1", "a1", at_epoch(5), 100)), Others({"b1"}));
+  EXPECT_EQ(others(noted(Notes{}, "vm1", "a1", alone(5), 100)), Others(std::vector<std::string>{}));
+  EXPECT_EQ(others(noted(Notes{}, "vm1", "b1", at_epoch(5), 100)), Others{}) << "another host's";
+  Right half = alone(5);  // one volume is in sync, the other not yet
+  half.insync["data"] = {{"a1", "da"}, {"b1", "db"}};
+  EXPECT_EQ(others(noted(Notes{}, "vm1", "a1", half, 100)), Others({"b1"}));
+  EXPECT_EQ(others(noted(seen(5, 100), "vm1", "a1", alone(5), 101)), Others(std::vector<std::string>{}));
+  EXPECT_EQ(others(noted(seen(5, 100), "vm1", "b1", at_epoch(6), 101)), Others{}) << "given away";
+}
+
+TEST(Notes, AWriteThatMayAddAHostIsNotedBeforeItIsSentAndEndsWithANewerRecord) {
+  const Notes before = *noted(Notes{}, "vm1", "a1", alone(5), 100);
+  const Notes sent = noted_adding(before, "vm1", "a1", alone(5), 100, "b1");
+  EXPECT_EQ(others(sent), Others({"b1"}));
+  EXPECT_EQ(others(noted_adding(sent, "vm1", "a1", alone(5), 100, "b1")), Others({"b1"}));
+  EXPECT_FALSE(noted(sent, "vm1", "a1", alone(5), 100)) << "the record it was sent on: it may yet arrive";
+  EXPECT_EQ(others(noted(sent, "vm1", "a1", alone(5), 101)), Others(std::vector<std::string>{}));
+  EXPECT_EQ(others(noted(sent, "vm1", "a1", at_epoch(5), 101)), Others({"b1"})) << "it has arrived";
+  // Sent on a record that was not noted yet: the record before the one it was sent on does not end it.
+  const Notes early = noted_adding(seen(5, 90), "vm1", "a1", alone(5), 100, "b1");
+  EXPECT_EQ(early.vms.at("vm1").revision, 100);
+  EXPECT_FALSE(noted(early, "vm1", "a1", alone(5), 100));
+}
+
+TEST(Notes, OfAnOlderHostdSayNothingOfOthersUntilTheRecordDoes) {
+  Notes old = seen(5, 100);
+  old.vms.at("vm1").others.reset();
+  EXPECT_FALSE(noted(old, "vm1", "a1", alone(5), 100)) << "a write of that hostd may be on its way";
+  EXPECT_EQ(others(noted(old, "vm1", "a1", at_epoch(5), 100)), Others({"b1"})) << "nobody is left to be added";
+  EXPECT_EQ(others(noted_adding(old, "vm1", "a1", alone(5), 100, "b1")), Others{});
+}
+
+TEST(Notes, KeepTheAddressesOfTheOthers) {
+  const auto known = noted_addresses(Notes{}, {{"b1", "b1:1"}});
+  ASSERT_TRUE(known);
+  EXPECT_EQ(known->addresses.at("b1"), "b1:1");
+  EXPECT_FALSE(noted_addresses(*known, {{"b1", "b1:1"}}));
+  EXPECT_TRUE(noted_addresses(*known, {{"b1", "b1:2"}}));
 }
 
 }  // namespace

@@ -125,12 +125,43 @@ TEST(Reconcile, AQuestionThatCameToNothingIsPutAnewWhereTheAnswerWouldBeYes) {
   });
 }
 
-TEST(Reconcile, StoppedIoGoesOnOnlyUnderARecordWithoutTheOtherLeg) {
-  const auto stopped = [](VmView&, LocalVm& l) { l.suspended = "user"; };
-  check(
-      {{"both listed", "a1", stopped, "commit-right", "before its I/O goes on the other legs leave the in-sync lists"},
-       {"the other is out", "a1", [&](VmView& v, LocalVm& l) { stopped(v, l), v.right.value.insync["root"] = {kLegA}; },
-        "resume-io", "the record is true again: the I/O that was stopped for it goes on"}});
+TEST(Reconcile, StoppedIoGoesOnOnlyRightAfterAWriteThatLeavesTheOtherLegsOut) {
+  const char* sentence = "the record is true again: the I/O that was stopped for it goes on";
+  VmView vm = test::running_vm();
+  LocalVm l = holder();
+  l.suspended = "user";
+  Right alone = vm.right.value;
+  alone.insync["root"] = {kLegA};
+  const auto row = [&](const Right& wanted, const char* name) {
+    const Remedy r = reconcile(vm, l, "a1", true);
+    EXPECT_EQ(word(r.kind), "resume-io") << name;
+    EXPECT_EQ(r.sentence, sentence) << name;
+    EXPECT_EQ(r.right, wanted) << name;
+    EXPECT_EQ(r.revision, vm.right.revision) << name;
+  };
+  row(alone, "both listed");
+  vm.right.value = alone;
+  row(alone, "the other is out: written all the same, an add-back may be on its way");
+  vm.operation = {"op-1", 1, 1};
+  l.stopped_for_record = true;
+  row(alone, "also while an operation is at work");
+  vm.operation = {};
+  vm.right.value.insync["root"] = {kLegB};
+  l.volumes["root"].disk = "Diskless";
+  row(vm.right.value, "the other's is the last: a write that changes nothing");
+}
+
+TEST(Reconcile, IoThatWasStoppedForACopyGoesOnInTheSameWay) {
+  VmView vm = test::running_vm();
+  vm.spec.value.protection = Protection::backup;
+  vm.right.value.insync["root"] = {kLegA};
+  LocalVm l = holder();
+  l.connection = "StandAlone";
+  l.suspended = "user";
+  const Remedy r = reconcile(vm, l, "a1", true);
+  EXPECT_EQ(word(r.kind), "resume-io");
+  EXPECT_EQ(r.right, vm.right.value);
+  EXPECT_EQ(r.revision, vm.right.revision);
 }
 
 TEST(Reconcile, AHolderWhoseLegIsNoBetterTakesNobodyOut) {

@@ -164,6 +164,20 @@ TEST(Take, OnlyWhereEveryVolumeIsInSyncAndOnlyFromAnotherHost) {
   }
 }
 
+TEST(WithoutOthers, TakesOutWhatIsNotTheLastAndLeavesTheRest) {
+  EXPECT_EQ(without_others(both(), two_volumes(), "a1"), only_a());
+  EXPECT_EQ(without_others(only_a(), two_volumes(), "a1"), only_a()) << "written all the same";
+  EXPECT_EQ(without_others(only_b(), two_volumes(), "a1"), only_b()) << "the last legs stay";
+  Right half = both();
+  half.insync["data"] = {kDataB};
+  Right wanted = only_a();
+  wanted.insync["data"] = {kDataB};
+  EXPECT_EQ(without_others(half, two_volumes(), "a1"), wanted);
+  Right marked = both();
+  marked.migrating_to = "b1";
+  EXPECT_EQ(without_others(marked, two_volumes(), "a1").migrating_to, marked.migrating_to);
+}
+
 TEST(ExcludePeer, IsTheHoldersAndAlwaysWritesAndEndsAMark) {
   const struct {
     const char* name;
