@@ -10,7 +10,7 @@
 
    Switches: MIG migration; WDBROKEN the lease and the watchdog guard nothing; NV=2; R4IO hostd stops and resumes the
    guest's I/O; DISK=n so many disks may fail; NOTES they leave a durable note; ROLLBACK etcd may go back in time;
-   MUT_x removes one rule; FLAW_x and LIMIT_x are violations that README.md explains. */
+   MUT_x removes one rule; LIMIT_x are violations that README.md explains. */
 #ifndef NV
 #define NV 1
 #endif
@@ -117,12 +117,12 @@ bit taken; bit back; bit moved; bit seen[2]; bit epmoved;
 #ifdef MUT_r6_ignored
 #define DISTRUST(h) 0
 #else
-#define DISTRUST(h) (back && seen[h])
+#define DISTRUST(h) (back && seen[h])      /* R6_distrust */
 #endif
-#define UNSURE(h) DISTRUST(h)
-#ifdef FLAW_R6_WRITES       /* the code compares its notes before R1, R2 and R3 only */
-#undef UNSURE
+#ifdef MUT_r6_writes        /* the notes are compared before R1, R2 and R3 only */
 #define UNSURE(h) 0
+#else
+#define UNSURE(h) DISTRUST(h)
 #endif
 #else
 #define DISTRUST(h) 0
@@ -263,7 +263,7 @@ inline drop() {
   od; q=0
 }
 
-#if defined(NOTES) && !defined(FLAW_ATTACH_NOTED)   /* R5_noted: attached only while connected to an UpToDate leg */
+#if defined(NOTES) && !defined(MUT_attach_noted)   /* R5_noted: attached only while connected to an UpToDate leg */
 #define COMES_BACK(h) (!note[h])
 #else                           /* a disk that failed is there again and looks as good as before */
 #define COMES_BACK(h) 1
@@ -585,7 +585,7 @@ end: do
 #ifdef R4IO
   /* ---- R4: hostd stops the guest's I/O until the record is true: worker.cpp owe, stop_while_owed ---- */
   :: d_step { h==0 && con && prim[0] && !usr[0] && (OR(pOWED,1) || OR(pOWED,0)) -> usr[0]=1 }         /* R4_stop */
-#ifdef FLAW_RESUME_LISTED       /* as in the code: the peer may be listed when the command is on its way */
+#ifdef MUT_resume_listed        /* the peer may be listed when the command is on its way */
   :: d_step { h==0 && usr[0] && !rio[0] && fz[0]==0 && !OR(pOWED,1) && !OR(pOWED,0) -> rio[0]=1 }
 #else                           /* R4_resume: right after a write of the same remedy that leaves the peer out, unless
                                    the own leg is the bad one; R3 adds it back afterwards */

@@ -17,7 +17,9 @@
 bit holder_b; bit listed = 1;      /* listed: B's leg is in sync by the record */
 bit addf;                          /* an add-back of B is in flight */
 /* A */
-bit run_a = 1; byte wd = W;        /* ticks until the watchdog fires */
+bit run_a = 1;
+bit st;                            /* libvirt is starting A's guest: not there yet, and counted as if it were */
+byte wd = W;        /* ticks until the watchdog fires */
 byte dying;                        /* ticks until a reset has ended the guest; 0: not being reset */
 byte pa; byte pp = OLD;            /* age, from the sending, of the newest renewal and of the newest promise */
 byte rn; byte rs;                  /* a renewal: 0 none, 1 on its way, 2 committed and not answered; its age */
@@ -26,6 +28,7 @@ bit pet;                           /* a pet was decided and not yet made */
 byte va = 1;                       /* what A knows of the record: 0 alone, 1 B is listed, 2 nothing since hostd started,
                                       3 alone by the view, but an earlier hostd's write may be on its way */
 bit ka;                            /* A remembers an add-back of its own that has no definite end */
+bit nb = 1;                        /* A's durable note: B is listed, or a write of A's that is out may list it */
 /* B */
 byte ab;                           /* absence of change of A's lease, on B's clock */
 bit unseen;                        /* A's lease has changed and B's watch has not told */
@@ -33,18 +36,20 @@ bit op;                            /* a failover is planned, at work or of unkno
 bit tf; bit fresh;                 /* its transaction is in flight; its compares (lease, record) would still hold */
 bit run_b;
 
+#define ON (run_a || st)
 #define PROOF (pa<=R || pp<=R)
 /* F_who_must_promise: Guardian::guarded, core::guard */
-#ifdef FLAW_NO_RECORD              /* as in the code: guests are not known before the record was read */
-#define NOBODY (va==0 || va==2 || NOBODY3)
+#ifdef MUT_no_record               /* before the record was read nobody is thought of */
+#define NOBODY2 (va==2)
 #else
-#define NOBODY (va==0 || NOBODY3)
+#define NOBODY2 (va==2 && !nb)
 #endif
-#ifdef FLAW_ORPHAN_ADD             /* as in the code: an add-back of an earlier hostd is not reckoned with */
+#ifdef MUT_orphan_add              /* an add-back of an earlier hostd is not reckoned with */
 #define NOBODY3 (va==3)
 #else
-#define NOBODY3 0
+#define NOBODY3 (va==3 && !nb)
 #endif
+#define NOBODY (va==0 || NOBODY2 || NOBODY3)
 #ifdef MUT_add_back_uncovered
 #define ADDING 0
 #else
@@ -60,12 +65,12 @@ end: do
   :: d_step { 1 ->
        OLDER(pa,OLD); OLDER(pp,OLD); OLDER(rs,OLD); OLDER(ps,OLD); OLDER(ab,T);
        if
-       :: dying==1 -> dying=0; run_a=0
+       :: dying==1 -> dying=0; run_a=0; st=0
        :: dying>1 -> dying--
        :: else ->
-          if :: run_a -> wd--; if :: wd==0 -> dying=X :: else fi :: else fi
+          if :: ON -> wd--; if :: wd==0 -> dying=X :: else fi :: else fi
        fi;
-       if :: !run_a -> pet=0; wd=W; rn=0; rs=0; pm=0; ps=0; pa=OLD; pp=OLD; ka=0; va=2 :: else fi }
+       if :: !ON -> pet=0; wd=W; rn=0; rs=0; pm=0; ps=0; pa=OLD; pp=OLD; ka=0; va=2 :: else fi }
 
   /* ---- A renews its lease: Guardian::renew ---- */
   :: d_step { rn==0 -> rn=1; rs=0 }
@@ -82,8 +87,8 @@ end: do
   :: d_step { rn!=0 -> rn=0; rs=0 }                                      /* given up */
 
   /* ---- the watchdog: Guardian::look ---- */
-  :: d_step { run_a && dying==0 && !pet && MAY_PET -> pet=1 }
-  :: d_step { run_a && dying==0 && pet -> pet=0;
+  :: d_step { ON && dying==0 && !pet && MAY_PET -> pet=1 }
+  :: d_step { ON && dying==0 && pet -> pet=0;
 #ifndef MUT_late_pet
        /* L_late_pet: petted too late, reset at once */
        if :: MAY_PET -> wd=W :: else -> dying=X fi }
@@ -91,11 +96,11 @@ end: do
        wd=W }
 #endif
 #ifdef MUT_pet_without_proof
-  :: d_step { run_a && dying==0 -> wd=W }
+  :: d_step { ON && dying==0 -> wd=W }
 #endif
 
   /* ---- failsafe: Guardian::ask, Guardian::promise ---- */
-  :: d_step { run_a && pm==0 -> pm=1; ps=0 }
+  :: d_step { ON && pm==0 -> pm=1; ps=0 }
 #ifdef MUT_promise_while_taking
   :: d_step { pm==1 ->
 #else
@@ -117,28 +122,40 @@ end: do
   /* ---- the record, written by A ---- */
   /* F_renewed: a leg is added back, and a guest started, only while the own lease is freshly renewed: else B's timer
      may have run out long ago, and the last pet was made while nobody could take over */
-#ifdef FLAW_ADD_BACK_UNRENEWED     /* as in the code */
-  :: d_step { run_a && !holder_b && !listed && !addf && (va==0 || va==3) -> addf=1; ka=1 }   /* R3 */
+#ifdef MUT_add_back_unrenewed
+#define ADD_RENEWED 1
 #else
-  :: d_step { run_a && !holder_b && !listed && !addf && (va==0 || va==3) && pa<=R -> addf=1; ka=1 }
+#define ADD_RENEWED (pa<=R)
 #endif
+#ifdef MUT_note_after              /* the note is kept only when the write has ended */
+#define NOTE_FIRST skip
+#else
+#define NOTE_FIRST nb=1            /* F_note_first: core::noted_adding */
+#endif
+  :: d_step { run_a && !holder_b && !listed && !addf && (va==0 || va==3) && ADD_RENEWED ->
+       NOTE_FIRST; addf=1; ka=1 }                                        /* R3 */
   :: d_step { addf -> addf=0; if :: !holder_b -> listed=1; fresh=0 :: else fi }
-  :: d_step { ka && !addf && va!=2 -> ka=0; va=listed }                  /* its end is known */
-  :: d_step { run_a && va!=2 && !holder_b && listed -> listed=0; addf=0; fresh=0; va=0; ka=0 }  /* R1, R4 */
+  :: d_step { ka && !addf && va!=2 -> ka=0; va=listed; nb=listed }       /* its end is known */
+  :: d_step { run_a && va!=2 && !holder_b && listed -> listed=0; addf=0; fresh=0; va=0; ka=0; nb=0 }  /* R1, R4 */
   /* F_settle: a write of its own settles older ones */
-  :: d_step { run_a && va==3 && !holder_b -> addf=0; fresh=0; va=listed }
-  :: d_step { run_a && va==2 -> va=(listed || holder_b -> 1 : 3) }       /* the record is read */
+  :: d_step { run_a && va==3 && !holder_b -> addf=0; fresh=0; va=listed; nb=listed }
+  :: d_step { run_a && va==2 -> va=(listed || holder_b -> 1 : 3); nb=(listed -> 1 : nb) }       /* the record is read */
   :: d_step { run_a && va==1 && !listed && !holder_b && !ka -> va=3 }
   /* hostd dies and starts again: the watchdog goes on, what it knew is gone */
   :: d_step { run_a && dying==0 -> pa=OLD; pp=OLD; rn=0; rs=0; pm=0; ps=0; pet=0; ka=0; va=2 }
   /* the host comes back, renews first, then claims a start */
-#ifdef FLAW_START_UNRENEWED        /* as in the code: nothing between the claim and the start asks for it */
-  :: d_step { !run_a && !holder_b -> run_a=1;
+#ifdef MUT_start_unrenewed         /* nothing between the claim and the start asks for it */
+#define START_RENEWED 1
 #else
-  :: d_step { !run_a && !holder_b && pa<=R -> run_a=1;
+#define START_RENEWED (pa<=R)
 #endif
-       wd=W; dying=0; va=(listed -> 1 : 0); fresh=0; addf=0;
-       assert(!run_b) }
+  :: d_step { !ON && !holder_b && START_RENEWED ->
+       st=1; wd=W; dying=0; va=(listed -> 1 : 0); fresh=0; addf=0; nb=listed }
+  /* F_beginning: from that look on the watchdog is petted as with the guest, however long libvirt takes */
+#ifdef MUT_start_uncounted
+  :: d_step { st && dying==0 -> wd=W }
+#endif
+  :: d_step { st && dying==0 -> st=0; run_a=1; assert(!run_b) }
 
   /* ---- B: core::may_take_over, steps/failover.cpp ---- */
   :: d_step { unseen -> unseen=0; ab=0 }                                 /* the watch tells */
