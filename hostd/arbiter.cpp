@@ -48,7 +48,7 @@ asio::awaitable<FenceAnswer> decide_fence(Node& node, std::string resource) {
     auto done = co_await node.cell.commit_right(vm, verdict.right, verdict.revision, verdict.sentence, wall_ms());
     if (done) {
       // safety: R1. Committed after the kernel asked, so after it froze, comparing the record; the exit code is bound
-      // by the kernel to this loss of the link, and ignored if the peer has come back.
+      // by the kernel to this loss of the link, and ignored if the peer has come back. [model: R1_commit, R1_answer]
       co_return FenceAnswer::excluded;
     }
     spdlog::warn("{}: the record was not changed: {}", vm, done.error().what);

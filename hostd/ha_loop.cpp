@@ -96,7 +96,7 @@ asio::awaitable<void> HaLoop::carry_out(core::HaAction action) {
   if (action.kind == Kind::fence) {
     co_await fence(action.host, action.reason);
   } else if (action.kind == Kind::settle) {
-    // safety: R6. core::ha_round settles nothing on a record that is not trusted.
+    // safety: R6. core::ha_round settles nothing on a record that is not trusted. [model: R6_distrust]
     auto wrote = co_await node_.cell.commit_right(action.vm, action.right, action.revision, action.reason, wall_ms());
     if (!wrote) done = wrote.error();
   } else {
@@ -104,6 +104,7 @@ asio::awaitable<void> HaLoop::carry_out(core::HaAction action) {
     const std::string lost =
         std::holds_alternative<core::FailoverVm>(action.verb) && vm != nullptr ? vm->right.value.host : "";
     // safety: S1. From before the request is sent no promise is given to that host (Guardian::promise).
+    // [model: F_refuse]
     if (!lost.empty()) ++node_.taking_over[lost];
     done = co_await submit(action);
     // Of unknown outcome: it may still be accepted, so the host stays refused until this hostd knows better.

@@ -54,7 +54,7 @@ Task<> DrbdAdapter::resume_io(std::string name) {
   for (auto& argv : now.resume_io()) {
     Argv command = argv;
     // safety: R4. Only hostd's own stop is lifted; asked just above, no peer is waited for and no disk is missing. The
-    // caller has committed the record that the stop waited for.
+    // caller has committed the record that the stop waited for. [model: R4_resume]
     auto done = co_await act(std::move(command), "letting the I/O of " + name + " go on");
     if (!done) co_return done;
   }

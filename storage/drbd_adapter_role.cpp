@@ -171,7 +171,7 @@ Task<> DrbdAdapter::promote(std::string name, PromotionProof proof) {
       // the command is plain `primary`, so the kernel still refuses outdated data and, through
       // fence-peer, a peer that is not known to be excluded. Forced only where the proof says that
       // the record lists these legs alone: by a person's word (outdated), or as the only leg there
-      // is (fresh), whose generation was asked just above.
+      // is (fresh), whose generation was asked just above. [model: R2_promote]
       auto outcome = co_await run_tool(std::move(argv), Effect::changes, kPromoteDeadline);
       if (!outcome) co_return outcome.error();
       if (outcome->ok()) break;
@@ -254,7 +254,7 @@ Task<> DrbdAdapter::set_two_primaries(std::string name, bool allow) {
   if (!now) co_return now.error();
   auto argv = now->two_primaries(allow);
   // safety: S4. Opening is the caller's journaled migration step and happens in sync only; the
-  // kernel refuses to close while both sides are Primary.
+  // kernel refuses to close while both sides are Primary. [model: S4_window, S4_close]
   const std::string what = fmt::format("{} two primaries of {}", allow ? "allowing" : "forbidding", name);
   auto done = co_await act(std::move(argv), what);
   if (!done) co_return done.error();

@@ -137,6 +137,7 @@ std::optional<HaAction> Judge::settle(const VmView& vm, const LocalVm& local) co
                          status->second.domain == DomainState::absent && status->second.role != "Primary";
     // safety: S1. No operation is at work, so nothing can bring a copy to the target any more; the target itself says
     // that it has none, or its lease has been absent for the whole takeover time, after which none can run.
+    // [model: M_unmark]
     if (!no_copy && absence(facts, target) < takeover_at(timing) && !known_off(view, target)) return {};
     a.right.migrating_to.reset();
     a.reason = "no migration is at work and host " + target + " has no copy: the mark is taken off";
@@ -283,7 +284,7 @@ Result<> may_take_over(const CellView& view, const VmView& vm, const LocalVm& lo
   if (own != nullptr && own->maintenance.revision != 0)
     return fail(Errc::refused, "host " + self + " is in maintenance");
   // safety: S2, S3 (R2). The record, not DRBD's word, says that every acknowledged write is here; without it only a
-  // person goes on, who has named the host whose writes are given up.
+  // person goes on, who has named the host whose writes are given up. [model: R2_take]
   if (!by_hand.sacrifice && !insync_everywhere(right, vm.layout.value, self)) {
     return fail(Errc::refused, "the record does not list the legs on " + self +
                                    " as in sync on every volume: writes may be missing, a person must decide");
@@ -359,7 +360,7 @@ HaRound ha_round(const CellView& view, const std::map<std::string, LocalVm>& loc
   for (const VmView* vm : order) {
     const std::string& name = vm->spec.value.name;
     const LocalVm& local = locals.at(name);
-    // safety: R6. On a record of the past nothing is started, moved or written, by whatever way.
+    // safety: R6. On a record of the past nothing is started, moved or written, by whatever way. [model: R6_distrust]
     if (const auto why = facts.distrusted.find(name); why != facts.distrusted.end()) {
       round.waits[name] = why->second;
       continue;

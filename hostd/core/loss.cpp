@@ -46,6 +46,7 @@ LossVerdict decide_loss(const VmView& vm, const LocalVm& local, const std::strin
     if (local.domain == DomainState::absent)
       return verdict(Kind::wait, "the guest has left for " + *right.migrating_to);
   }
+  // safety: R1. Only the holder, whom the record lists on every volume and whose own disks are whole. [model: R1_send]
   auto next = exclude_peer(right, vm.layout.value, self);
   if (!next) return verdict(Kind::lost, next.error().what);
   if (auto bad = bad_disk(vm, local); !bad.empty()) return verdict(Kind::lost, bad);

@@ -27,6 +27,8 @@ std::optional<Timing> timing_profile(std::string_view name) {
 }
 
 Mono least_takeover(const Timing& t) {
+  // safety: S1. The oldest proof a pet may rest on, the watchdog's time after that pet, the reset. [model:
+  // F_takeover_time]
   const Mono dead = t.renew_timeout + t.watchdog * (t.watchdog_counts_twice ? 2 : 1) + t.reset_time;
   const int rho = Timing::clock_rate_error_percent;
   return Mono((dead.count() * (100 + rho) + (100 - rho) - 1) / (100 - rho));

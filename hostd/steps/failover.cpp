@@ -44,8 +44,8 @@ Answer take_right(Context c) {
       continue;
     }
     if (local->connection != "StandAlone") {
-      // From here on the old holder cannot come back between the transaction and the promotion. Forced: a plain
-      // disconnect would mark this leg Outdated.
+      // safety: R2. From here on the old holder cannot come back between the transaction and the promotion. Forced: a
+      // plain disconnect would mark this leg Outdated. [model: R2_standalone]
       auto cut = co_await c.node.drbd.disconnect(name, true);
       if (!cut) co_return cut.error();
       continue;
@@ -61,6 +61,7 @@ Answer take_right(Context c) {
     core::Outcome out = done(fmt::format("taken from {} (epoch {})", lost, next->epoch));
     // safety: R2. `may_take_over` was true after DRBD was asked and the link was cut here; the transaction compares the
     // record and the holder's lease as they were before that, and this operation holds the VM's definition.
+    // [model: R2_take, R2_lease]
     out.right = std::move(*next);
     out.right_revision = right_revision;
     out.lease_of = lost;

@@ -72,6 +72,7 @@ asio::awaitable<Result<>> claim_and_promote(Node& node, std::string vm, std::str
   if (!committed) co_return committed.error();
   // safety: R2. The transaction above found this host as holder, in sync on every volume, with no migration marked,
   // and its disks were read Consistent or UpToDate just before; the peer's kernel refuses if it is Primary itself.
+  // [model: R2_claim, R2_promote]
   storage::PromotionProof proof{vm, node.self(), epoch, *committed, force};
   co_return co_await node.drbd.promote(storage::resource_name(vm), proof);
 }

@@ -89,6 +89,7 @@ Result<CellStore::Draft> CellStore::draft_op(const core::Operation& next_in, Rev
     expect(d.txn, keys::vm_right(root_, next.vm), outcome->right_revision);
     if (!outcome->lease_of.empty()) {
       // safety: S1. Had the old holder renewed since, this compare would fail and the right would stay with it.
+      // [model: R2_lease]
       expect(d.txn, keys::host_lease(root_, outcome->lease_of), outcome->lease_revision);
     }
     runtime::put(d.txn, keys::vm_right(root_, next.vm), codec::encode(right));

@@ -69,6 +69,7 @@ void CellStore::apply_host(std::string_view rest, const core::kv::Event& event) 
     // A listing repeats what was known: only a change is a sign of life.
     if (lease_seen_[id].revision == host.lease.revision) return;
     lease_seen_[id].revision = host.lease.revision;
+    // safety: S1. Timed from when this hostd saw it, so never from before it was started. [model: F_timer_from_start]
     lease_seen_[id].at = Clock::now();
     if (host.silent) {
       host.silent = false;

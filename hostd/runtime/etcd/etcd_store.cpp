@@ -117,7 +117,7 @@ asio::awaitable<Attempt> attempt(std::shared_ptr<Members> members, std::size_t i
   }
   members->failed(index, exchange.why);
   // safety: rule U. A write that a member may have is never sent again from here: only its author
-  // can tell whether a second copy is harmless.
+  // can tell whether a second copy is harmless. [model: DELAY]
   if (request.writes && exchange.outcome == Exchange::Outcome::unknown) {
     co_return unknown(members->url(index), exchange.why);
   }

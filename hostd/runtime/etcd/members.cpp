@@ -182,7 +182,7 @@ Result<> Members::note(std::size_t index, const Header& header, Asked asked, cor
   if (asked == Asked::write && header.revision < known) {
     // safety: a transaction that goes through the raft log is answered with no revision below one
     // seen before it was sent. If it was, this member lost history that others acted upon: nothing
-    // it says may support a decision (R6).
+    // it says may support a decision (R6). [model: R6_note]
     return fault(index, "it went back in time, from revision " + std::to_string(known) + " to " +
                             std::to_string(header.revision) + ": its data was restored from a copy. Remove " +
                             "this member, add it again empty, and restart hostd.");

@@ -80,7 +80,7 @@ Result<Commit> judge(const GuardedWrite& write, std::size_t guard, const Found& 
     return Commit{revision, 1, true};
   }
   // safety: "stale" lets the caller decide anew. That is allowed only when no delayed copy can
-  // still commit.
+  // still commit. [model: U_revision, DELAY]
   if (!copies_about || failed_for_good(write.txn.compares, found)) {
     return fail(Errc::stale,
                 "The write on " + write.key + " was not made: another write came first. Read again and decide anew.");

@@ -39,6 +39,7 @@ Result<> call_start(const Connection& c, const core::DomainSpec& spec, const std
   // this VM, this host and a committed run-right (R2: only a holder that is in sync commits one). libvirt refuses a
   // second domain of the same name or uuid, so on this host there is one copy at most. Not autodestroy: the guest
   // outlives hostd. The domain is transient, so no reboot of the host starts it again without a record.
+  // [model: R2_start]
   const Domain started(virDomainCreateXML(c.get(), xml.c_str(), VIR_DOMAIN_NONE));
   if (started) return {};
   auto error = last_error(c.get(), Call::change, quoted(vm) + " could not be started");
@@ -142,7 +143,7 @@ Result<> call_resume(const Connection& c, const Target& vm) {
   if (state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_BLOCKED) return {};
   // safety: this line lets a VM run. LibvirtHost::resume, the only caller, has checked that the caller's ResumeProof
   // names this VM, this host and a committed run-right; by H the source's copy was seen gone before that record was
-  // written. While a migration of the domain is still under way libvirt refuses.
+  // written. While a migration of the domain is still under way libvirt refuses. [model: H_resume]
   if (virDomainResume(domain.get()) < 0) return last_error(c.get(), Call::change, what);
   return {};
 }

@@ -101,10 +101,10 @@ Result<> call_migrate(const Connection& c, const Target& vm, const std::string& 
     return error;
   }
   // safety: this line makes a copy on another host. PAUSED is always among the flags, so it does not run there before
-  // the record names that host (H); libvirt refuses a second copy of the same uuid on the target.
+  // the record names that host (H); libvirt refuses a second copy of the same uuid on the target. [model: H_resume]
   if (virDomainMigrateToURI3(domain.get(), to.c_str(), list.list, static_cast<unsigned>(list.count),
                              flags_of(params)) == 0) {
-    // safety: S1. Only a host that was asked and has no such domain may give the right away (H).
+    // safety: S1. Only a host that was asked and has no such domain may give the right away (H). [model: H_migrated]
     const auto here = call_observe(c, vm);
     if (here && here->state == DomainState::absent) return {};
     return fail(Errc::outcome_unknown, what + ": libvirt says it was, but its domain is not gone from here");
