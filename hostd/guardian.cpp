@@ -64,7 +64,7 @@ std::vector<core::GuardedVm> Guardian::guarded() const {
   for (const auto& name : names) {
     const auto* vm = view.vm(name);
     if (vm == nullptr || core::other_host(vm->layout.value, node_.self()).empty()) continue;
-    if (!guest_may_be(name, *vm)) continue;
+    if (node_.strangers.contains(name) || !guest_may_be(name, *vm)) continue;
     out.push_back(
         core::guarded_by_record(*vm, notes, name, node_.self(), node_.settled(*vm), node_.adding.contains(name)));
   }
