@@ -301,6 +301,8 @@ struct Kept final : NotePort {
     text = fresh;
     return {};
   }
+  core::Result<std::vector<LostDisk>> lost_disks() override { return std::vector<LostDisk>{}; }
+  core::Result<> drop_lost_disk(const LostDisk&) override { return {}; }
   std::optional<std::string> text;
 };
 

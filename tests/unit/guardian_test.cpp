@@ -153,6 +153,8 @@ struct Peers final : runtime::PeerPort {
 struct NoNotes final : NotePort {
   Result<std::optional<std::string>> read() override { return std::optional<std::string>{}; }
   Result<> write(const std::string&) override { return {}; }
+  Result<std::vector<LostDisk>> lost_disks() override { return std::vector<LostDisk>{}; }
+  Result<> drop_lost_disk(const LostDisk&) override { return {}; }
 };
 
 class Guard : public testing::Test {

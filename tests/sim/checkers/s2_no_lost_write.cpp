@@ -10,7 +10,8 @@ namespace {
 bool zombie(Cell& cell, const std::string& host, const std::string& vm) {
   const auto& guest = cell.machine(host).guests.at(vm);
   if (cell.options.watchdogs_fire || guest.info.reason != core::DomainReason::migration_cancelled) return false;
-  return cell.view().vms[vm].right.value.host != host;
+  const auto* view = cell.view().vm(vm);
+  return view != nullptr && view->right.value.host != host;
 }
 
 class NoLostWrite final : public Checker {
