@@ -299,7 +299,12 @@ asio::awaitable<void> Worker::see_volumes(std::string vm) {
   if (view == nullptr || local == node_.local.end() || !local->second.up) co_return;
   if (local->second.volumes.size() == view->layout.value.volumes.size()) co_return;
   auto fresh = co_await steps::fresh_local(node_, vm);
-  if (!fresh) co_return;
+  if (!fresh) {  // nothing else need ever happen to it, and what is not seen is not kept true (R4)
+    spdlog::warn("{}: its volumes are not seen yet: {}", vm, fresh.error().what);
+    auto later = look_later(vm);
+    runtime::run_in_background(node_.cell.changed().executor(), "looking again at " + vm, std::move(later));
+    co_return;
+  }
   view = node_.cell.view().vm(vm);
   node_.local[vm].volumes = fresh->volumes;
   // R5: a primary without a disk has lost it while no hostd looked.
