@@ -52,7 +52,8 @@ class Cell:
         self.job.hosts_ready()
         if not any(image["name"] == IMAGE for image in self.ask("image", "list")):
             self.do("image", "import", IMAGE, str(cluster.program(self.lab, "guest.img")))
-        for name, mac in self.macs.items():
+        there = {vm["name"] for vm in self.ask("vm", "list")}
+        for name, mac in [(name, mac) for name, mac in self.macs.items() if name not in there]:
             nominal, peer = self.homes(name)
             definition = {"kind": "vm", "name": name, "project": "campaign", "cpus": 1, "memory_mib": MEMORY_MIB, "power": "on",
                           "protection": "ha", "hosts": {"nominal": nominal, "peer": peer}, "networks": [{"network": "clients", "mac": mac}],
