@@ -1,5 +1,6 @@
 // S1: a VM never executes on two hosts at once. A guest that stands paused does not execute, nor does one on a machine
-// that stands still. And, before anything is started: the run-right leaves no host on which the guest still executes.
+// that stands still. And, before anything is started: the run-right leaves no host on which the guest still executes,
+// and it executes on no other.
 #include <map>
 #include <utility>
 
@@ -29,6 +30,10 @@ class OneRunner final : public Checker {
   void guest_runs(Cell& cell, const std::string& host, const std::string& vm) override {
     if (!cell.options.watchdogs_fire && !cell.options.judge_one_runner)
       return;  // this lock is broken on purpose: S2 is what must hold
+    const auto holder = holders_.find(vm);
+    if (holder == holders_.end() || holder->second != host) {
+      cell.violate("S1", vm + " runs on " + host + ", which does not hold its run-right");
+    }
     for (const auto& [other, machine] : cell.machines) {
       if (other != host && machine->running() && cell.runs(other, vm)) {
         cell.violate("S1", vm + " runs on " + host + " and on " + other);
