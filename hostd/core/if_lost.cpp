@@ -19,14 +19,20 @@ using Outcome = IfLost::Outcome;
 struct Forecast {
   const CellView& view;
   const std::string& lost;
-  std::map<std::string, std::uint64_t> taken{};  ///< MiB by host
+  std::map<std::string, std::uint64_t> left{};  ///< MiB by host; asked once each: a cell has thousands of VMs
 
+  std::uint64_t& left_on(const std::string& host);
   IfLost of(const VmView& vm);
   IfLost running(const VmView& vm, const std::string& peer);
 };
 
 IfLost say(Outcome outcome, std::string text, std::string target = {}) {
   return {outcome, {}, std::move(target), std::move(text)};
+}
+
+std::uint64_t& Forecast::left_on(const std::string& host) {
+  const auto known = left.find(host);
+  return known != left.end() ? known->second : left[host] = free_memory_mib(view, host, {});
 }
 
 /// The VM should run, and its other leg on `peer` follows every write.
@@ -39,10 +45,10 @@ IfLost Forecast::running(const VmView& vm, const std::string& peer) {
   if (other == nullptr || !other->alive()) {
     return say(Outcome::stays, "host " + peer + ", where its other leg is, is silent: nothing could start it");
   }
-  const std::uint64_t free = free_memory_mib(view, peer, spec.name);
-  const std::uint64_t left = free - std::min(free, taken[peer]);
-  if (left < spec.memory_mib) {
-    return say(Outcome::stays, fmt::format("host {} would have {} MiB of memory left for it, it needs {}", peer, left,
+  std::uint64_t& room = left_on(peer);
+  const bool counted = vm.right.value.migrating_to == peer;  // on its way there, it has its memory already
+  if (!counted && room < spec.memory_mib) {
+    return say(Outcome::stays, fmt::format("host {} would have {} MiB of memory left for it, it needs {}", peer, room,
                                            spec.memory_mib));
   }
   if (spec.protection != Protection::ha) {
@@ -74,7 +80,7 @@ IfLost Forecast::running(const VmView& vm, const std::string& peer) {
                            to_string(op->second.value.kind), lost),
                peer);
   }
-  taken[peer] += spec.memory_mib;
+  if (!counted) room -= spec.memory_mib;
   return say(Outcome::restarts, "it starts on " + peer + " by itself, with every confirmed write", peer);
 }
 

@@ -74,6 +74,10 @@ TEST(IfLost, TheFirstByPriorityTakeTheMemory) {
   std::vector<std::string> seen;
   for (const auto& f : if_lost(view, "a1")) seen.push_back(f.vm + ' ' + std::string(to_string(f.outcome)));
   EXPECT_THAT(seen, ElementsAre("high restarts", "vm1 restarts", "low stays"));
+  // One that is on its way there has its memory there already.
+  view.vms["low"].right.value.migrating_to = "b1";
+  EXPECT_EQ(if_lost(view, "a1").back().outcome, IfLost::Outcome::restarts);
+  EXPECT_EQ(if_lost(view, "a1").at(1).outcome, IfLost::Outcome::stays);
   EXPECT_TRUE(if_lost(view, "b1").empty());
 }
 

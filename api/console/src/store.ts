@@ -148,7 +148,8 @@ export class Store {
 
   private soon(): void {
     if (this.timer !== undefined || this.flushing) return;
-    this.timer = setTimeout(() => void this.flush(), SETTLE_MS);
+    // A large cell changes often, and what is told of all its VMs costs its host more: there it is read less often.
+    this.timer = setTimeout(() => void this.flush(), SETTLE_MS + this.view.vms.size / 3);
   }
 
   private async flush(): Promise<void> {
@@ -181,7 +182,10 @@ export class Store {
       for (const name of d.vms) work.push(one<Vm>(`/v1/vms/${name}`, (x) => void (x ? v.vms.set(name, x) : v.vms.delete(name))));
     }
     if (this.staff && (d.hosts || d.vms.length > 0)) {
-      work.push(all<Host>('/v1/hosts').then((r) => void (v.hosts = new Map(r.items.map((x) => [x.id, x])))));
+      work.push(all<Host>('/v1/hosts').then((r) => {
+        v.hosts = new Map(r.items.map((x) => [x.id, x]));
+        this.tell(); // at once: the list of VMs may take longer
+      }));
     }
     if (d.ha || d.hosts) work.push(get<Ha>('/v1/ha').then((x) => void (v.ha = x)));
     if (d.operations.length > MANY) {

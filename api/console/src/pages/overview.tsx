@@ -8,6 +8,7 @@ import { Actions, Badge, Heading, StateBadge, Table, useShared, type Level } fro
 import { size, time } from '../words';
 
 const SHOWN = 25;
+const ROWS = 200;
 
 function FindingRow({ f }: { f: Finding }): VNode {
   const { w } = useShared();
@@ -131,7 +132,7 @@ function Vms(): VNode {
       {all.length > 8 && <label class="filter">{w.filter}<input type="search" value={filter} onInput={(e) => setFilter(e.currentTarget.value)} /></label>}
       {shown.length === 0 ? <p class="quiet">{w.noVms}</p> : (
         <Table label={w.vms} head={head}>
-          {shown.map((vm) => {
+          {shown.slice(0, ROWS).map((vm) => {
             const last = failovers.find((o) => o.vm === vm.name);
             return (
               <tr key={vm.name}>
@@ -147,6 +148,7 @@ function Vms(): VNode {
           })}
         </Table>
       )}
+      {shown.length > ROWS && <p>{w.more(shown.length - ROWS)}</p>}
     </section>
   );
 }
