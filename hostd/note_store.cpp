@@ -94,6 +94,7 @@ Result<> NoteStore::load() {
     saved_ = notes_.highest;
   }
   // safety: R5, S2. A disk that failed while hostd hung or was away is in the notes before anything is decided.
+  // [model: R5_note]
   auto lost = port_->lost_disks();
   if (!lost) return lost.error();
   for (const auto& disk : *lost) {

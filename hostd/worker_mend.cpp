@@ -127,7 +127,7 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       if (auto ok = may_promote(node_, vm); !ok) co_return ok;
       node_.local[vm].unasked = false;
       // safety: R1. Lets no I/O go on: the kernel asks anew, and decide_fence answers only after a record was
-      // committed.
+      // committed. [model: R1_answer]
       co_return co_await node_.drbd.ask_again(*resource);
     }
     case Kind::demote: co_return co_await node_.drbd.demote(name);

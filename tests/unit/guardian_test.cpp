@@ -162,7 +162,9 @@ class Guard : public testing::Test {
   Guard() {
     config_.timing = *core::timing_profile("fast");
     for (const auto* host : {"a1", "b1"}) {
-      set(keys::host_info(root_, host), core::test::host(host, core::Site::a).info.value);
+      auto info = core::test::host(host, core::Site::a).info.value;
+      info.api_address = std::string(host) + ":1";
+      set(keys::host_info(root_, host), info);
       set(keys::host_lease(root_, host), core::HostLease{"i", 1, "boot"});
     }
     const core::VmView vm = core::test::running_vm();
@@ -176,6 +178,7 @@ class Guard : public testing::Test {
     asio::co_spawn(io_, cell_.run(), asio::detached);
     time_.pass(Mono(50));
     EXPECT_NE(cell_.view().revision, 0);
+    node_.first_read = cell_.view().revision;  // what is written from here on settles what an earlier hostd has sent
     asio::co_spawn(io_, guardian_.run(), asio::detached);
     EXPECT_TRUE(guardian_.arm());
     time_.pass(Mono(1200));

@@ -7,7 +7,7 @@ HAND_OVER_SECONDS = 1.0  # both sides may say "running" for so long around the i
 SILENT = 1.0             # seconds without a record that count as an outage in the timeline
 CLASSES = {"host lost": ("power-cut", "hang", "kernel-panic", "links-all", "link-mgmt", "hostd-hung", "watchdog-broken", "power-silent",
                          "power-refuses"),
-           "guest lost": ("qemu-killed",), "replication link": ("link-repl", "site-fibre", "witness-and-link", "fence-delayed"),
+           "guest lost": ("qemu-killed",), "replication link": ("link-repl", "helper-killed", "helper-gives-up", "site-fibre", "witness-and-link", "fence-delayed"),
            "etcd and witness": ("etcd-killed", "etcd-hung", "etcd-slow", "etcd-stopped", "etcd-disk-full", "witness-lost"),
            "daemon": ("hostd-killed", "libvirtd-killed", "libvirtd-hung"), "disk": ("disk-error", "disk-flaky"),
            "network quality, clients' link, clock": ("loss-20", "delay-100", "link-client", "clock-jump")}

@@ -8,13 +8,13 @@ MIGRATION_STEPS = ("mark-migration", "prepare-target", "open-window", "promote-t
 DOWN = ("power-cut", "kernel-panic", "hang")     # nothing can be done inside such a host until it is healed
 HOST_LOST = DOWN + ("links-all",)
 DISKS = ("disk-error", "disk-flaky")
-PARTS = HOST_LOST + ("link-repl", "link-mgmt", "site-fibre", "witness-and-link", "hostd-hung", "watchdog-broken", "loss-20")
+PARTS = HOST_LOST + ("link-repl", "helper-killed", "helper-gives-up", "link-mgmt", "site-fibre", "witness-and-link", "hostd-hung", "watchdog-broken", "loss-20")
 SWITCHES = ("power-silent", "power-refuses")     # with a power switch that works, but for this host
 INSTANT = ("hostd-killed", "libvirtd-killed", "qemu-killed", "etcd-killed")  # over as soon as they are made
 
 # How often each kind is drawn. Those of BESIDE break what only matters beside a second fault of the same host.
 WEIGHTS = {"power-cut": 11, "hang": 7, "kernel-panic": 6, "links-all": 7, "hostd-killed": 5, "hostd-hung": 3, "libvirtd-killed": 5,
-           "libvirtd-hung": 2, "qemu-killed": 4, "link-repl": 6, "link-mgmt": 4, "link-client": 1, "site-fibre": 4, "witness-lost": 2,
+           "libvirtd-hung": 2, "qemu-killed": 4, "link-repl": 6, "helper-killed": 2, "helper-gives-up": 1, "link-mgmt": 4, "link-client": 1, "site-fibre": 4, "witness-lost": 2,
            "witness-and-link": 2, "etcd-killed": 5, "etcd-hung": 3, "etcd-slow": 2, "etcd-stopped": 3, "etcd-disk-full": 1,
            "disk-error": 2, "disk-flaky": 2, "clock-jump": 3, "loss-20": 3, "delay-100": 3}
 BESIDE = {"fence-delayed": ("link-repl", "site-fibre"), "watchdog-broken": ("links-all", "link-mgmt"),
