@@ -81,13 +81,18 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       if (remedy.clears_rejoin) node_.local[vm].rejoin_pending = false;
       co_return Result<>{};
     }
+    case Kind::swap_leg:
     case Kind::add_back: {
+      const bool swap = remedy.kind == Kind::swap_leg;
       // safety: R3. The revision was read when this was decided; DRBD is asked afresh; the write compares that
-      // revision. [model: R3_add_back]
+      // revision. [model: R3_add_back, R3_swap]
       auto seen = co_await steps::look(node_, vm);
       if (!seen) co_return seen.error();
       const auto* wanted = storage::find_volume(seen->resource, remedy.volume);
-      if (wanted == nullptr || !storage::in_sync(seen->state, wanted->index)) co_return Result<>{};
+      if (wanted == nullptr) co_return Result<>{};
+      const bool whole =
+          swap ? storage::works_on_peer(seen->state, wanted->index) : storage::in_sync(seen->state, wanted->index);
+      if (!whole) co_return Result<>{};
       if (auto ok = trusted(node_, vm); !ok) co_return ok;
       const auto* view = node_.cell.view().vm(vm);
       if (view == nullptr || view->right.revision != remedy.revision) co_return Result<>{};
@@ -97,18 +102,11 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       // safety: S1. From this write on another host may count this one's silence: only while it is not silent.
       // [model: F_renewed]
       if (!node_.facts().renewed) co_return core::fail(Errc::unavailable, "this host's lease is not renewed now");
-      core::Right right = view->right.value;
-      const core::Layout layout = view->layout.value;
-      for (const auto& volume : layout.volumes) {
-        if (volume.name != remedy.volume) continue;
-        for (const auto& leg : volume.legs) {
-          auto next = core::add_leg(right, layout, node_.self(), volume.name, leg);
-          if (!next) co_return next.error();
-          right = std::move(*next);
-        }
-      }
+      auto right = swap ? core::swap_leg(view->right.value, view->layout.value, node_.self(), remedy.volume)
+                        : core::add_legs(view->right.value, view->layout.value, node_.self(), remedy.volume);
+      if (!right) co_return right.error();
       node_.adding.insert(vm);
-      auto done = co_await node_.cell.commit_right(vm, std::move(right), remedy.revision, remedy.sentence, wall_ms());
+      auto done = co_await node_.cell.commit_right(vm, std::move(*right), remedy.revision, remedy.sentence, wall_ms());
       if (done || done.error().code != Errc::outcome_unknown) node_.adding.erase(vm);
       if (!done) co_return done.error();
       node_.local[vm].attached_again = 0;

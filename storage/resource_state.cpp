@@ -206,6 +206,14 @@ bool in_sync(const ResourceState& state, std::uint16_t index) {
          volume.replication == Replication::established && volume.out_of_sync_kib == 0;
 }
 
+bool works_on_peer(const ResourceState& state, std::uint16_t index) {
+  const auto it = state.volumes.find(index);
+  if (!state.present || state.connection != Connection::connected || it == state.volumes.end()) return false;
+  const VolumeState& volume = it->second;
+  return state.role == Role::primary && volume.disk == Disk::diskless && volume.peer_disk == Disk::up_to_date &&
+         volume.replication == Replication::established;
+}
+
 bool in_sync(const ResourceState& state, const Resource& resource) {
   return !resource.volumes.empty() &&
          std::ranges::all_of(resource.volumes, [&](const Volume& v) { return in_sync(state, v.index); });

@@ -93,6 +93,10 @@ class ResourceTable {
 bool in_sync(const ResourceState& state, const Resource& resource);
 bool in_sync(const ResourceState& state, std::uint16_t volume);
 bool in_sync(const ResourceState& state);  ///< every volume the kernel has
+/// A Primary whose own disk of this volume is gone and whose peer, connected, has all of it. The kernel lets a Primary
+/// without a disk connect to nothing but the generation that it worked on, and a leg is UpToDate beside a connected
+/// Primary only once its resync has ended.
+bool works_on_peer(const ResourceState& state, std::uint16_t volume);
 
 /// S3 and R2: may this resource be promoted, as far as its own disks say? The record decides, this
 /// only forbids. Errors: conflict, naming the volume and its state.

@@ -117,6 +117,16 @@ Remedy keep_lists(const VmView& vm, const LocalVm& local, const std::string& sel
         return shrink(vm, *next, "own leg is " + s.disk + ": taken out of the in-sync list");
       }
     }
+    // The own disk failed after the resync of the other leg had ended and before the record could say so. The guest
+    // works on that leg alone.
+    if (local.role == "Primary" && connected && s.disk == "Diskless" && s.replication == "Established" &&
+        s.peer_disk == "UpToDate" && !listed(right, volume.name, *peer) && listed(right, volume.name, *own)) {
+      Remedy r = simple(Remedy::Kind::swap_leg, "the own leg of volume " + volume.name + " is gone and the one on " +
+                                                    peer->host + " has all of it: the record changes over to it");
+      r.volume = volume.name;
+      r.revision = vm.right.revision;
+      return r;
+    }
     const bool both = connected && s.replication == "Established" && s.disk == "UpToDate" &&
                       s.peer_disk == "UpToDate" && s.out_of_sync_kib == 0;
     if (both && (!listed(right, volume.name, *peer) || !listed(right, volume.name, *own))) {
@@ -263,7 +273,8 @@ Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self
   if (!holder) return {};
   auto lists = keep_lists(vm, local, self);
   // A leg is not added back while the I/O stands still: that would be undone before it goes on.
-  const bool adds = lists.kind == Remedy::Kind::add_back && frozen_by(local, "user");
+  const bool adds =
+      (lists.kind == Remedy::Kind::add_back || lists.kind == Remedy::Kind::swap_leg) && frozen_by(local, "user");
   if (lists.kind != Remedy::Kind::none && !adds) return lists;
   // Before anything that may take long or fail: the guest waits for it.
   if (frozen_by(local, "user")) return go_on(vm, self, kGoesOn);

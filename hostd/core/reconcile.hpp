@@ -36,6 +36,7 @@ struct Remedy {
     attach_again,  ///< a disk that failed, while the other leg is whole and connected: it is resynced from there
     commit_right,  ///< `right`, comparing `revision`
     add_back,      ///< R3 for `volume`: ask DRBD afresh, then commit comparing `revision`
+    swap_leg,        ///< R3: the primary's own disk is gone, the other leg has all of it and is not listed yet
     connect,
     disconnect,  ///< of a cold copy, which is linked only while it is refreshed
     demote,

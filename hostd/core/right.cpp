@@ -163,6 +163,26 @@ Result<Right> add_leg(const Right& right, const Layout& layout, const std::strin
   return next;
 }
 
+Result<Right> add_legs(const Right& right, const Layout& layout, const std::string& host, const std::string& volume) {
+  Result<Right> next = right;
+  const auto it = std::ranges::find(layout.volumes, volume, &VolumeLayout::name);
+  if (it == layout.volumes.end()) return fail(Errc::invalid, "there is no volume " + volume);
+  for (const auto& leg : it->legs) {
+    if (next) next = add_leg(*next, layout, host, volume, leg);
+  }
+  return next;
+}
+
+Result<Right> swap_leg(const Right& right, const Layout& layout, const std::string& host, const std::string& volume) {
+  if (right.host != host) return not_holder(right, host);
+  const auto it = std::ranges::find(layout.volumes, volume, &VolumeLayout::name);
+  const Leg* peer = it == layout.volumes.end() ? nullptr : leg_of(*it, other_host(layout, host));
+  if (peer == nullptr) return fail(Errc::invalid, "volume " + volume + " has no leg on another host");
+  Right next = right;
+  next.insync[volume] = {*peer};
+  return next;
+}
+
 Result<Right> remove_leg(const Right& right, const std::string& volume, const Leg& leg) {
   Right next = right;
   const auto entry = next.insync.find(volume);

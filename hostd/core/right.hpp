@@ -52,6 +52,11 @@ Result<Right> hand_over(const Right& right, const Layout& layout, const std::str
 /// R3: the holder adds a leg that DRBD, asked afresh, reports in sync.
 Result<Right> add_leg(const Right& right, const Layout& layout, const std::string& host, const std::string& volume,
                       const Leg& leg);
+/// The same for both legs of a volume.
+Result<Right> add_legs(const Right& right, const Layout& layout, const std::string& host, const std::string& volume);
+/// R3, for a primary whose own disk is gone and that works on the other host's leg: that leg is listed in place of its
+/// own.
+Result<Right> swap_leg(const Right& right, const Layout& layout, const std::string& host, const std::string& volume);
 /// R4/R5: take a leg out. Never the last one of a volume. Writes (returns a record) even if it is already out,
 /// so that a delayed add loses its compare.
 Result<Right> remove_leg(const Right& right, const std::string& volume, const Leg& leg);

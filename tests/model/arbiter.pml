@@ -67,6 +67,7 @@
 #define TRE 9     /* R4: exclude the peer before hostd's own stop is lifted */
 #define TRK 16    /* R4: the same with the own leg the bad one: a write that changes nothing */
 #define TR3 10    /* R3: add back, volume 0; +1: volume 1 */
+#define TSW 17    /* R3: the leg a primary without a disk works on, in place of its own; +1: volume 1 */
 #define TSP 12    /* R4: take the peer's leg out */
 #define TSO 14    /* R4: take the own leg out */
 
@@ -224,10 +225,12 @@ inline commit(h, heard) {
   :: k==TMG -> rmig=1; MOP_BEGINS
   :: k==TUM -> rmig=0
   :: k==TR3 -> I(0,0)=1; I(0,1)=1                                        /* R3_add_back: core::add_leg */
+  :: k==TSW -> I(0,h)=0; I(0,o)=1                                        /* R3_swap: core::swap_leg */
   :: k==TSP -> I(0,o)=0                                                  /* R4_shrink: core::remove_leg */
   :: k==TSO -> I(0,h)=0
 #if NV==2
   :: k==TR3+1 -> I(1,0)=1; I(1,1)=1
+  :: k==TSW+1 -> I(1,h)=0; I(1,o)=1
   :: k==TSP+1 -> I(1,o)=0
   :: k==TSO+1 -> I(1,h)=0
 #endif
@@ -373,6 +376,12 @@ end: do
 #if NV==2
   LATE(TR3+1) LATE(TSP+1) LATE(TSO+1)
 #endif
+#if DISK
+  LATE(TSW)
+#if NV==2
+  LATE(TSW+1)
+#endif
+#endif
 #ifdef MIG
   LATE(TMG) LATE(TUM)
 #endif
@@ -439,13 +448,33 @@ end: do
 #define R4_shrink_own(v) \
   d_step { h==0 && !MOP && con && !UNSURE(0) && D(v,0)!=UTD && D(v,1)==UTD && I(v,0) && LAST_OK(v,0) -> \
        ox[0]=ox[0]|BIT(TSO+v) }
+  /* R3_swap: the own disk failed after the peer's resync had ended, before that was committed */
+#ifdef MUT_swap_any
+#define SWAP_PEER(v) (D(v,1)!=NONE)
+#else
+#define SWAP_PEER(v) (D(v,1)==UTD)
+#endif
+#ifdef MUT_swap_secondary
+#define SWAP_ROLE 1
+#else
+#define SWAP_ROLE prim[0]
+#endif
+#define R3_swap(v) \
+  d_step { h==0 && !MOP && con && SWAP_ROLE && !DISTRUST(0) && D(v,0)==NONE && SWAP_PEER(v) && I(v,0) && !I(v,1) && \
+    R3_WAITS(0) -> ox[0]=ox[0]|BIT(TSW+v) }
   :: R3_add_back(0)
+#if DISK
+  :: R3_swap(0)
+#endif
 #ifndef MUT_no_shrink
   :: R4_shrink_peer(0)
   :: R4_shrink_own(0)
 #endif
 #if NV==2
   :: R3_add_back(1)
+#if DISK
+  :: R3_swap(1)
+#endif
 #ifndef MUT_no_shrink
   :: R4_shrink_peer(1)
   :: R4_shrink_own(1)

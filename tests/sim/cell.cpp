@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "hostd/codec/codec.hpp"
+#include "hostd/core/right.hpp"
 #include "tests/sim/hostd.hpp"
 
 namespace bascule::sim {
@@ -290,7 +291,11 @@ bool Cell::out_of_legs(const core::VmView& vm) {
       const bool in =
           listed != vm.right.value.insync.end() && std::ranges::find(listed->second, leg) != listed->second.end();
       const auto& own = drbd.side(resource, leg.host).legs[index];
-      good = good || (in && !own.failed && own.consistent);
+      // The primary without a disk works on it: the record can change over to it.
+      const auto& other = drbd.side(resource, core::other_host(vm.layout.value, leg.host));
+      const bool worked_on =
+          other.role == storage::Role::primary && other.linked && own.attached && own.disk == storage::Disk::up_to_date;
+      good = good || (in && !own.failed && own.consistent) || worked_on;
     }
     if (!good) return true;
     ++index;

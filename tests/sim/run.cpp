@@ -223,8 +223,10 @@ void Runner::heal() {
 bool Runner::calm() {
   const auto& view = cell.view();
   if (static_cast<int>(view.vms.size()) < schedule.vms) return false;
-  const bool idle =
-      std::ranges::all_of(view.operations, [](const auto& op) { return core::finished(op.second.value.state); });
+  const bool idle = std::ranges::all_of(view.operations, [&](const auto& op) {
+    const auto* vm = view.vm(op.second.value.vm);
+    return core::finished(op.second.value.state) || (vm != nullptr && cell.out_of_legs(*vm));
+  });
   if (!idle) return false;
   return std::ranges::all_of(view.vms, [&](const auto& entry) {
     const auto& [name, vm] = entry;

@@ -19,6 +19,7 @@ std::string_view word(Kind kind) {
     case Kind::attach_again: return "attach-again";
     case Kind::commit_right: return "commit-right";
     case Kind::add_back: return "add-back";
+    case Kind::swap_leg: return "swap-leg";
     case Kind::connect: return "connect";
     case Kind::disconnect: return "disconnect";
     case Kind::demote: return "demote";
@@ -66,7 +67,8 @@ void check(const std::vector<Row>& table) {
     const Remedy r = reconcile(vm, local, row.self, true);
     EXPECT_EQ(word(r.kind), row.wanted) << row.name;
     EXPECT_EQ(r.sentence, row.sentence) << row.name;
-    if (r.kind == Kind::commit_right || r.kind == Kind::add_back) EXPECT_EQ(r.revision, vm.right.revision) << row.name;
+    if (r.kind == Kind::commit_right || r.kind == Kind::add_back || r.kind == Kind::swap_leg)
+      EXPECT_EQ(r.revision, vm.right.revision) << row.name;
   }
 }
 
@@ -300,11 +302,6 @@ TEST(Reconcile, TheHolderTakesOutALegThatDrbdSaysIsNotGood) {
          l.volumes["root"] = {"Diskless", "Inconsistent", "Established", 0}, v.right.value.insync["root"] = {kLegA};
        },
        "none", ""},
-      {"own disk lost, the only one listed", "a1",
-       [](VmView& v, LocalVm& l) {
-         l.volumes["root"] = {"Diskless", "UpToDate", "Established", 0}, v.right.value.insync["root"] = {kLegA};
-       },
-       "none", ""},
       {"only the holder does", "b1",
        [](VmView&, LocalVm& l) { l.volumes["root"] = {"UpToDate", "Inconsistent", "SyncSource", 100}; }, "none", ""},
       {"DRBD has not been heard", "a1", [](VmView&, LocalVm& l) { l.volumes.clear(); }, "none", ""},
@@ -341,6 +338,31 @@ TEST(Reconcile, TheHolderAddsALegBackOnlyWhenEverythingSaysInSync) {
       {"blocks out of sync", "a1", [&](VmView& v, LocalVm& l) { alone(v), l.volumes["root"].out_of_sync_kib = 4; },
        "none", ""},
       {"not the holder", "b1", [&](VmView& v, LocalVm&) { alone(v); }, "none", ""},
+  });
+}
+
+// The disk failed after the resync of the other leg had ended, and before the record could say so.
+TEST(Reconcile, AHolderWithoutADiskChangesTheRecordOverToTheLegItWorksOn) {
+  const auto lost = [](VmView& v, LocalVm& l) {
+    l.volumes["root"] = {"Diskless", "UpToDate", "Established", 0}, v.right.value.insync["root"] = {kLegA};
+  };
+  const char* over =
+      "the own leg of volume root is gone and the one on b1 has all of it: the record changes over to it";
+  check({
+      {"its leg is the only one listed", "a1", lost, "swap-leg", over},
+      {"the resync has not ended", "a1",
+       [&](VmView& v, LocalVm& l) { lost(v, l), l.volumes["root"].peer_disk = "Inconsistent"; }, "none", ""},
+      {"it is still being compared", "a1",
+       [&](VmView& v, LocalVm& l) { lost(v, l), l.volumes["root"].replication = "VerifyT"; }, "none", ""},
+      {"the link is down", "a1", [&](VmView& v, LocalVm& l) { lost(v, l), l.connection = "Connecting"; }, "none", ""},
+      {"no primary: nothing says what it worked on", "a1",
+       [&](VmView& v, LocalVm& l) { lost(v, l), l.role = "Secondary"; }, "none", ""},
+      {"its disk is not gone for good", "a1",
+       [&](VmView& v, LocalVm& l) { lost(v, l), l.volumes["root"].disk = "Failed"; }, "none", ""},
+      {"another holds the right", "b1", lost, "attach-again",
+       "a disk that failed is attached again, to be resynced from the other leg"},
+      {"an operation is at work", "a1", [&](VmView& v, LocalVm& l) { lost(v, l), v.operation = {"op-1", 1, 1}; },
+       "none", ""},
   });
 }
 

@@ -304,6 +304,25 @@ TEST(AddLeg, IsTheHoldersAndOnlyForALegOfTheLayout) {
   }
 }
 
+TEST(AddLegs, AddsBothOfOneVolume) {
+  const auto next = add_legs(forgotten_volume(), two_volumes(), "a1", "data");
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->insync.at("data"), (std::vector<Leg>{kDataA, kDataB}));
+  EXPECT_EQ(text(add_legs(only_a(), two_volumes(), "b1", "data")), kNotHolderB1);
+  EXPECT_EQ(text(add_legs(only_a(), two_volumes(), "a1", "none")), "invalid: there is no volume none");
+}
+
+TEST(SwapLeg, ListsTheOtherHostsLegInPlaceOfTheHoldersOwn) {
+  const auto next = swap_leg(only_a(), two_volumes(), "a1", "data");
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->insync.at("data"), (std::vector<Leg>{kDataB}));
+  EXPECT_EQ(next->insync.at("root"), only_a().insync.at("root")) << "the other volume's list stays";
+  EXPECT_EQ(next->epoch, only_a().epoch);
+  EXPECT_EQ(next->host, "a1");
+  EXPECT_EQ(text(swap_leg(only_a(), two_volumes(), "b1", "data")), kNotHolderB1);
+  EXPECT_EQ(text(swap_leg(only_a(), two_volumes(), "a1", "none")), "invalid: volume none has no leg on another host");
+}
+
 TEST(RemoveLeg, NeverTakesTheLastOne) {
   const struct {
     const char* name;

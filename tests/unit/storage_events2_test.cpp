@@ -294,6 +294,31 @@ TEST(InSync, MeansConnectedBothWholeAndNothingLeftToSend) {
   }
 }
 
+TEST(WorksOnPeer, IsAPrimaryWithoutADiskWhosePeerHasAllOfIt) {
+  const auto diskless = [] {
+    ResourceState state = connected_table().get("vm-web");
+    state.role = Role::primary;
+    state.volumes[1].disk = Disk::diskless;
+    return state;
+  };
+  EXPECT_TRUE(works_on_peer(diskless(), 1));
+  EXPECT_FALSE(works_on_peer(diskless(), 0)) << "this volume has its disk";
+  EXPECT_FALSE(works_on_peer(diskless(), 7)) << "no such volume";
+  const std::pair<const char*, void (*)(ResourceState&)> table[] = {
+      {"down", [](ResourceState& s) { s.present = false; }},
+      {"not connected", [](ResourceState& s) { s.connection = Connection::connecting; }},
+      {"no primary", [](ResourceState& s) { s.role = Role::secondary; }},
+      {"a disk that only failed", [](ResourceState& s) { s.volumes[1].disk = Disk::failed; }},
+      {"the peer is not whole", [](ResourceState& s) { s.volumes[1].peer_disk = Disk::inconsistent; }},
+      {"a resync", [](ResourceState& s) { s.volumes[1].replication = Replication::sync_source; }},
+  };
+  for (const auto& [name, change] : table) {
+    ResourceState state = diskless();
+    change(state);
+    EXPECT_FALSE(works_on_peer(state, 1)) << name;
+  }
+}
+
 TEST(ResyncMeter, SaysHowFarAndHowFast) {
   ResourceState state = connected_table().get("vm-web");
   ResyncMeter meter;
