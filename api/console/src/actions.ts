@@ -35,7 +35,8 @@ export function vmActions(vm: Vm, me: Me, hostAlive: (id: string) => boolean): A
     out.push(ofVm(vm, 'failover', { danger: true, fields }));
   }
   if (vm.protection === 'backup') out.push(ofVm(vm, 'copy'));
-  if (!vm.protected && (vm.protection === 'ha' || vm.protection === 'mirror') && alive) out.push(ofVm(vm, 'repair', { danger: true }));
+  // DRBD lets go of a peer whose data differ; hostd connects what the record allows, so this stays only after a split brain.
+  if (alive && vm.status[vm.host]?.connection === 'StandAlone') out.push(ofVm(vm, 'repair', { danger: true }));
   return out;
 }
 

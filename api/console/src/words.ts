@@ -21,7 +21,7 @@ const en = {
   holdsBut: (n: number) => (n === 1 ? 'It holds. One thing to look at' : `It holds. ${n} things to look at`),
   broken: (n: number) => (n === 1 ? 'One thing does not hold' : `${n} things do not hold`),
   notKnown: 'Not known now: the connection is lost',
-  sum: (vms: number, running: number, safe: number) => `${vms} VMs: ${running} run, ${safe} are protected.`,
+  sum: (vms: number, running: number, safe: number) => `${vms} ${vms === 1 ? 'VM' : 'VMs'}: ${running} running, ${safe} protected.`,
   more: (n: number) => `and ${n} more`,
   armed: 'Automatic failover is armed.',
   severities: { bad: 'Does not hold', warn: 'Look at it', note: 'Note' } as Record<string, string>,
@@ -197,7 +197,7 @@ export function time(lang: Lang, ms: number): string {
 
 /** A size in MiB, short. */
 export function size(lang: Lang, mib: number): string {
-  const [unit, n] = mib >= 1048576 ? ['Ti', mib / 1048576] : mib >= 1024 ? ['Gi', mib / 1024] : ['Mi', mib];
+  const [unit, n] = mib >= 1048064 ? ['Ti', mib / 1048576] : mib >= 1024 ? ['Gi', mib / 1024] : ['Mi', mib];
   const digits = n < 10 && unit !== 'Mi' ? 1 : 0;
   const number = new Intl.NumberFormat(lang, { maximumFractionDigits: digits }).format(n as number);
   return `${number} ${unit as string}${lang === 'fr' ? 'o' : 'B'}`;

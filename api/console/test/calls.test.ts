@@ -81,6 +81,6 @@ describe('words', () => {
     expect(firstLang(['de'])).toBe('en');
   });
   it('give sizes shortly', () => {
-    expect([size('en', 64), size('en', 1536), size('fr', 1536), size('en', 20480)]).toEqual(['64 MiB', '1.5 GiB', '1,5 Gio', '20 GiB']);
+    expect([size('en', 64), size('en', 1536), size('fr', 1536), size('en', 20480), size('en', 1048512)]).toEqual(['64 MiB', '1.5 GiB', '1,5 Gio', '20 GiB', '1 TiB']);
   });
 });

@@ -54,7 +54,7 @@ function Legs({ vm }: { vm: Vm }): VNode {
               <tr>
                 {i === 0 && <th scope="rowgroup" rowSpan={hosts.length}>{v.name}</th>}
                 {i === 0 && <td rowSpan={hosts.length}>{size(lang, v.size_mib)}</td>}
-                <td>{host}{status?.role ? ` (${status.role})` : ''}</td>
+                <td>{host}{status?.role ? ` (${status.role})` : ''} {store.view.hosts.get(host)?.alive === false && <Badge level="bad">{w.silent}</Badge>}</td>
                 <td>{seen?.disk ?? '—'}</td>
                 <td>{[status?.connection, seen?.replication, left > 0 ? w.left(size(lang, Math.ceil(left / 1024))) : ''].filter(Boolean).join(', ') || '—'}</td>
                 <td><Badge level={good ? 'good' : 'bad'}>{good ? w.inRecord : w.notInRecord}</Badge></td>
