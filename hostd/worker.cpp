@@ -135,11 +135,6 @@ asio::awaitable<void> Worker::publish(std::string vm) {
     auto status = untold(vm);
     if (!status) break;
     auto done = co_await node_.cell.put_status(vm, std::move(*status));
-    // U: such a write may arrive after what it told has passed, until a later one on the same key has an end.
-    if (done)
-      unsure_.erase(vm);
-    else
-      unsure_.insert(vm);
     if (!done)
       co_await steps::pause(kPublishPause);
     else
@@ -199,7 +194,8 @@ asio::awaitable<void> Worker::run() {
     for (const auto& vm : node_.cell.take_changed_vms()) {
       look_at_.insert(vm);
       note(vm);
-      if (unsure_.contains(vm) && untold(vm)) node_.touched.insert(vm);
+      // What was told may arrive after it has passed: by a watch that lags, or by a write without a known end (U).
+      if (untold(vm)) node_.touched.insert(vm);
     }
     note_etcd();
     // What could not be decided without etcd is looked at again when it is back.

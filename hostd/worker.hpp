@@ -39,7 +39,6 @@ class Worker {
 
   Node& node_;
   std::set<std::string> busy_ops_, busy_vms_, publishing_;
-  std::set<std::string> unsure_;              ///< VMs whose last status was written without a known end
   std::set<std::string> window_looked_at_;    ///< VMs whose window was asked for since this hostd started
   std::set<std::string> frozen_;              ///< VMs whose I/O stands still for the kernel's question
   std::set<std::string> look_at_;             ///< VMs to reconcile

@@ -305,6 +305,9 @@ asio::awaitable<void> Worker::see_volumes(std::string vm) {
   }
   view = node_.cell.view().vm(vm);
   node_.local[vm].volumes = fresh->volumes;
+  // Told to the others, too: no event of DRBD's need ever come that would.
+  node_.touched.insert(vm);
+  node_.cell.changed().notify();
   // R5: a primary without a disk has lost it while no hostd looked.
   for (const auto& [name, volume] : fresh->volumes) {
     if (view == nullptr || fresh->role != "Primary" || volume.disk != "Diskless") continue;

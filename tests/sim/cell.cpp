@@ -303,6 +303,14 @@ bool Cell::out_of_legs(const core::VmView& vm) {
   return false;
 }
 
+bool Cell::told_in_sync(const core::VmView& vm, const std::string& host) {
+  const auto told = vm.status.find(host);
+  return told != vm.status.end() && told->second.volumes.size() == vm.layout.value.volumes.size() &&
+         std::ranges::all_of(told->second.volumes, [](const auto& volume) {
+           return volume.second.disk == "UpToDate" && volume.second.replication == "Established";
+         });
+}
+
 const core::CellView& Cell::view() const {
   const auto& state = etcd.state();
   if (state.revision < viewed_) {  // etcd went back in time
@@ -342,6 +350,11 @@ void Cell::look_at(const core::kv::Event& event) const {
   if (field == "spec") read(vm.spec);
   if (field == "layout") read(vm.layout);
   if (field == "right") read(vm.right);
+  if (field.starts_with("status/")) {
+    core::Versioned<core::VmStatus> status;
+    read(status);
+    vm.status[std::string(field.substr(7))] = std::move(status.value);
+  }
   if (field == "op") vm.operation = {event.kv.value, event.kv.create_revision, gone ? 0 : event.kv.mod_revision};
 }
 

@@ -163,6 +163,8 @@ class Cell {
 
   /// Every leg that the record lists has lost its disk: two faults, which only a person can weigh (S2's limit).
   bool out_of_legs(const core::VmView& vm);
+  /// What the host tells of the VM in its status is that all its volumes are in sync.
+  static bool told_in_sync(const core::VmView& vm, const std::string& host);
   /// The records, decoded: what a person would see. Valid until something happens.
   const core::CellView& view() const;
 

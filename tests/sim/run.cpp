@@ -238,6 +238,7 @@ bool Runner::calm() {
       const bool should = vm.spec.value.power == core::Power::on && vm.right.value.host == leg.host;
       if (should != cell.runs(leg.host, name)) return false;
       if (!storage::in_sync(cell.drbd.state(storage::resource_name(name), leg.host))) return false;
+      if (!Cell::told_in_sync(vm, leg.host)) return false;
       const auto* pair = cell.drbd.pair(storage::resource_name(name));
       if (pair->sides[0].two_primaries || pair->sides[1].two_primaries) return false;
     }

@@ -16,6 +16,9 @@ class VolumesInSync final : public Checker {
         if (!core::insync_everywhere(vm.right.value, layout, leg.host)) {
           cell.violate("L3", name + ": the record does not list " + leg.host);
         }
+        // What the host tells of it, which people and the readiness for a failback look at.
+        if (!cell.told_in_sync(vm, leg.host))
+          cell.violate("L3", name + ": " + leg.host + " does not tell the others that it is in sync");
       }
     }
   }
