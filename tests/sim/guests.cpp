@@ -38,8 +38,9 @@ void Cell::guest_starts(const std::string& host, const std::string& vm, core::Do
   const std::string resource = storage::resource_name(vm);
   const auto& mine = drbd.side(resource, host);
   for (const auto& [index, leg] : mine.legs) {
-    // Without a disk here it reads over the link.
-    guest.holds[index] = leg.attached || !mine.linked ? leg.content : drbd.peer_of(resource, host)->legs[index].content;
+    // Without a disk here it reads over the link; where there is none either it waits for the one it had.
+    const auto& other = drbd.peer_of(resource, host)->legs[index];
+    guest.holds[index] = leg.attached || !mine.linked || !other.attached ? leg.content : other.content;
   }
   guest_changes(host, vm, DomainState::running, DomainReason::started);
   guest_writes(host, vm, guest.life);
