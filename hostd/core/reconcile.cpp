@@ -82,6 +82,12 @@ bool missed_at_boot(const VmView& vm, const LocalVm& local, const std::string& s
   });
 }
 
+/// The last verify that came to an end found the legs of this volume different.
+bool known_different(const VmView& vm, const std::string& volume) {
+  const auto last = vm.last.find(std::string(to_string(OpKind::volume_verify)) + '.' + volume);
+  return last != vm.last.end() && !last->second.good;
+}
+
 /// R4 and R3, one volume and leg at a time; only the holder.
 Remedy keep_lists(const VmView& vm, const LocalVm& local, const std::string& self) {
   const Right& right = vm.right.value;
@@ -118,9 +124,11 @@ Remedy keep_lists(const VmView& vm, const LocalVm& local, const std::string& sel
       }
     }
     // The own disk failed after the resync of the other leg had ended and before the record could say so. The guest
-    // works on that leg alone.
+    // works on that leg alone. Not where it is out of the record because a verify found it different: to DRBD it is
+    // UpToDate all the same, and listed it would overwrite the own leg by itself. Which one is right a person says.
     if (local.role == "Primary" && connected && s.disk == "Diskless" && s.replication == "Established" &&
-        s.peer_disk == "UpToDate" && !listed(right, volume.name, *peer) && listed(right, volume.name, *own)) {
+        s.peer_disk == "UpToDate" && !listed(right, volume.name, *peer) && listed(right, volume.name, *own) &&
+        !known_different(vm, volume.name)) {
       Remedy r = simple(Remedy::Kind::swap_leg, "the own leg of volume " + volume.name + " is gone and the one on " +
                                                     peer->host + " has all of it: the record changes over to it");
       r.volume = volume.name;

@@ -6,6 +6,7 @@
 #include "hostd/core/calendar.hpp"
 #include "hostd/core/engine.hpp"
 #include "hostd/core/explain.hpp"
+#include "hostd/core/reconcile.hpp"
 #include "hostd/core/right.hpp"
 
 namespace bascule::core {
@@ -328,6 +329,23 @@ TEST(Why, SaysWhatALevelMeansWhenTheHostIsGone) {
   view = test::cell();
   view.vms["vm1"].right.value.insync["root"] = {kLegB};
   EXPECT_THAT(why(view, "vm1"), HasSubstr("its own leg on a1 is NOT in sync"));
+}
+
+// To DRBD a leg that a verify found different is UpToDate all the same.
+TEST(Verify, ALegThatWasFoundDifferentIsNotTakenForTheOneWithAllOfIt) {
+  VmView vm = test::running_vm();
+  vm.right.value.insync["root"] = {kLegA};
+  LocalVm local;
+  local.up = true;
+  local.role = "Primary";
+  local.connection = "Connected";
+  local.domain = DomainState::running;
+  local.volumes["root"] = {"Diskless", "UpToDate", "Established", 0};
+  EXPECT_EQ(reconcile(vm, local, "a1", true).kind, Remedy::Kind::swap_leg);
+  vm.last["volume-verify.root"].good = true;
+  EXPECT_EQ(reconcile(vm, local, "a1", true).kind, Remedy::Kind::swap_leg);
+  vm.last["volume-verify.root"].good = false;
+  EXPECT_EQ(reconcile(vm, local, "a1", true).kind, Remedy::Kind::none);
 }
 
 }  // namespace
