@@ -1,6 +1,7 @@
 #include "hostd/note_store.hpp"
 
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -98,8 +99,10 @@ Result<> NoteStore::load() {
   auto lost = port_->lost_disks();
   if (!lost) return lost.error();
   for (const auto& disk : *lost) {
-    if (auto kept = keep(core::disk_lost(notes_, disk.vm, disk.volume)); !kept) return kept;
-    if (auto gone = port_->drop_lost_disk(disk); !gone) return gone;
+    // A disk that is full or read-only holds no guest's host back: the helper's file stays for the next start.
+    auto kept = keep(core::disk_lost(notes_, disk.vm, disk.volume));
+    if (kept) kept = port_->drop_lost_disk(disk);
+    if (!kept) spdlog::critical("{}", kept.error().what);
   }
   return {};
 }

@@ -298,12 +298,18 @@ TEST_F(Transactions, NobodyIsSwitchedOffWhoLivesOrHasAskedForThisHostFirst) {
 struct Kept final : NotePort {
   core::Result<std::optional<std::string>> read() override { return text; }
   core::Result<> write(const std::string& fresh) override {
+    if (full) return core::fail(core::Errc::io, "no space left on device");
     text = fresh;
     return {};
   }
-  core::Result<std::vector<LostDisk>> lost_disks() override { return std::vector<LostDisk>{}; }
-  core::Result<> drop_lost_disk(const LostDisk&) override { return {}; }
+  core::Result<std::vector<LostDisk>> lost_disks() override { return lost; }
+  core::Result<> drop_lost_disk(const LostDisk&) override {
+    lost.clear();
+    return {};
+  }
   std::optional<std::string> text;
+  std::vector<LostDisk> lost;
+  bool full{};
 };
 
 TEST(Notes, DamagedOnesAreNotTakenForNone) {
@@ -318,6 +324,18 @@ TEST(Notes, DamagedOnesAreNotTakenForNone) {
   EXPECT_FALSE(store.load());
   text = "";
   EXPECT_FALSE(store.load());
+}
+
+TEST(Notes, AFullDiskKeepsNoHostFromStartingAndLosesNoFailedDisk) {
+  auto port = std::make_unique<Kept>();
+  auto& kept = *port;
+  kept.lost = {{"vm1", 0}};
+  kept.full = true;
+  NoteStore store(std::move(port));
+  EXPECT_TRUE(store.load());
+  EXPECT_EQ(store.notes().vms.at("vm1").lost, std::vector<std::uint16_t>{0});
+  EXPECT_EQ(kept.lost.size(), 1U) << "for the next start";
+  EXPECT_FALSE(store.keep(core::disk_lost(store.notes(), "vm1", 1))) << "what is to guard a decision is an error";
 }
 
 }  // namespace
