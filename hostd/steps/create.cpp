@@ -49,6 +49,10 @@ Answer make_leg(Context c) {
     auto metadata = co_await c.node.drbd.create_metadata(*resource, volume.name);
     if (!metadata) co_return metadata.error();
   }
+  // Made anew and never used, and there is no record: what this host kept of an earlier VM of this name, whose removal
+  // no hostd here may have seen, is over.
+  if (auto ok = c.node.notes.keep(core::forgotten(c.node.notes.notes(), c.op.vm)); !ok) co_return ok.error();
+  if (auto ok = c.node.notes.drop_lost_disks(c.op.vm); !ok) co_return ok.error();
   auto up = co_await c.node.drbd.up_standalone(*resource);
   if (!up) co_return up.error();
   co_await publish_free_space(c.node);
