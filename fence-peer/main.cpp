@@ -57,7 +57,8 @@ int ask(const char* path, const char* name, long until) {
   if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
     char line[kMaxName + 16];
     const int length = std::snprintf(line, sizeof line, "fence-peer %s\n", name);
-    if (length > 0 && write(fd, line, static_cast<std::size_t>(length)) == length) {
+    // A hostd that closes at this instant must not end this program by SIGPIPE: it asks anew.
+    if (length > 0 && send(fd, line, static_cast<std::size_t>(length), MSG_NOSIGNAL) == length) {
       // hostd may need long, and may stand still: silence is waited out, never read as an answer.
       const long left = until - now_ms();
       pollfd wait{fd, POLLIN, 0};
