@@ -200,7 +200,10 @@ asio::awaitable<void> Worker::run() {
     note_etcd();
     // What could not be decided without etcd is looked at again when it is back.
     if (node_.cell.view().synced && !std::exchange(was_synced_, true)) {
-      for (const auto& [vm, local] : node_.local) look_at_.insert(vm);
+      for (const auto& [vm, local] : node_.local) {
+        look_at_.insert(vm);
+        if (untold(vm)) node_.touched.insert(vm);  // `publish` does not try for ever
+      }
     }
     was_synced_ = node_.cell.view().synced;
     for (const auto& vm : std::exchange(node_.touched, {})) {
