@@ -105,9 +105,12 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       auto right = swap ? core::swap_leg(view->right.value, view->layout.value, node_.self(), remedy.volume)
                         : core::add_legs(view->right.value, view->layout.value, node_.self(), remedy.volume);
       if (!right) co_return right.error();
-      node_.adding.insert(vm);
+      const bool open = !node_.adding.insert(vm).second;
       auto done = co_await node_.cell.commit_right(vm, std::move(*right), remedy.revision, remedy.sentence, wall_ms());
-      if (done || done.error().code != Errc::outcome_unknown) node_.adding.erase(vm);
+      // An earlier one of unknown outcome ends with this one only when the record, or the chain it compares too, has
+      // moved: that this one was never sent says nothing of that one.
+      const bool ended = done || done.error().code == Errc::stale;
+      if (ended || (!open && done.error().code != Errc::outcome_unknown)) node_.adding.erase(vm);
       if (!done) co_return done.error();
       node_.local[vm].attached_again = 0;
       attach_pauses_.erase(vm);
