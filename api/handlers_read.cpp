@@ -129,7 +129,7 @@ Task vm(const Call& call) {
 Task why(const Call& call) {
   const auto* v = visible(call, call.part(2));
   if (v == nullptr) co_return none("VM", call.part(2));
-  co_return reply(json::why(call.view(), *v));
+  co_return reply(json::why(call.view(), *v, call.caller.role));
 }
 
 Task volumes(const Call& call) {

@@ -174,11 +174,15 @@ std::string operation(const core::CellView& view, const core::Versioned<core::Op
   return dump(j);
 }
 
-std::string why(const core::CellView& view, const core::VmView& vm) {
+std::string why(const core::CellView& view, const core::VmView& vm, core::Role role) {
   const std::string& name = vm.spec.value.name;
   Json j = {{"vm", name}, {"state", core::to_string(core::vm_state(view, vm))}, {"why", core::why(view, name)}};
   for (const auto& f : core::if_lost(view, vm.right.value.host)) {
-    if (f.vm == name) j["if_lost"] = forecast(f);
+    if (f.vm != name) continue;
+    j["if_lost"] = forecast(f);
+    // The provider's own affairs, such as the memory that is left on a host, are not a client's.
+    const bool own_affair = f.outcome == core::IfLost::Outcome::waits || f.outcome == core::IfLost::Outcome::stays;
+    if (role == core::Role::client && own_affair) j["if_lost"]["text"] = "the provider decides when it starts again";
   }
   return dump(j);
 }
