@@ -55,7 +55,7 @@ class FakeDrbdWorld {
   std::map<std::string, storage::ResourceState> told_;  // resource@host
 };
 
-class FakeDrbd final : public storage::DrbdPort {
+class FakeDrbd : public storage::DrbdPort {
  public:
   FakeDrbd(FakeDrbdWorld& world, std::string host);
   ~FakeDrbd() override;

@@ -298,18 +298,21 @@ TEST_F(Transactions, NobodyIsSwitchedOffWhoLivesOrHasAskedForThisHostFirst) {
 struct Kept final : NotePort {
   core::Result<std::optional<std::string>> read() override { return text; }
   core::Result<> write(const std::string& fresh) override {
-    if (full) return core::fail(core::Errc::io, "no space left on device");
+    if (full) return core::fail(Errc::io, "no space is left");
     text = fresh;
     return {};
   }
-  core::Result<std::vector<LostDisk>> lost_disks() override { return lost; }
+  core::Result<std::vector<LostDisk>> lost_disks() override {
+    if (unreadable) return core::fail(Errc::io, "not readable");
+    return lost;
+  }
   core::Result<> drop_lost_disk(const LostDisk&) override {
     lost.clear();
     return {};
   }
   std::optional<std::string> text;
   std::vector<LostDisk> lost;
-  bool full{};
+  bool full{}, unreadable{};
 };
 
 TEST(Notes, DamagedOnesAreNotTakenForNone) {
@@ -336,6 +339,21 @@ TEST(Notes, AFullDiskKeepsNoHostFromStartingAndLosesNoFailedDisk) {
   EXPECT_EQ(store.notes().vms.at("vm1").lost, std::vector<std::uint16_t>{0});
   EXPECT_EQ(kept.lost.size(), 1U) << "for the next start";
   EXPECT_FALSE(store.keep(core::disk_lost(store.notes(), "vm1", 1))) << "what is to guard a decision is an error";
+}
+
+/// What the kernel's helper has written down is dropped when it is in the notes, and not before.
+TEST(Notes, ALostDiskIsTakenUpBeforeItIsDropped) {
+  auto own = std::make_unique<Kept>();
+  auto& port = *own;
+  NoteStore store(std::move(own));
+  port.lost = {{"vm1", 0}};
+  port.unreadable = true;
+  EXPECT_FALSE(store.load()) << "nothing is decided without it";
+  EXPECT_FALSE(port.lost.empty());
+  port.unreadable = false;
+  EXPECT_TRUE(store.load());
+  EXPECT_TRUE(port.lost.empty());
+  EXPECT_EQ(store.notes().vms.at("vm1").lost, std::vector<std::uint16_t>{0});
 }
 
 }  // namespace

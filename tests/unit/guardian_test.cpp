@@ -5,101 +5,20 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include "core_fixture.hpp"
+#include "hand_time.hpp"
 #include "hostd/codec/codec.hpp"
 #include "hostd/runtime/cell/keys.hpp"
 #include "tests/contract/etcd_testing.hpp"
 #include "tests/testkit/fake_drbd.hpp"
-#include "tests/testkit/fake_kv.hpp"
 #include "tests/testkit/fake_vm_host.hpp"
 
 namespace bascule::testkit {
 namespace {
 
-namespace asio = boost::asio;
 namespace keys = runtime::keys;
-namespace kv = core::kv;
-using core::Errc;
-using core::fail;
-using core::Mono;
-using core::Result;
-
-/// Time that stands still until it is moved.
-class HandTime final : public runtime::TimePort {
- public:
-  explicit HandTime(asio::io_context& io) : io_(io) { runtime::use_time(this); }
-  ~HandTime() override { runtime::use_time(nullptr); }
-  runtime::Clock::time_point now() override { return now_; }
-  std::int64_t wall_ms() override { return 1; }
-  std::unique_ptr<runtime::TimerPort> make_timer(asio::any_io_executor executor) override {
-    return std::make_unique<Timer>(*this, std::move(executor));
-  }
-  void jump(Mono by) { now_ += by; }
-  void pass(Mono time) {
-    for (Mono left = time; left > Mono(0); left -= kStep) {
-      settle();
-      now_ += kStep;
-    }
-    settle();
-  }
-  Mono at() const { return std::chrono::duration_cast<Mono>(now_.time_since_epoch()); }
-
- private:
-  struct Timer final : runtime::TimerPort {
-    Timer(HandTime& time, asio::any_io_executor executor) : owner(time), timer(std::move(executor)) {}
-    ~Timer() override { owner.waiting_.erase(this); }
-    asio::awaitable<void> wait_until(runtime::Clock::time_point when) override {
-      if (owner.now_ >= when) co_return;
-      until = when;
-      owner.waiting_.insert(this);
-      timer.expires_at(asio::steady_timer::time_point::max());
-      co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
-      owner.waiting_.erase(this);
-    }
-    void cancel() override { timer.cancel(); }
-    HandTime& owner;
-    asio::steady_timer timer;
-    runtime::Clock::time_point until;
-  };
-  void settle() {
-    for (bool again = true; again;) {
-      for (auto* t : waiting_) {
-        if (t->until <= now_) t->cancel();
-      }
-      io_.restart();
-      again = io_.poll() > 0;
-    }
-  }
-  static constexpr Mono kStep{10};
-  asio::io_context& io_;
-  // Ahead of the machine's, by which FakeKv judges deadlines.
-  runtime::Clock::time_point now_{std::chrono::steady_clock::now() + std::chrono::hours(1)};
-  std::set<Timer*> waiting_;
-};
-
-/// etcd, which can be away, and takes as long as is said.
-struct Etcd final : runtime::KvStore {
-  Etcd(asio::any_io_executor executor, HandTime& clock) : kv(executor), time(clock) {}
-  asio::awaitable<Result<kv::TxnReply>> txn(kv::Txn txn, runtime::Deadline deadline) override {
-    if (away) co_return fail(Errc::unavailable, "away");
-    auto reply = co_await kv.txn(std::move(txn), deadline);
-    time.jump(latency);
-    co_return reply;
-  }
-  std::unique_ptr<runtime::KvWatch> watch(std::string prefix, kv::Revision from) override {
-    return kv.watch(std::move(prefix), from);
-  }
-  [[nodiscard]] runtime::StoreHealth health() const override { return kv.health(); }
-  FakeKv kv;
-  HandTime& time;
-  Mono latency{};
-  bool away{};
-};
 
 struct Dog final : runtime::WatchdogPort {
   explicit Dog(HandTime& clock) : time(clock) {}
@@ -262,6 +181,29 @@ TEST_F(Guard, AWriteThatMayStillAddThePeerNeedsItsPromise) {
 TEST_F(Guard, AWriteOfTheHostdBeforeMayAddThePeer) {
   list_only_a1();
   node_.first_read = cell_.view().revision;
+  EXPECT_LE(last_pet_after(), config_.timing.renew_timeout + kLate);
+}
+
+TEST_F(Guard, ADomainThatIsNoVmOfTheCellCountsForNothing) {
+  node_.domains["vm1"] = core::DomainState::running;
+  node_.strangers.insert("vm1");
+  EXPECT_GT(last_pet_after(), 2 * config_.timing.renew_timeout);
+}
+
+TEST_F(Guard, AGuestCountsFromTheMomentItsStartIsAskedFor) {
+  node_.local["vm1"].domain = core::DomainState::absent;
+  node_.beginning.insert("vm1");
+  EXPECT_LE(last_pet_after(), config_.timing.renew_timeout + kLate);
+}
+
+TEST_F(Guard, AGuestThatLibvirtNamesCountsBeforeItsVmIsLookedAt) {
+  node_.local.clear();
+  node_.domains["vm1"] = core::DomainState::running;
+  EXPECT_LE(last_pet_after(), config_.timing.renew_timeout + kLate);
+}
+
+TEST_F(Guard, WhatLibvirtRanBeforeItFellSilentItStillRuns) {
+  node_.local["vm1"].domain = core::DomainState::unknown;
   EXPECT_LE(last_pet_after(), config_.timing.renew_timeout + kLate);
 }
 

@@ -1,0 +1,166 @@
+// Between a remedy that core names and its effect: what hostd asks anew, notes and waits for.
+#include "hostd/worker.hpp"
+
+#include "shell_fixture.hpp"
+
+namespace bascule::testkit {
+namespace {
+
+TEST_F(Shell, ALegIsListedAgainWhileThisHostsLeaseIsRenewed) {
+  renewed_ = false;
+  mend(right({kLegA}), holder());
+  EXPECT_EQ(listed(), Legs{kLegA}) << "from then on this host's silence could be counted, and it is silent";
+  renewed_ = true;
+  time_.pass(Mono(20'000));
+  EXPECT_EQ(listed(), (Legs{kLegA, kLegB}));
+}
+
+TEST_F(Shell, ALegIsListedAgainOnlyWhenDrbdSaysSoNow) {
+  drbd_.says.volumes[0].peer_disk = Disk::inconsistent;
+  mend(right({kLegA}), holder());
+  EXPECT_EQ(listed(), Legs{kLegA});
+}
+
+// R1 has shut the other leg out between the answer of DRBD and the write.
+TEST_F(Shell, ALegIsListedAgainOnlyOnTheRecordThatWasReadBeforeDrbdWasAsked) {
+  drbd_.while_asked = [this] {
+    auto won = right({kLegA});
+    ++won.epoch;
+    record(won);
+    node_.local["vm1"].connection = "Connecting";
+  };
+  mend(right({kLegA}), holder());
+  EXPECT_EQ(listed(), Legs{kLegA});
+}
+
+TEST_F(Shell, ThePrimarysRecordChangesOverToTheLegItWorksOn) {
+  swap_is_due();
+  EXPECT_EQ(listed(), Legs{kLegB});
+}
+
+TEST_F(Shell, ItDoesNotWhenDrbdSaysOtherwiseNow) {
+  drbd_.says.volumes[0].peer_disk = Disk::inconsistent;
+  swap_is_due();
+  EXPECT_EQ(listed(), Legs{kLegA}) << "the resync has begun anew";
+}
+
+TEST_F(Shell, ItDoesNotForASecondary) {
+  drbd_.says.role = storage::Role::secondary;
+  swap_is_due();
+  EXPECT_EQ(listed(), Legs{kLegA});
+}
+
+TEST_F(Shell, ItDoesNotOnARecordThatHasChangedSince) {
+  drbd_.while_asked = [this] {
+    auto changed = right({kLegA});
+    ++changed.epoch;
+    record(changed);
+    node_.local["vm1"].connection = "Connecting";
+  };
+  swap_is_due();
+  EXPECT_EQ(listed(), Legs{kLegA});
+}
+
+TEST_F(Shell, ItDoesNotWhileTheLeaseIsSilent) {
+  renewed_ = false;
+  swap_is_due();
+  EXPECT_EQ(listed(), Legs{kLegA});
+}
+
+TEST_F(Shell, TheWriteThatMayAddAHostIsNotedBeforeItIsSent) {
+  record(right({kLegA}));
+  int writes = 0;
+  etcd_.sent = [&](const kv::Txn& txn) {
+    if (!writes_right(txn)) return;
+    ++writes;
+    EXPECT_THAT(notes_.notes().vms.at("vm1").others.value(), testing::Contains("b1"));
+  };
+  mend(right({kLegA}), holder());
+  EXPECT_GT(writes, 0);
+}
+
+TEST_F(Shell, ANoteThatCannotBeKeptKeepsTheWriteBack) {
+  paper_.full = true;
+  mend(right({kLegA}), holder());
+  EXPECT_EQ(listed(), Legs{kLegA});
+}
+
+TEST_F(Shell, AWriteOfUnknownOutcomeStillCounts) {
+  etcd_.sent = [&](const kv::Txn& txn) {
+    if (!writes_right(txn)) return;
+    EXPECT_TRUE(node_.adding.contains("vm1")) << "while it is on its way";
+    renewed_ = false;  // none is sent after it
+    etcd_.kv.hold_writes(1000);
+  };
+  mend(right({kLegA}), holder(), Mono(30'000));
+  EXPECT_FALSE(renewed_);
+  EXPECT_TRUE(node_.adding.contains("vm1")) << "it may arrive yet";
+}
+
+TEST_F(Shell, ALegThatFailedIsBroughtUpWithoutItsDisk) {
+  note_failed_leg();
+  auto down = other();
+  down.up = false;
+  mend(right({kLegA, kLegB}, "b1"), down);
+  ASSERT_FALSE(drbd_.brought_up.empty());
+  EXPECT_TRUE(drbd_.brought_up.front().volumes[0].without_disk);
+  EXPECT_TRUE(node_.local["vm1"].rejoin_pending);
+}
+
+TEST_F(Shell, ALegThatIsAttachedAgainIsMarkedAsOld) {
+  auto lost = other();
+  lost.volumes["root"] = {"Diskless", "UpToDate", "Established", 0};
+  mend(right({kLegB}, "b1"), lost);
+  ASSERT_FALSE(drbd_.brought_up.empty());
+  EXPECT_TRUE(drbd_.brought_up.front().volumes[0].stale);
+}
+
+TEST_F(Shell, ALegThatComesBackConnectsAfterItHasLeftTheRecord) {
+  auto back = other();
+  back.connection = "StandAlone";
+  back.rejoin_pending = true;
+  etcd_.kv.hold_writes(1000);
+  mend(right({kLegA, kLegB}, "b1"), back, Mono(4000));
+  EXPECT_EQ(drbd_.connects, 0) << "its write has no end yet";
+  etcd_.kv.hold_writes(0);
+  time_.pass(Mono(40'000));
+  EXPECT_EQ(listed(), Legs{kLegB});
+  EXPECT_GT(drbd_.connects, 0);
+}
+
+TEST_F(Shell, TheGuestStandsStillWhileTheRecordListsALegThatDoesNotFollow) {
+  auto shrinking = holder();
+  shrinking.volumes["root"].peer_disk = "Outdated";
+  record(right({kLegA, kLegB}));
+  time_.pass(Mono(50));
+  etcd_.away = true;
+  mend(right({kLegA, kLegB}), shrinking, config_.timing.renew_timeout - Mono(200));
+  EXPECT_FALSE(drbd_.stopped) << "a short outage of etcd stops nobody";
+  time_.pass(Mono(1000));
+  EXPECT_TRUE(drbd_.stopped);
+}
+
+TEST_F(Shell, ALegIsForgivenOnceDrbdSaysThatNothingIsMissing) {
+  note_failed_leg();
+  paper_.lost = {{"vm1", 0}};  // by the kernel's helper, since hostd was started
+  drbd_.says.volumes[0].out_of_sync_kib = 4;
+  mend(right({kLegB, kLegA}, "b1"), other());
+  EXPECT_TRUE(core::failed_leg(notes_.notes(), "vm1", "la"));
+  EXPECT_FALSE(paper_.lost.empty());
+  drbd_.says = whole();
+  see(other());
+  time_.pass(Mono(1000));
+  EXPECT_FALSE(core::failed_leg(notes_.notes(), "vm1", "la"));
+  EXPECT_TRUE(paper_.lost.empty());
+}
+
+TEST_F(Shell, APrimaryThatIsFoundWithoutADiskHasLostIt) {
+  drbd_.says.volumes[0].disk = Disk::diskless;
+  auto unseen = holder();
+  unseen.volumes.clear();
+  mend(right({kLegA, kLegB}), unseen);
+  EXPECT_TRUE(core::failed_leg(notes_.notes(), "vm1", "la"));
+}
+
+}  // namespace
+}  // namespace bascule::testkit
