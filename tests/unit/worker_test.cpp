@@ -120,7 +120,7 @@ TEST_F(Shell, ALegThatComesBackConnectsAfterItHasLeftTheRecord) {
   back.connection = "StandAlone";
   back.rejoin_pending = true;
   etcd_.kv.hold_writes(1000);
-  mend(right({kLegA, kLegB}, "b1"), back, Mono(4000));
+  mend(right({kLegA, kLegB}, "b1"), back, Mono(60'000));
   EXPECT_EQ(drbd_.connects, 0) << "its write has no end yet";
   etcd_.kv.hold_writes(0);
   time_.pass(Mono(40'000));
