@@ -58,8 +58,7 @@ class Fence : public testing::Test {
   }
   pid_t start(const std::string& resource, const char* seconds = "20") {
     std::string env = "DRBD_RESOURCE=" + resource;
-    const char* given = ::getenv("BASCULE_FENCE_PEER");  // another build of it: tests/mutants
-    std::string program = given != nullptr ? given : BASCULE_FENCE_PEER;
+    std::string program = helper();
     std::string path = path_;
     std::string limit = seconds;
     char* argv[] = {program.data(), path.data(), limit.data(), nullptr};
@@ -85,8 +84,12 @@ class Fence : public testing::Test {
   }
 
   asio::io_context io_{1};
+  static std::string helper() {
+    const char* given = ::getenv("BASCULE_FENCE_PEER");  // another build of it: tests/mutants
+    return given != nullptr ? given : BASCULE_FENCE_PEER;
+  }
   std::optional<int> lost_disk(const std::string& resource, const std::string& volume) {
-    std::string of = "DRBD_RESOURCE=" + resource, which = "DRBD_VOLUME=" + volume, program = BASCULE_FENCE_PEER;
+    std::string of = "DRBD_RESOURCE=" + resource, which = "DRBD_VOLUME=" + volume, program = helper();
     std::string mode = "lost-disk", folder = folder_ + "/lost-disks";
     char* argv[] = {program.data(), mode.data(), folder.data(), nullptr};
     char* envp[] = {of.data(), which.data(), nullptr};
