@@ -129,7 +129,13 @@ Task put_vm(const Call& call) {
   return submit(call, core::PutVm{std::move(*spec)}, std::move(reason));
 }
 Task delete_vm(const Call& call) { return plain(call, core::RemoveVm{call.part(2)}); }
-Task start(const Call& call) { return plain(call, core::StartVm{call.part(2)}); }
+Task start(const Call& call) {
+  std::string reason;
+  auto verb = json::start(call.request.body, reason);
+  if (!verb) return refused(verb.error());
+  verb->vm = call.part(2);
+  return submit(call, std::move(*verb), std::move(reason));
+}
 Task shutdown(const Call& call) { return plain(call, core::ShutdownVm{call.part(2)}); }
 Task power_off(const Call& call) { return plain(call, core::PowerOffVm{call.part(2)}); }
 Task reset(const Call& call) { return plain(call, core::ResetVm{call.part(2)}); }

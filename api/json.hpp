@@ -37,6 +37,7 @@ std::string audit_list(const std::vector<std::string>& items, const std::string&
 core::Result<core::VmSpec> put_vm(const std::string& body, const std::string& name, std::string& reason);
 core::Result<> only_reason(const std::string& body, std::string& reason);
 core::Result<core::MigrateVm> migrate(const std::string& body, std::string& reason);
+core::Result<core::StartVm> start(const std::string& body, std::string& reason);
 core::Result<core::FailoverVm> failover(const std::string& body, std::string& reason);
 core::Result<core::FailbackVm> failback(const std::string& body, std::string& reason);
 core::Result<core::SetMaintenance> maintenance(const std::string& body, std::string& reason);

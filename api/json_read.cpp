@@ -233,6 +233,17 @@ Result<core::MigrateVm> migrate(const std::string& body, std::string& reason) {
   return out;
 }
 
+Result<core::StartVm> start(const std::string& body, std::string& reason) {
+  Json j;
+  if (auto ok = parse(body, j); !ok) return ok.error();
+  core::StartVm out;
+  Reader r(j, "");
+  r.reason(reason);
+  r.flag("with_failed_disk", out.with_failed_disk);
+  if (auto ok = r.done(); !ok) return ok.error();
+  return out;
+}
+
 Result<core::FailoverVm> failover(const std::string& body, std::string& reason) {
   Json j;
   if (auto ok = parse(body, j); !ok) return ok.error();

@@ -38,7 +38,7 @@ bool Guardian::guest_may_be(const std::string& name, const core::VmView& vm) con
   using core::DomainState;
   // safety: S1. A guest that libvirt was asked to start counts before its event comes, or before this host has looked
   // at the VM for the first time. [model: F_beginning]
-  if (node_.beginning.contains(name) || node_.domains.contains(name)) return true;
+  if (node_.beginning->contains(name) || node_.domains.contains(name)) return true;
   const auto local = node_.local.find(name);
   if (local == node_.local.end()) return false;
   // libvirt not heard: what it ran, it still runs.
@@ -58,7 +58,7 @@ std::vector<core::GuardedVm> Guardian::guarded() const {
     }
     return out;
   }
-  std::set<std::string> names = node_.beginning;
+  std::set<std::string> names = *node_.beginning;
   for (const auto& [name, local] : node_.local) names.insert(name);
   for (const auto& [name, state] : node_.domains) names.insert(name);
   for (const auto& name : names) {

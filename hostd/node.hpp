@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -55,7 +56,8 @@ struct Node {
   /// VMs with a write that may add a leg to the record and whose outcome is open: their peer counts as in sync.
   std::set<std::string> adding;
   /// VMs whose guest is being started here: they count as guests before libvirt tells of them.
-  std::set<std::string> beginning;
+  /// Shared: a start that a SIGTERM cuts off ends after the node.
+  std::shared_ptr<std::set<std::string>> beginning = std::make_shared<std::set<std::string>>();
   /// When the guest that runs here was first seen running; not there: it does not.
   std::map<std::string, std::chrono::steady_clock::time_point> running_since;
   std::set<std::string> busy;     ///< VMs on which a step of this host is at work

@@ -20,6 +20,9 @@ constexpr int kStepTries = 6;  // 1+2+4+8+16 s: outlives a restart of libvirtd o
 constexpr std::chrono::seconds kFirstPause{1};
 constexpr std::chrono::seconds kPublishPause{2};  // between two attempts to write a status
 constexpr int kPublishTries = 30;
+/// A status that is still untold is told again this often: the last write's end may be unknown, and a watch that says
+/// nothing more wakes nobody.
+constexpr std::chrono::seconds kSweep{15};
 
 bool worth_another_try(Errc code) {
   return code == Errc::unavailable || code == Errc::timeout || code == Errc::outcome_unknown || code == Errc::stale;
@@ -143,6 +146,13 @@ asio::awaitable<void> Worker::publish(std::string vm) {
   publishing_.erase(vm);
 }
 
+/// `publish` does not try for ever.
+void Worker::touch_untold() {
+  for (const auto& [vm, local] : node_.local) {
+    if (untold(vm)) node_.touched.insert(vm);
+  }
+}
+
 /// One batch after each operation that this host ended: the journal grows only then, so nothing needs a clock or a
 /// leader, and hosts that come at once lose a compare.
 asio::awaitable<void> Worker::forget() {
@@ -188,9 +198,14 @@ void Worker::note_etcd() {
 }
 
 asio::awaitable<void> Worker::run() {
+  auto sweep = Clock::now() + kSweep;
   while (true) {
     const auto seen = node_.cell.changed().count();
     start_operations();
+    if (Clock::now() >= sweep) {
+      sweep = Clock::now() + kSweep;
+      touch_untold();
+    }
     for (const auto& vm : node_.cell.take_changed_vms()) {
       look_at_.insert(vm);
       note(vm);
@@ -200,10 +215,8 @@ asio::awaitable<void> Worker::run() {
     note_etcd();
     // What could not be decided without etcd is looked at again when it is back.
     if (node_.cell.view().synced && !std::exchange(was_synced_, true)) {
-      for (const auto& [vm, local] : node_.local) {
-        look_at_.insert(vm);
-        if (untold(vm)) node_.touched.insert(vm);  // `publish` does not try for ever
-      }
+      for (const auto& [vm, local] : node_.local) look_at_.insert(vm);
+      touch_untold();
     }
     was_synced_ = node_.cell.view().synced;
     for (const auto& vm : std::exchange(node_.touched, {})) {
@@ -219,7 +232,7 @@ asio::awaitable<void> Worker::run() {
       auto task = forget();
       runtime::run_in_background(node_.cell.changed().executor(), "forgetting old operations", std::move(task));
     }
-    co_await node_.cell.changed().wait(seen, Clock::time_point::max());
+    co_await node_.cell.changed().wait(seen, sweep);
   }
 }
 

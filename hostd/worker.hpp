@@ -31,6 +31,7 @@ class Worker {
   boost::asio::awaitable<core::Result<>> apply(std::string vm, core::Remedy remedy);
   boost::asio::awaitable<void> publish(std::string vm);
   std::optional<core::VmStatus> untold(const std::string& vm) const;
+  void touch_untold();
   boost::asio::awaitable<void> forget();
   void note(const std::string& vm);
   void note_etcd();

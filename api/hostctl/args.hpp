@@ -30,7 +30,7 @@ struct Args {
   std::vector<std::string> files;
   std::string target, policy, project, state, object, type, since, known;
   std::int64_t cpus{}, memory_mib{}, size_mib{}, limit{}, from{};
-  bool follow{}, host_is_off{};
+  bool follow{}, host_is_off{}, with_failed_disk{};
   std::string shell;
   std::vector<std::string> words;  ///< __complete
 

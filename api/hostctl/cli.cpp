@@ -153,7 +153,11 @@ class Tree {
     list->add_option("--project", args_.project, "Only those of this project")->type_name("PROJECT");
     list->add_option("--host", args_.target, "Only those this host has the right to run")->type_name("HOST");
     named(vm, "show", "One VM: definition, where it runs, its volumes", "VM", &vm_show);
-    change(named(vm, "start", "Start it on the host that has the right to run it", "VM", &vm_start));
+    auto* start = named(vm, "start", "Start it on the host that has the right to run it", "VM", &vm_start);
+    start->add_flag("--with-failed-disk", args_.with_failed_disk,
+                    "You state, with your name, that its leg is used although its disk has failed: where there is no "
+                    "other");
+    change(start);
     change(named(vm, "stop", "Press its power button (ACPI) and wait", "VM", &vm_stop));
     change(named(vm, "off", "Cut its power: it loses what it did not flush", "VM", &vm_off));
     change(named(vm, "reset", "Press its reset button", "VM", &vm_reset));

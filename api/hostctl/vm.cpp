@@ -46,7 +46,11 @@ Exit watchdog_prove(Session& s) {
   return carry_out(s, c);
 }
 
-Exit vm_start(Session& s) { return carry_out(s, verb(s.args.name, "start")); }
+Exit vm_start(Session& s) {
+  Change c = verb(s.args.name, "start");
+  if (s.args.with_failed_disk) c.body.set("with_failed_disk", Json::of(true));
+  return carry_out(s, c);
+}
 Exit vm_stop(Session& s) { return carry_out(s, verb(s.args.name, "shutdown")); }
 Exit vm_off(Session& s) { return carry_out(s, verb(s.args.name, "power-off")); }
 Exit vm_reset(Session& s) { return carry_out(s, verb(s.args.name, "reset")); }

@@ -6,6 +6,7 @@
 #include <array>
 #include <optional>
 
+#include "hostd/core/plan_rules.hpp"
 #include "hostd/core/right.hpp"
 
 namespace bascule::core {
@@ -166,6 +167,13 @@ std::string standing(const CellView& view, const std::string& name, const VmView
   }
   if (status == vm.status.end()) return fmt::format("host {} has not reported on it yet", host);
   const VmStatus& s = status->second;
+  if (frozen(s) && waits_for_disk(vm)) {
+    return fmt::format(
+        "frozen on {} ({}): no leg of it has a disk that answers; its disk writes wait and none is lost. "
+        "Bring back the leg on {}, or, where the disk on {} answers again, `hostctl vm start {} "
+        "--with-failed-disk`",
+        host, s.suspended, other_host(vm.layout.value, host), host, name);
+  }
   if (frozen(s)) {
     return fmt::format("frozen on {} ({}): its disk writes wait and none is lost, the replication link is {}", host,
                        s.suspended, s.connection.empty() ? "down" : s.connection);

@@ -213,7 +213,10 @@ std::optional<HaAction> Judge::own_side(const VmView& vm, const LocalVm& local) 
   }
   for (const auto& [name, volume] : local.volumes) {
     if (volume.disk != "UpToDate" && volume.disk != "Consistent") {
-      wait = fmt::format("the disk of volume {} on {} is {}", name, self, volume.disk);
+      wait = fmt::format("the disk of volume {} on {} is {}{}", name, self, volume.disk,
+                         local.failed_before ? "; it failed before: `hostctl vm start " + spec.name +
+                                                   " --with-failed-disk` uses it all the same, if it answers"
+                                             : "");
       return {};
     }
   }

@@ -216,6 +216,19 @@ Result<Plan> Planner::operator()(const StartVm& verb) const {
   Plan p = base(OpKind::vm_start, vm);
   VmSpec wanted = vm.spec.value;
   wanted.power = Power::on;
+  if (verb.with_failed_disk) {
+    if (request.caller.role != Role::operator_) {
+      return fail(Errc::forbidden, "only an operator may say that a leg is used although its disk has failed");
+    }
+    p.operation.result["with_failed_disk"] = "yes";
+  }
+  // Its disk came back by the first step of a start; the guest, which waits for it, goes on by itself.
+  if (verb.with_failed_disk && waits_for_disk(vm)) {
+    if (auto r = check_start(view, vm, wanted.memory_mib); !r) return r.error();
+    add(p.operation.steps, StepKind::admit_start, vm.right.value.host);
+    p.operation.spec = std::move(wanted);
+    return p;
+  }
   if (domain_state(vm) == DomainState::running) {
     // It may run although it should not: a stop that ended half-way. Then only the wish is written.
     p.unchanged = vm.spec.value.power == Power::on;

@@ -284,6 +284,12 @@ DomainState domain_state(const VmView& vm) {
   return it == vm.status.end() ? DomainState::absent : it->second.domain;
 }
 
+bool waits_for_disk(const VmView& vm) {
+  const auto it = vm.status.find(vm.right.value.host);
+  return it != vm.status.end() && it->second.domain != DomainState::absent &&
+         it->second.suspended.find("no-data") != std::string::npos;
+}
+
 Result<> check_migration(const CellView& view, const VmView& vm, const std::string& target) {
   const std::string& source = vm.right.value.host;
   if (vm.right.revision == 0) return fail(Errc::conflict, "the VM has no run-right yet: its creation is not done");

@@ -44,6 +44,9 @@ Result<> check_start(const CellView& view, const VmView& vm, std::uint64_t memor
 /// The state of the VM's domain on the host that holds its right.
 DomainState domain_state(const VmView& vm);
 
+/// Its guest stands still because no leg of it has a disk that answers.
+bool waits_for_disk(const VmView& vm);
+
 /// Policies of a migration by name.
 struct MigrationPolicy {
   std::string_view name;

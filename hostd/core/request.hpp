@@ -24,6 +24,8 @@ struct PutVm {
 };  ///< create, or bring to this definition; equal = no change
 struct StartVm {
   std::string vm;
+  /// Only by an operator: its leg here is used although its disk has failed (R5). Where it is the only leg there is.
+  bool with_failed_disk{};
 };
 struct ShutdownVm {
   std::string vm;

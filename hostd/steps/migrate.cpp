@@ -23,8 +23,9 @@ using runtime::Clock;
 
 namespace {
 
-constexpr std::chrono::seconds kLook{1};             // progress and convergence are looked at this often
-constexpr std::chrono::seconds kSettle{60};          // libvirt needs 30 s for its own keepalive to give up
+constexpr std::chrono::seconds kLook{1};     // progress and convergence are looked at this often
+constexpr std::chrono::seconds kSettle{60};  // libvirt needs 30 s for its own keepalive to give up
+constexpr const char* kEndedOnTheWay = "the guest ended on the way; it is started again here";
 constexpr std::chrono::seconds kWindowPatience{10};  // the peer learns of allow-two-primaries in one round trip
 
 /// DRBD asked afresh: connected, both legs UpToDate, nothing out of sync, on every volume.
@@ -318,7 +319,7 @@ Answer resume_target(Context c) {
   if (here->state == DomainState::absent) {
     // Its QEMU died on the way. The disks here are whole and the right is this host's: the window is closed by the
     // steps that follow, then the guest is started again as any that ended by itself.
-    co_return done("the guest ended on the way; it is started again here");
+    co_return done(kEndedOnTheWay);
   }
   if (here->state != DomainState::paused) {
     co_return fail(Errc::refused, "the guest is " + std::string(core::to_string(here->state)) + " on " + c.self() +
@@ -332,7 +333,12 @@ Answer resume_target(Context c) {
   // [model: H_resume]
   core::ResumeProof proof{{c.op.vm, c.self(), c.vm()->right.value.epoch, c.vm()->right.revision}};
   auto resumed = co_await c.node.vms.resume(c.op.vm, proof);
-  if (!resumed) co_return resumed.error();
+  if (!resumed) {
+    // It may have ended between the look and the resume, by this host's own guard for one.
+    auto after = co_await c.node.vms.observe(c.op.vm);
+    if (after && after->state == DomainState::absent) co_return done(kEndedOnTheWay);
+    co_return resumed.error();
+  }
   co_return done("running on " + c.self());
 }
 
@@ -356,9 +362,9 @@ Answer close_window(Context c) {
 }
 
 Answer confirm(Context c) {
-  auto here = co_await c.node.vms.observe(c.op.vm);
+  auto here = co_await settled(c);  // a guest that the guard has just stopped is still going
   if (!here) co_return here.error();
-  if (here->state == DomainState::absent) co_return done("the guest ended on the way; it is started again here");
+  if (here->state == DomainState::absent) co_return done(kEndedOnTheWay);
   if (here->state != DomainState::running) {
     co_return fail(Errc::refused, "the guest is " + std::string(core::to_string(here->state)) + " on " + c.self());
   }

@@ -30,13 +30,13 @@ constexpr std::array kAnnounce{std::chrono::milliseconds(50), std::chrono::milli
 /// While it lives the guest counts as one that runs here (Guardian::guarded).
 class Beginning {
  public:
-  Beginning(Node& node, std::string vm) : node_(node), vm_(std::move(vm)) { node_.beginning.insert(vm_); }
+  Beginning(const Node& node, std::string vm) : all_(node.beginning), vm_(std::move(vm)) { all_->insert(vm_); }
   Beginning(const Beginning&) = delete;
   Beginning& operator=(const Beginning&) = delete;
-  ~Beginning() { node_.beginning.erase(vm_); }
+  ~Beginning() { all_->erase(vm_); }
 
  private:
-  Node& node_;
+  std::shared_ptr<std::set<std::string>> all_;
   std::string vm_;
 };
 
@@ -78,6 +78,9 @@ Answer admit_start(Context c) {
   }
   auto right = core::claim(c.vm()->right.value, c.vm()->layout.value, c.self());
   if (!right) co_return right.error();
+  if (c.op.result.contains("with_failed_disk")) {
+    if (auto ok = co_await use_failed_disks(c.node, c.op.vm); !ok) co_return ok.error();
+  }
   co_return done("run-right, disks and networks are in order");
 }
 

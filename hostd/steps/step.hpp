@@ -58,6 +58,9 @@ enum class Start : std::uint8_t { asked, automatic, other };
 boost::asio::awaitable<core::Result<>> claim_and_promote(Node& node, std::string vm, std::string why, Start start,
                                                          storage::Force force = storage::Force::no);
 
+/// Attaches the legs here that are noted as failed and takes the notes back. Only where the record lists no other leg.
+boost::asio::awaitable<core::Result<>> use_failed_disks(Node& node, std::string vm);
+
 // hostd/steps/create.cpp
 Answer make_leg(Context c);
 Answer undo_make_leg(Context c);

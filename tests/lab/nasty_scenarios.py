@@ -41,6 +41,10 @@ def drbd(vm, host):
     return faults.run_in(vm.lab, host, "cat", "/proc/drbd")
 
 
+def why(vm):
+    return vm.job.hostctl(["why", NAME], 30)
+
+
 def mend(vm):
     faults.heal(vm.lab)
     settle(vm)
@@ -136,6 +140,36 @@ def test_disk_fails_while_hostd_hangs(_lab):
         wait_for("the helper's note", lambda: f"vm-{NAME}.0" in faults.run_in(vm.lab, HOME, "ls", LOST_DISKS), 8, every=0.2)
         wait_for("the VM to run on b1", lambda: vm.domain("b1") == "running", 60, every=0.5)
         mend(vm)
+
+
+def test_the_only_disk_fails(_lab):
+    """The other host is away and the only leg of the record fails: the guest stands still and loses nothing; nothing goes on by
+    itself, also when the disk answers again; a person's word does, for the guest that waits and for one that was ended."""
+    vm = the_vm()
+    home, other = vm.lab.node(HOME), vm.lab.node("b1")
+    faults.make(vm.lab, "power-cut", other)
+    wait_for("the other leg to be out of the record",
+             lambda: [leg["host"] for leg in vm.ask("vm", "show", NAME)["right"]["insync"]["system"]] == [HOME], 30, every=0.5)
+    vm.records_go_on()
+    for ended in (False, True):
+        faults.make(vm.lab, "disk-error", home)
+        wait_for("the disk to be gone", lambda: "ds:Diskless" in drbd(vm, HOME), 20, every=0.5)
+        faults.KINDS["disk-error"][2](vm.lab, home)
+        time.sleep(5)
+        count = ledger.reports(vm.lab)
+        if ended:
+            # Its QEMU cannot end while its I/O stands still: the whole host goes.
+            faults.make(vm.lab, "power-cut", home)
+            faults.power_on(vm.lab, home)
+            wait_for("hostd to say what it waits for", lambda: "--with-failed-disk" in why(vm), 90, every=1)
+        else:
+            expect("--with-failed-disk" in why(vm), f"no way out is named: {why(vm)}")
+        time.sleep(3)
+        expect(ledger.reports(vm.lab) == count, "it went on by itself")
+        vm.do("vm", "start", NAME, "--with-failed-disk")
+        vm.records_go_on()
+    mend(vm)
+    vm.in_sync()
 
 
 def test_judged(_lab):

@@ -56,7 +56,7 @@ std::string text_of(const core::Request& r) {
     }
     std::string operator()(const core::VerifyVolume& v) const { return v.vm + v.volume; }
     std::string operator()(const core::MigrateVm& v) const { return v.vm + v.target + v.policy; }
-    std::string operator()(const core::StartVm& v) const { return v.vm; }
+    std::string operator()(const core::StartVm& v) const { return fmt::format("{} {}", v.vm, v.with_failed_disk); }
     std::string operator()(const core::ShutdownVm& v) const { return v.vm; }
     std::string operator()(const core::PowerOffVm& v) const { return v.vm; }
     std::string operator()(const core::ResetVm& v) const { return v.vm; }

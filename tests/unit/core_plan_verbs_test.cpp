@@ -112,6 +112,23 @@ TEST(StartVmPlan, OfARunningVmChangesNothingOrOnlyTheWish) {
   EXPECT_EQ(p->spec->power, Power::on);
 }
 
+TEST(StartVmPlan, WithAFailedDiskIsAnOperatorsWordAlone) {
+  const StartVm verb{"vm1", true};
+  EXPECT_EQ(plan(stopped_cell(), ask(verb), "a1")->operation.result.at("with_failed_disk"), "yes");
+  EXPECT_FALSE(plan(stopped_cell(), ask(StartVm{"vm1"}), "a1")->operation.result.contains("with_failed_disk"));
+  auto request = ask(verb);
+  request.caller = client("blue");
+  EXPECT_THAT(text(plan(stopped_cell(), request, "a1")), testing::StartsWith("forbidden: only an operator"));
+}
+
+TEST(StartVmPlan, WithAFailedDiskLetsAGuestGoOnThatWaitsForOne) {
+  CellView view = cell();
+  EXPECT_TRUE(plan(view, ask(StartVm{"vm1", true}), "a1")->unchanged) << "nothing waits";
+  view.vms["vm1"].status["a1"].suspended = "no-data,fencing";
+  EXPECT_EQ(steps(*plan(view, ask(StartVm{"vm1", true}), "a1")), "admit-start@a1");
+  EXPECT_TRUE(plan(view, ask(StartVm{"vm1"}), "a1")->unchanged) << "not asked for";
+}
+
 TEST(StartVmPlan, IsRefusedWithoutRecordLegsOrMemory) {
   CellView view = stopped_cell();
   view.vms["vm1"].right = {};

@@ -192,7 +192,7 @@ TEST_F(Guard, ADomainThatIsNoVmOfTheCellCountsForNothing) {
 
 TEST_F(Guard, AGuestCountsFromTheMomentItsStartIsAskedFor) {
   node_.local["vm1"].domain = core::DomainState::absent;
-  node_.beginning.insert("vm1");
+  node_.beginning->insert("vm1");
   EXPECT_LE(last_pet_after(), config_.timing.renew_timeout + kLate);
 }
 

@@ -70,6 +70,70 @@ TEST_F(Takeover, IsNotForAHostWhoseLegFailed) {
   EXPECT_FALSE(step(core::StepKind::take_right));
 }
 
+class FailedDisk : public Shell {
+ protected:
+  FailedDisk() {
+    drbd_.says = alone();
+    drbd_.says.volumes[0].disk = Disk::diskless;
+    node_.local["vm1"] = holder();
+    note_failed_leg();
+    record(right({kLegA}));
+    time_.pass(Mono(50));
+  }
+  std::string used() {
+    std::string said = "no end";
+    asio::co_spawn(io_, steps::use_failed_disks(node_, "vm1"), [&](std::exception_ptr, Result<> end) {
+      said = end ? "ok" : std::string(core::to_string(end.error().code));
+    });
+    time_.pass(Mono(1000));
+    return said;
+  }
+  bool noted() const { return core::failed_leg(notes_.notes(), "vm1", "la"); }
+};
+
+TEST_F(FailedDisk, IsAttachedWithItsNoteTakenBackWhereItIsTheOnlyLeg) {
+  paper_.lost = {{"vm1", 0}};
+  EXPECT_EQ(used(), "ok");
+  ASSERT_EQ(drbd_.brought_up.size(), 1U);
+  EXPECT_FALSE(drbd_.brought_up[0].volumes[0].without_disk);
+  EXPECT_FALSE(noted());
+  EXPECT_TRUE(paper_.lost.empty());
+  EXPECT_EQ(used(), "ok") << "again";
+  EXPECT_EQ(drbd_.brought_up.size(), 1U) << "nothing is noted any more";
+}
+
+TEST_F(FailedDisk, IsNotUsedBesideAnotherLegOfTheRecord) {
+  for (const auto& legs : {Legs{kLegA, kLegB}, Legs{kLegB}}) {
+    record(right(legs));
+    time_.pass(Mono(50));
+    EXPECT_EQ(used(), "conflict");
+  }
+  EXPECT_TRUE(drbd_.brought_up.empty());
+  EXPECT_TRUE(noted());
+}
+
+TEST_F(FailedDisk, IsNotUsedWhileTheOtherLegHasItAll) {
+  drbd_.says = whole();
+  drbd_.says.volumes[0].disk = Disk::diskless;
+  EXPECT_EQ(used(), "conflict");
+  EXPECT_TRUE(noted());
+  drbd_.says.volumes[0].peer_disk = Disk::inconsistent;
+  EXPECT_EQ(used(), "ok");
+}
+
+TEST_F(FailedDisk, IsNotUsedOnARecordOfThePast) {
+  auto newer = right({kLegA});
+  newer.epoch += 5;
+  record(newer);
+  time_.pass(Mono(50));
+  ASSERT_TRUE(
+      notes_.keep(core::noted(notes_.notes(), "vm1", "a1", newer, node_.cell.view().vm("vm1")->right.revision)));
+  record(right({kLegA}));
+  time_.pass(Mono(50));
+  EXPECT_EQ(used(), "refused");
+  EXPECT_TRUE(noted());
+}
+
 class Marked : public Shell {
  protected:
   void mark(const std::string& target) {

@@ -53,7 +53,9 @@ std::string idempotency_digest(const core::Who& who, const std::string& key) {
 std::string request_text(const core::Request& request) {
   struct Text {
     std::string operator()(const core::PutVm& v) const { return "put " + codec::encode(v.spec); }
-    std::string operator()(const core::StartVm& v) const { return "start " + v.vm; }
+    std::string operator()(const core::StartVm& v) const {
+      return "start " + v.vm + (v.with_failed_disk ? " with a failed disk" : "");
+    }
     std::string operator()(const core::ShutdownVm& v) const { return "shutdown " + v.vm; }
     std::string operator()(const core::PowerOffVm& v) const { return "power-off " + v.vm; }
     std::string operator()(const core::ResetVm& v) const { return "reset " + v.vm; }
