@@ -39,7 +39,7 @@ core::HaFacts HaLoop::facts() const {
       std::ranges::count_if(fenced_, [&](auto at) { return now - at < core::HaLimits::fence_window; }));
   for (const auto& [vm, since] : node_.running_since) f.steady[vm] = std::chrono::duration_cast<Mono>(now - since);
   for (const auto& [vm, note] : node_.notes.notes().vms) {
-    if (!may_promote(node_, vm)) f.unfit.insert(vm);
+    if (auto ok = may_promote(node_, vm); !ok) f.unfit[vm] = ok.error().what;
     if (auto ok = trusted(node_, vm); !ok) f.distrusted[vm] = ok.error().what;
   }
   f.busy = node_.busy;

@@ -204,7 +204,7 @@ asio::awaitable<void> Worker::run() {
     start_operations();
     if (Clock::now() >= sweep) {
       sweep = Clock::now() + kSweep;
-      touch_untold();
+      if (node_.cell.view().synced) touch_untold();
     }
     for (const auto& vm : node_.cell.take_changed_vms()) {
       look_at_.insert(vm);

@@ -155,8 +155,8 @@ class Tree {
     named(vm, "show", "One VM: definition, where it runs, its volumes", "VM", &vm_show);
     auto* start = named(vm, "start", "Start it on the host that has the right to run it", "VM", &vm_start);
     start->add_flag("--with-failed-disk", args_.with_failed_disk,
-                    "You state, with your name, that its leg is used although its disk has failed: where there is no "
-                    "other");
+                    "You state, with your name, that its leg is used although its disk has failed, where the record "
+                    "lists no other; what only the other one may have confirmed since is given up");
     change(start);
     change(named(vm, "stop", "Press its power button (ACPI) and wait", "VM", &vm_stop));
     change(named(vm, "off", "Cut its power: it loses what it did not flush", "VM", &vm_off));

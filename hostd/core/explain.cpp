@@ -170,9 +170,11 @@ std::string standing(const CellView& view, const std::string& name, const VmView
   if (frozen(s) && waits_for_disk(vm)) {
     return fmt::format(
         "frozen on {} ({}): no leg of it has a disk that answers; its disk writes wait and none is lost. "
-        "Bring back the leg on {}, or, where the disk on {} answers again, `hostctl vm start {} "
-        "--with-failed-disk`",
-        host, s.suspended, other_host(vm.layout.value, host), host, name);
+        "{}here the disk on {} answers again, `hostctl vm start {} --with-failed-disk`",
+        host, s.suspended,
+        replicates(vm.spec.value.protection) ? "Bring back the leg on " + other_host(vm.layout.value, host) + ", or, w"
+                                             : "W",
+        host, name);
   }
   if (frozen(s)) {
     return fmt::format("frozen on {} ({}): its disk writes wait and none is lost, the replication link is {}", host,

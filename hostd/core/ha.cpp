@@ -203,7 +203,11 @@ std::optional<HaAction> Judge::own_side(const VmView& vm, const LocalVm& local) 
     return {};
   }
   if (!own && !moves) {
-    wait = fmt::format("the record does not list its legs on {} as in sync, and {} cannot take it now", self, peer);
+    const auto unfit = facts.unfit.find(spec.name);
+    wait = fmt::format(
+        "{}; {} cannot take it now",
+        unfit != facts.unfit.end() ? unfit->second : "the record does not list its legs on " + self + " as in sync",
+        peer);
     return {};
   }
   if (moves && (!own || (right.restarts >= HaLimits::restarts_here && right.restarts % HaLimits::restarts_here == 0))) {
@@ -213,10 +217,7 @@ std::optional<HaAction> Judge::own_side(const VmView& vm, const LocalVm& local) 
   }
   for (const auto& [name, volume] : local.volumes) {
     if (volume.disk != "UpToDate" && volume.disk != "Consistent") {
-      wait = fmt::format("the disk of volume {} on {} is {}{}", name, self, volume.disk,
-                         local.failed_before ? "; it failed before: `hostctl vm start " + spec.name +
-                                                   " --with-failed-disk` uses it all the same, if it answers"
-                                             : "");
+      wait = fmt::format("the disk of volume {} on {} is {}", name, self, volume.disk);
       return {};
     }
   }

@@ -26,7 +26,7 @@ struct HaFacts {
   std::set<std::string> can_fence;                ///< hosts whose power switch this host is configured for
   std::size_t fenced_lately{};                    ///< by this host, within HaLimits::fence_window
   std::map<std::string, Mono> steady;             ///< by VM: for how long its guest has run here without a break
-  std::set<std::string> unfit;                    ///< VMs whose own legs may not be promoted, by this host's notes
+  std::map<std::string, std::string> unfit;       ///< VMs whose own legs may not be promoted, by this host's notes: why
   std::map<std::string, std::string> distrusted;  ///< VMs whose record this host does not act on (R6), and why
   std::set<std::string> busy;                     ///< VMs on which something of this host is still at work
   VerifyCalendar verify;                          ///< this host's configuration

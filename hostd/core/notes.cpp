@@ -33,9 +33,8 @@ std::optional<std::string> failed_legs(const Notes& notes, const std::string& vm
   for (std::size_t i = 0; i < layout.volumes.size(); ++i) {
     if (!leg_noted(notes, vm, layout, i, host)) continue;
     return "the leg of volume " + layout.volumes[i].name + " on " + host +
-           " has lost its disk before: writes may be missing on it. It comes back by a resync from the other leg; "
-           "where "
-           "the record lists no other and the disk answers again, a person may say `hostctl vm start " +
+           " has lost its disk before: writes may be missing on it. It comes back by a resync from another leg; "
+           "where the record lists none and the disk answers again, a person may say `hostctl vm start " +
            vm + " --with-failed-disk`";
   }
   return std::nullopt;

@@ -222,12 +222,17 @@ Result<Plan> Planner::operator()(const StartVm& verb) const {
     }
     p.operation.result["with_failed_disk"] = "yes";
   }
-  // Its disk came back by the first step of a start; the guest, which waits for it, goes on by itself.
+  // The first step of a start brings its disk back; the guest, which waits for it, goes on by itself.
   if (verb.with_failed_disk && waits_for_disk(vm)) {
-    if (auto r = check_start(view, vm, wanted.memory_mib); !r) return r.error();
+    if (auto r = check_host_alive(view, vm.right.value.host); !r) return r.error();
+    if (auto r = claim(vm.right.value, vm.layout.value, vm.right.value.host); !r) return r.error();
     add(p.operation.steps, StepKind::admit_start, vm.right.value.host);
     p.operation.spec = std::move(wanted);
     return p;
+  }
+  if (verb.with_failed_disk && domain_state(vm) != DomainState::absent) {
+    return fail(Errc::conflict, "its guest does not wait for a disk, as host " + vm.right.value.host +
+                                    " last told; nothing was changed");
   }
   if (domain_state(vm) == DomainState::running) {
     // It may run although it should not: a stop that ended half-way. Then only the wish is written.

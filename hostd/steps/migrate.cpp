@@ -321,6 +321,7 @@ Answer resume_target(Context c) {
     // steps that follow, then the guest is started again as any that ended by itself.
     co_return done(kEndedOnTheWay);
   }
+  if (here->state == DomainState::shutting_down) co_return fail(Errc::unavailable, "the guest is just ending");
   if (here->state != DomainState::paused) {
     co_return fail(Errc::refused, "the guest is " + std::string(core::to_string(here->state)) + " on " + c.self() +
                                       " after the hand-over; look at libvirt there");
@@ -335,7 +336,7 @@ Answer resume_target(Context c) {
   auto resumed = co_await c.node.vms.resume(c.op.vm, proof);
   if (!resumed) {
     // It may have ended between the look and the resume, by this host's own guard for one.
-    auto after = co_await c.node.vms.observe(c.op.vm);
+    auto after = co_await settled(c);
     if (after && after->state == DomainState::absent) co_return done(kEndedOnTheWay);
     co_return resumed.error();
   }

@@ -131,6 +131,7 @@ Answer nothing_to_undo(Context) { co_return done(); }
 
 Answer undo(Context c) {
   switch (c.op.steps[c.index].kind) {
+    case StepKind::admit_start: return undo_use_failed_disks(std::move(c));
     case StepKind::make_leg: return undo_make_leg(std::move(c));
     case StepKind::fill:
     case StepKind::seed_leg:
@@ -145,7 +146,6 @@ Answer undo(Context c) {
     case StepKind::grant:
     case StepKind::join_peer:
     case StepKind::hand_over:
-    case StepKind::admit_start:
     case StepKind::take_right:  // taken is taken: the VM is this host's now
     case StepKind::shutdown:
     case StepKind::destroy:

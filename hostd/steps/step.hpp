@@ -59,7 +59,8 @@ boost::asio::awaitable<core::Result<>> claim_and_promote(Node& node, std::string
                                                          storage::Force force = storage::Force::no);
 
 /// Attaches the legs here that are noted as failed and takes the notes back. Only where the record lists no other leg.
-boost::asio::awaitable<core::Result<>> use_failed_disks(Node& node, std::string vm);
+Answer use_failed_disks(Context c);
+Answer undo_use_failed_disks(Context c);
 
 // hostd/steps/create.cpp
 Answer make_leg(Context c);

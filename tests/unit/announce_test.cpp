@@ -11,12 +11,18 @@ TEST(Announce, SendsWhatQemuSends) {
   std::string hex;
   for (const auto byte : announcement("52:54:00:ab:cd:ef")) hex += fmt::format("{:02x}", byte);
   EXPECT_EQ(hex,
-            "ffffffffffff"                      // to everybody
-            "525400abcdef"                      // from the guest's address: what a switch learns
-            "8035"                              // RARP
-            "0001" "0800" "06" "04" "0003"      // Ethernet, IPv4, lengths, request
-            "525400abcdef" "00000000"           // the sender
-            "525400abcdef" "00000000"           // whose IP address is asked for
+            "ffffffffffff"  // to everybody
+            "525400abcdef"  // from the guest's address: what a switch learns
+            "8035"          // RARP
+            "0001"
+            "0800"
+            "06"
+            "04"
+            "0003"  // Ethernet, IPv4, lengths, request
+            "525400abcdef"
+            "00000000"  // the sender
+            "525400abcdef"
+            "00000000"  // whose IP address is asked for
             "000000000000000000000000000000000000");
 }
 

@@ -164,6 +164,11 @@ TEST(TheOwnSide, OneLinePerState) {
          c.view.hosts["b1"].silent = true;
        },
        "wait: the record does not list its legs on a1"},
+      {"its own leg has lost its disk before", [](Cell& c) { c.facts.unfit["vm1"] = "its leg failed"; },
+       "restart elsewhere"},
+      {"its own leg has lost its disk before and nobody there",
+       [](Cell& c) { c.facts.unfit["vm1"] = "its leg failed", c.view.hosts["b1"].silent = true; },
+       "wait: its leg failed; b1 cannot take it now"},
       {"just booted, the other leg not heard",
        [](Cell& c) {
          c.local().connection = "Connecting";

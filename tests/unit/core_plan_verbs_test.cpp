@@ -123,9 +123,12 @@ TEST(StartVmPlan, WithAFailedDiskIsAnOperatorsWordAlone) {
 
 TEST(StartVmPlan, WithAFailedDiskLetsAGuestGoOnThatWaitsForOne) {
   CellView view = cell();
-  EXPECT_TRUE(plan(view, ask(StartVm{"vm1", true}), "a1")->unchanged) << "nothing waits";
+  EXPECT_THAT(text(plan(view, ask(StartVm{"vm1", true}), "a1")),
+              testing::StartsWith("conflict: its guest does not wait for a disk"));
   view.vms["vm1"].status["a1"].suspended = "no-data,fencing";
   EXPECT_EQ(steps(*plan(view, ask(StartVm{"vm1", true}), "a1")), "admit-start@a1");
+  view.hosts["a1"].info.value.memory_mib = 100;
+  EXPECT_EQ(steps(*plan(view, ask(StartVm{"vm1", true}), "a1")), "admit-start@a1") << "it has its memory already";
   EXPECT_TRUE(plan(view, ask(StartVm{"vm1"}), "a1")->unchanged) << "not asked for";
 }
 

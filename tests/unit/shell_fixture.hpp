@@ -42,7 +42,12 @@ class Kernel final : public FakeDrbd {
     co_return answer;
   }
   storage::Task<> up_standalone(storage::Resource resource) override {
+    for (const auto& volume : resource.volumes) {
+      auto& disk = says.volumes[volume.index].disk;
+      if (!volume.without_disk && disk == Disk::diskless) disk = attached_as;
+    }
     brought_up.push_back(std::move(resource));
+    if (while_attached) std::exchange(while_attached, {})();
     co_return Result<>{};
   }
   using FakeDrbd::connect;
@@ -69,7 +74,9 @@ class Kernel final : public FakeDrbd {
   }
 
   storage::ResourceState says;
-  std::function<void()> while_asked;  ///< once, after the answer to the next question is made and before it is heard
+  std::function<void()> while_asked;     ///< once, after the answer to the next question is made and before it is heard
+  std::function<void()> while_attached;  ///< once, when a disk has just been attached
+  Disk attached_as{Disk::diskless};
   std::vector<storage::Resource> brought_up;
   int connects{}, cuts{}, windows{}, promotions{};
   bool stopped{};

@@ -75,20 +75,31 @@ class FailedDisk : public Shell {
   FailedDisk() {
     drbd_.says = alone();
     drbd_.says.volumes[0].disk = Disk::diskless;
+    drbd_.attached_as = Disk::up_to_date;
     node_.local["vm1"] = holder();
     note_failed_leg();
     record(right({kLegA}));
     time_.pass(Mono(50));
   }
-  std::string used() {
+  std::string end_of(bool undo, std::map<std::string, std::string> result = {}) {
+    core::Operation op;
+    op.id = "op-1";
+    op.vm = "vm1";
+    op.author = {"olga", "operator", {}};
+    op.result = std::move(result);
+    op.steps.push_back({.kind = core::StepKind::admit_start, .host = "a1"});
     std::string said = "no end";
-    asio::co_spawn(io_, steps::use_failed_disks(node_, "vm1"), [&](std::exception_ptr, Result<> end) {
+    auto task = undo ? steps::undo({node_, op, 0}) : steps::use_failed_disks({node_, op, 0});
+    asio::co_spawn(io_, std::move(task), [&](std::exception_ptr, Result<core::Outcome> end) {
       said = end ? "ok" : std::string(core::to_string(end.error().code));
+      if (end) last_ = *end;
     });
-    time_.pass(Mono(1000));
+    time_.pass(Mono(3000));
     return said;
   }
+  std::string used() { return end_of(false); }
   bool noted() const { return core::failed_leg(notes_.notes(), "vm1", "la"); }
+  core::Outcome last_;
 };
 
 TEST_F(FailedDisk, IsAttachedWithItsNoteTakenBackWhereItIsTheOnlyLeg) {
@@ -98,8 +109,17 @@ TEST_F(FailedDisk, IsAttachedWithItsNoteTakenBackWhereItIsTheOnlyLeg) {
   EXPECT_FALSE(drbd_.brought_up[0].volumes[0].without_disk);
   EXPECT_FALSE(noted());
   EXPECT_TRUE(paper_.lost.empty());
+  EXPECT_EQ(last_.result.at("failed_legs"), "la");
   EXPECT_EQ(used(), "ok") << "again";
   EXPECT_EQ(drbd_.brought_up.size(), 1U) << "nothing is noted any more";
+}
+
+TEST_F(FailedDisk, IsAttachedAfterTheRecordSaysSo) {
+  const auto before = cell_.view().vm("vm1")->right.revision;
+  core::Revision then = 0;
+  drbd_.while_attached = [&] { then = cell_.view().vm("vm1")->right.revision; };
+  EXPECT_EQ(used(), "ok");
+  EXPECT_GT(then, before);
 }
 
 TEST_F(FailedDisk, IsNotUsedBesideAnotherLegOfTheRecord) {
@@ -112,7 +132,7 @@ TEST_F(FailedDisk, IsNotUsedBesideAnotherLegOfTheRecord) {
   EXPECT_TRUE(noted());
 }
 
-TEST_F(FailedDisk, IsNotUsedWhileTheOtherLegHasItAll) {
+TEST_F(FailedDisk, IsNotUsedWhileTheGuestWorksOnTheOtherLeg) {
   drbd_.says = whole();
   drbd_.says.volumes[0].disk = Disk::diskless;
   EXPECT_EQ(used(), "conflict");
@@ -121,17 +141,56 @@ TEST_F(FailedDisk, IsNotUsedWhileTheOtherLegHasItAll) {
   EXPECT_EQ(used(), "ok");
 }
 
+TEST_F(FailedDisk, MeetsTheOtherLegAsSecondary) {
+  drbd_.says = whole();
+  drbd_.says.role = storage::Role::secondary;
+  drbd_.says.volumes[0].disk = Disk::diskless;
+  drbd_.attached_as = Disk::inconsistent;
+  EXPECT_EQ(used(), "refused") << "the other one is newer and overwrites it";
+  EXPECT_TRUE(noted());
+  drbd_.says.volumes[0].disk = Disk::diskless;
+  drbd_.attached_as = Disk::up_to_date;
+  EXPECT_EQ(used(), "ok");
+  EXPECT_FALSE(noted());
+}
+
+TEST_F(FailedDisk, ThatFailsAgainAtOnceStaysNoted) {
+  drbd_.while_attached = [this] { drbd_.says.volumes[0].disk = Disk::diskless; };
+  EXPECT_EQ(used(), "refused");
+  EXPECT_TRUE(noted());
+}
+
+TEST_F(FailedDisk, EndsWellOnlyWhenTheGuestGoesOn) {
+  drbd_.says.suspended_no_data = true;
+  EXPECT_EQ(used(), "refused");
+  EXPECT_TRUE(noted());
+}
+
 TEST_F(FailedDisk, IsNotUsedOnARecordOfThePast) {
   auto newer = right({kLegA});
   newer.epoch += 5;
-  record(newer);
-  time_.pass(Mono(50));
   ASSERT_TRUE(
-      notes_.keep(core::noted(notes_.notes(), "vm1", "a1", newer, node_.cell.view().vm("vm1")->right.revision)));
-  record(right({kLegA}));
-  time_.pass(Mono(50));
+      notes_.keep(core::noted(notes_.notes(), "vm1", "a1", newer, node_.cell.view().vm("vm1")->right.revision + 100)));
   EXPECT_EQ(used(), "refused");
   EXPECT_TRUE(noted());
+}
+
+TEST_F(FailedDisk, CountsAsFailedAgainWhenTheStartIsUndone) {
+  EXPECT_EQ(used(), "ok");
+  const auto result = last_.result;
+  EXPECT_EQ(end_of(true, {}), "ok");
+  EXPECT_FALSE(noted()) << "nothing was taken back";
+  EXPECT_EQ(end_of(true, result), "ok");
+  EXPECT_TRUE(noted());
+}
+
+TEST_F(FailedDisk, IsNotTakenBackFromAGuestThatRunsOnIt) {
+  EXPECT_EQ(used(), "ok");
+  auto& guest = hypervisors_.guests["a1"]["vm1"];
+  guest.info.name = "vm1";
+  guest.info.state = core::DomainState::running;
+  EXPECT_EQ(end_of(true, last_.result), "ok");
+  EXPECT_FALSE(noted());
 }
 
 class Marked : public Shell {

@@ -112,6 +112,10 @@ def _start(lab, node):
             "net.ifnames=0", "selinux=0", "con=null", "con0=fd:0,fd:1", "noreboot", "quiet", "loglevel=4", "systemd.show_status=0",
             *boot_words(node)]
     if node.disk_mib:
+        size = node.disk.stat().st_size
+        if size != node.disk_mib << 20:
+            raise LabError(f"{node.disk} has {size} bytes instead of {node.disk_mib} MiB: this machine has cut it off, no host did; "
+                           "make the lab anew")
         argv.append(f"ubd1={node.disk}")
     for index, link in enumerate(node.links):
         argv.append(f"vec{index}:transport=tap,ifname={node.tap(link)},depth=128,gro=1,mac={node.mac(link)}")
