@@ -79,6 +79,13 @@ class CellPort {
     std::string sentence;  ///< what is wrong and what it means
   };
   virtual Health health() const = 0;
+  /// Whether this hostd keeps its times, for /metrics.
+  struct Pace {
+    double io_late_s{};    ///< the worst of the last minute or two: how late the io thread came to a timer
+    double lease_gap_s{};  ///< the same: between two renewals of the host lease, as they are read back from etcd
+    std::uint64_t late_renewals{};  ///< since hostd started: more than two periods after the one before
+  };
+  virtual Pace pace() const { return {}; }
   /// The caller, a host, asks this one not to take its VMs over for the takeover time from now. Errors: refused, and
   /// why.
   virtual core::Result<> promise(const std::string& host, const core::HostLease& lease) = 0;

@@ -132,6 +132,17 @@ std::string Metrics::text(const CellPort& cell) const {
   gauge("bascule_view_synced", "1 when this host hears from etcd", view.synced ? 1 : 0);
   gauge("bascule_view_revision", "etcd revision this host has seen", static_cast<double>(view.revision));
   gauge("bascule_audit_sequence", "Newest audit record", static_cast<double>(view.audit.value.sequence));
+  const auto pace = cell.pace();
+  gauge("bascule_io_late_seconds", "How late the io thread came to a timer at worst in the last minute or two",
+        pace.io_late_s);
+  gauge("bascule_lease_gap_seconds", "Longest time between two renewals of the host lease in the last minute or two",
+        pace.lease_gap_s);
+  prometheus::BuildCounter()
+      .Name("bascule_lease_renewals_late_total")
+      .Help("Renewals of the host lease more than two periods after the one before")
+      .Register(now)
+      .Add({})
+      .Increment(static_cast<double>(pace.late_renewals));
   const auto health = cell.health();
   auto& parts = prometheus::BuildGauge().Name("bascule_part_up").Help("1 when this part is reached").Register(now);
   parts.Add({{"part", "etcd"}}).Set(health.etcd ? 1 : 0);

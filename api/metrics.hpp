@@ -1,5 +1,5 @@
 // Numbers of this host's API and of the cell as it sees it, for Prometheus.
-// Thread rule: io thread only.
+// Thread rule: any thread, but for `text`, which reads the cell: io thread.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,5 @@
 // From a request's head to its route, and from the whole request to a reply. Knows no HTTP library and no socket.
-// Thread rule: io thread only.
+// Thread rule: `handle` on the io thread; `open` and the metrics on any, they look at nothing of the cell.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>

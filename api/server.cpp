@@ -2,9 +2,18 @@
 
 #include <spdlog/spdlog.h>
 
+#include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <map>
+#include <thread>
 #include <vector>
 
 #include "api/state.hpp"
@@ -22,6 +31,7 @@ namespace {
 constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 constexpr int kQueue = 1024;  // connections the kernel keeps for us
 constexpr std::chrono::milliseconds kNoDescriptors{100};
+constexpr int kNice = 5;  // of the API's thread
 constexpr std::chrono::seconds kAbortTime{1};
 constexpr std::int64_t kLastPort = 65535;
 
@@ -47,6 +57,21 @@ ConsoleFiles console_of(const std::string& folder) {
   return ConsoleFiles(files.error().what);
 }
 
+/// Whom a limit before the handshake is kept for: an IPv4 address, or the half of an IPv6 address that one customer
+/// has.
+std::string address_of(const tcp::socket& socket) {
+  boost::system::error_code ec;
+  auto address = socket.remote_endpoint(ec).address();
+  if (ec) return {};
+  if (address.is_v6() && address.to_v6().is_v4_mapped()) {
+    address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
+  }
+  if (address.is_v4()) return address.to_string();
+  auto bytes = address.to_v6().to_bytes();
+  std::fill(bytes.begin() + bytes.size() / 2, bytes.end(), std::uint8_t{0});
+  return asio::ip::address_v6(bytes).to_string();
+}
+
 asio::awaitable<void> wait_until_empty(ServerState& state, std::chrono::steady_clock::time_point deadline) {
   while (state.connections > 0 && std::chrono::steady_clock::now() < deadline) {
     co_await state.ended.wait(state.ended.count(), deadline);
@@ -60,19 +85,43 @@ std::string name_of(const core::Caller& caller) {
 }
 
 struct Server::Impl {
-  explicit Impl(const asio::any_io_executor& executor, ServerOptions options, CellPort& cell, ConsoleFiles files)
-      : state(std::make_shared<ServerState>(executor, std::move(options), cell, std::move(files))),
-        acceptor(executor) {}
+  Impl(const asio::any_io_executor& io, ServerOptions options, CellPort& cell, ConsoleFiles files)
+      : io_thread(io),
+        state(std::make_shared<ServerState>(own->get_executor(), io, std::move(options), cell, std::move(files))),
+        acceptor(std::make_unique<tcp::acceptor>(*own)),
+        over(std::make_shared<Over>(io)) {}
+  ~Impl() { end(); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
+  /// On the io thread: the API's thread has nothing left to do.
+  struct Over {
+    explicit Over(const asio::any_io_executor& io) : told(io) {}
+    runtime::Signal told;
+    bool yes{};
+  };
+
+  asio::any_io_executor io_thread;
+  std::unique_ptr<asio::io_context> own = std::make_unique<asio::io_context>(1);
   std::shared_ptr<ServerState> state;
-  tcp::acceptor acceptor;
+  std::unique_ptr<tcp::acceptor> acceptor;
+  std::shared_ptr<Over> over;
+  std::uint16_t port{};
+  std::thread thread;
 
   Result<> open();
+  void begin();  ///< the API's thread
+  void end();
+
+  // On the API's thread.
+  asio::awaitable<void> serve_all();
   asio::awaitable<void> accept();
-  asio::awaitable<void> room();
+  asio::awaitable<void> let_in();
+  void come(Guest guest);
+  void stop();
   bool shaking_is_full() const { return state->shaking.size() >= state->limits().handshakes; }
   bool full() const { return state->connections >= state->limits().connections || shaking_is_full(); }
-  const Stranger* oldest() const;
+  const Stranger* gives_way() const;
 };
 
 Result<> Server::Impl::open() {
@@ -80,56 +129,138 @@ Result<> Server::Impl::open() {
   const auto endpoint = endpoint_of(state->options.listen);
   if (!endpoint) return endpoint.error();
   boost::system::error_code ec;
-  acceptor.open(endpoint->protocol(), ec);
-  if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
-  if (!ec) acceptor.bind(*endpoint, ec);
-  if (!ec) acceptor.listen(kQueue, ec);
+  acceptor->open(endpoint->protocol(), ec);
+  if (!ec) acceptor->set_option(tcp::acceptor::reuse_address(true), ec);
+  if (!ec) acceptor->bind(*endpoint, ec);
+  if (!ec) acceptor->listen(kQueue, ec);
+  if (!ec) port = acceptor->local_endpoint(ec).port();
   if (ec) return fail(Errc::io, "cannot listen on " + state->options.listen + ": " + ec.message());
   return {};
 }
 
-/// The one that gives way to a newcomer; nullptr: there is none.
-const Stranger* Server::Impl::oldest() const {
-  const auto& line = shaking_is_full() || state->refused.empty() ? state->shaking : state->refused;
-  return line.empty() ? nullptr : &line.front();
+void Server::Impl::begin() {
+  runtime::run_in_background(own->get_executor(), "the API", serve_all());
+  thread = std::thread([this] {
+    ::pthread_setname_np(::pthread_self(), "api");
+    // Where hostd has one processor with all this, the thread that renews the lease comes first.
+    static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice));
+    own->run();
+  });
 }
 
-/// Waits until another connection can be taken. Anybody can connect and say nothing, and a client can do it hundreds of
-/// times: whoever was let in keeps its place, but the others do not keep out those who come after them.
-asio::awaitable<void> Server::Impl::room() {
+/// Whatever is still under way on the io thread finds nobody here any more.
+void Server::Impl::end() {
+  if (!own) return;
+  own->stop();
+  if (thread.joinable()) thread.join();
+  state->files.join();
+  while (state->door.drop()) {
+  }
+  acceptor.reset();
+  own.reset();
+}
+
+/// The one that makes room for a newcomer; nullptr: there is none. Of those in their handshake it is the oldest of the
+/// address that has most of them.
+const Stranger* Server::Impl::gives_way() const {
+  if (!shaking_is_full() && !state->refused.empty()) return &state->refused.front();
+  std::map<std::string_view, std::size_t> count;
+  for (const auto& stranger : state->shaking) ++count[stranger.address];
+  const Stranger* out = nullptr;
+  for (const auto& stranger : state->shaking) {
+    if (out == nullptr || count[stranger.address] > count[out->address]) out = &stranger;
+  }
+  return out;
+}
+
+/// Anybody can connect and say nothing, and can do it hundreds of times: whoever was let in keeps its place, but the
+/// others do not keep out those who come after them.
+asio::awaitable<void> Server::Impl::let_in() {
   using Clock = std::chrono::steady_clock;
-  while (!state->stopping && full()) {
+  while (!state->stopping) {
+    const auto seen = state->ended.count();
     auto until = Clock::time_point::max();
-    if (const auto* stranger = oldest()) {
-      until = stranger->since + state->limits().patience;
-      if (Clock::now() >= until) {
-        stranger->connection->abort();
-        until = Clock::time_point::max();  // its end is told
+    if (!state->door.empty() && full()) {
+      if (const auto* stranger = gives_way()) {
+        until = stranger->since + state->limits().patience;
+        if (Clock::now() >= until) {
+          stranger->connection->abort();
+          until = Clock::time_point::max();  // its end is told
+        }
       }
     }
-    co_await state->ended.wait(state->ended.count(), until);
+    while (!full()) {
+      auto guest = state->door.pop();
+      if (!guest) break;
+      if (Clock::now() - guest->since > state->limits().handshake_time) continue;
+      auto task = serve(state, std::move(*guest));
+      runtime::run_in_background(state->executor, "an API connection", std::move(task));
+      co_await asio::post(state->executor, kToken);  // it counts itself when it begins
+    }
+    co_await state->ended.wait(seen, until);
   }
+}
+
+void Server::Impl::come(Guest guest) {
+  const auto& limits = state->limits();
+  if (state->door.size_of(guest.address) >= limits.waiting_per_address) {
+    return state->router.metrics().refused("address");
+  }
+  const std::string address = guest.address;
+  state->door.push(address, std::move(guest));
+  if (state->door.size() > limits.waiting) {
+    state->router.metrics().refused("waiting");
+    state->door.drop();
+  }
+  state->ended.notify();
 }
 
 asio::awaitable<void> Server::Impl::accept() {
   asio::steady_timer pause(state->executor);
   while (!state->stopping) {
-    co_await room();
-    if (state->stopping) co_return;
-    auto [ec, socket] = co_await acceptor.async_accept(kToken);
+    auto [ec, socket] = co_await acceptor->async_accept(kToken);
     if (state->stopping) co_return;
     if (ec) {  // out of descriptors, or the peer has gone already
       pause.expires_after(kNoDescriptors);
       co_await pause.async_wait(kToken);
       continue;
     }
-    auto task = serve(state, std::move(socket));
-    runtime::run_in_background(state->executor, "an API connection", std::move(task));
+    std::string address = address_of(socket);
+    come({std::move(socket), std::move(address), std::chrono::steady_clock::now()});
   }
 }
 
+asio::awaitable<void> Server::Impl::serve_all() {
+  runtime::run_in_background(state->executor, "the API's door", let_in());
+  co_await accept();
+  co_await wait_until_empty(*state, std::chrono::steady_clock::now() + state->limits().stop_time);
+  if (state->connections > 0) {
+    spdlog::warn("{} API connections did not end in time and are cut", state->connections);
+    const std::vector<Stoppable*> left(state->open.begin(), state->open.end());
+    for (auto* connection : left) connection->abort();
+    co_await wait_until_empty(*state, std::chrono::steady_clock::now() + kAbortTime);
+  }
+  asio::post(io_thread, [over = over] {
+    over->yes = true;
+    over->told.notify();
+  });
+}
+
+void Server::Impl::stop() {
+  if (state->stopping) return;
+  state->stopping = true;
+  boost::system::error_code ignored;
+  acceptor->close(ignored);
+  while (state->door.drop()) {
+  }
+  state->stop.notify();
+  state->ended.notify();
+  const std::vector<Stoppable*> all(state->open.begin(), state->open.end());
+  for (auto* connection : all) connection->stop();
+}
+
 Server::Server(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Server::~Server() { stop(); }
+Server::~Server() { impl_->end(); }
 
 Result<std::unique_ptr<Server>> Server::make(const asio::any_io_executor& executor, ServerOptions options,
                                              CellPort& cell) {
@@ -140,32 +271,16 @@ Result<std::unique_ptr<Server>> Server::make(const asio::any_io_executor& execut
 }
 
 asio::awaitable<void> Server::run() {
-  const auto impl = impl_;
-  auto& state = *impl->state;
-  co_await impl->accept();
-  co_await wait_until_empty(state, std::chrono::steady_clock::now() + state.limits().stop_time);
-  if (state.connections == 0) co_return;
-  spdlog::warn("{} API connections did not end in time and are cut", state.connections);
-  const std::vector<Stoppable*> left(state.open.begin(), state.open.end());
-  for (auto* connection : left) connection->abort();
-  co_await wait_until_empty(state, std::chrono::steady_clock::now() + kAbortTime);
+  const auto over = impl_->over;
+  impl_->begin();
+  while (!over->yes) co_await over->told.wait(over->told.count(), std::chrono::steady_clock::time_point::max());
 }
 
 void Server::stop() {
-  auto& state = *impl_->state;
-  if (state.stopping) return;
-  state.stopping = true;
-  boost::system::error_code ignored;
-  impl_->acceptor.close(ignored);
-  state.stop.notify();
-  state.ended.notify();
-  const std::vector<Stoppable*> all(state.open.begin(), state.open.end());
-  for (auto* connection : all) connection->stop();
+  if (!impl_->own) return;
+  asio::post(*impl_->own, [impl = impl_.get()] { impl->stop(); });
 }
 
-std::uint16_t Server::port() const {
-  boost::system::error_code ec;
-  return impl_->acceptor.local_endpoint(ec).port();
-}
+std::uint16_t Server::port() const { return impl_->port; }
 
 }  // namespace bascule::api

@@ -1,5 +1,7 @@
-// The REST server: TLS 1.3, client certificates only. One listener on the io thread shared with the rest of hostd.
-// Thread rule: make, run and stop on the io thread.
+// The REST server: TLS 1.3, client certificates only. Sockets, TLS and HTTP have a thread of their own, so that nobody
+// who connects can hold up the io thread, where the host's lease is renewed; only a call itself, which reads or changes
+// the cell, runs there, in its turn. The two threads share no state: calls and answers are handed over (crossing.hpp).
+// Thread rule: make, run, stop and destroy on the io thread, or when it does not run.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -19,17 +21,22 @@ struct ServerTls {
 
 /// Limits of one connection or of the whole server. The defaults are for a daemon with 1024 descriptors.
 struct ServerLimits {
-  std::size_t connections{512};  ///< beyond: left in the kernel's queue
+  std::size_t connections{512};  ///< beyond: they wait before their handshake
   std::size_t handshakes{64};    ///< at work at a time; about 1 ms of CPU each
-  std::size_t others{384};       ///< of clients and auditors; the rest is kept for operators and hosts
-  std::size_t clients{256};      ///< all clients together
-  std::size_t per_name{128};     ///< connections with one certificate's name
-  std::size_t streams{128};      ///< event streams
+  std::size_t waiting{256};      ///< before their handshake, one of each address in turn; beyond: the longest line's
+                                 ///< newest is cut
+  std::size_t waiting_per_address{128};
+  std::size_t others{384};    ///< of clients and auditors; the rest is kept for operators and hosts
+  std::size_t clients{256};   ///< all clients together
+  std::size_t per_name{128};  ///< connections with one certificate's name
+  std::size_t streams{128};   ///< event streams
   std::size_t streams_per_name{16};
   std::size_t uploads{4};  ///< from the first byte to the end of the import
   std::uint32_t header_bytes{8192};
   std::uint64_t body_bytes{64 * 1024};          ///< kept in memory until it is whole; the longest definition has less
   std::uint64_t drain_bytes{16 * 1024 * 1024};  ///< read and thrown away so that a refusal can be heard
+  std::size_t unsent_bytes{32 * 1024 * 1024};   ///< of answers that clients and auditors have not taken yet
+  std::size_t unsent_per_name{8 * 1024 * 1024};
   std::chrono::milliseconds patience{500};  ///< with all places taken, who has not been let in for so long gives way
   std::chrono::milliseconds handshake_time{10'000};
   std::chrono::milliseconds header_time{10'000};  ///< from its first byte to its last
@@ -52,9 +59,10 @@ struct ServerOptions {
 
 class Server {
  public:
-  /// Binds and loads the certificates. Errors: io, invalid (which file).
+  /// Binds and loads the certificates. `executor` is the io thread's. Errors: io, invalid (which file).
   static core::Result<std::unique_ptr<Server>> make(const boost::asio::any_io_executor& executor, ServerOptions options,
                                                     CellPort& cell);
+  /// Ends the API's thread. Calls that are still at work on the io thread go on, their answers are not sent.
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

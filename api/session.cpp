@@ -25,9 +25,10 @@ namespace {
 constexpr std::size_t kReadAhead = 64 * 1024;                // beside the head: the body, or requests sent ahead
 constexpr std::chrono::milliseconds kShutdownTime{2000};     // for the peer's own close_notify
 constexpr std::chrono::milliseconds kStopShutdownTime{200};  // the same when the server stops
-constexpr std::size_t kChatter = 4096;                       // bytes a subscriber may send without being cut
+constexpr int kKernelBytes = 256 * 1024;                     // of an answer, in the kernel
 
-/// IMF-fixdate, made once a second.
+}  // namespace
+
 const std::string& date() {
   static std::time_t made = 0;
   static std::string text;
@@ -43,6 +44,8 @@ const std::string& date() {
   return text;
 }
 
+namespace {
+
 std::string head_of(const HttpReply& reply, bool keep) {
   std::string out =
       fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: {}\r\n"
@@ -54,8 +57,16 @@ std::string head_of(const HttpReply& reply, bool keep) {
   return out += "\r\n";
 }
 
-/// Neither those who mend a cell nor those whose leases depend on an answer.
-bool is_other(core::Role role) { return role == core::Role::client || role == core::Role::auditor; }
+/// On the io thread. What it works on is its own: the connection may be gone before it ends.
+asio::awaitable<HttpReply> carry_out(std::shared_ptr<ServerState> state, std::shared_ptr<const Call> call) {
+  // A host asks about its lease, briefly: it waits for nobody.
+  if (call->route.access != Access::hosts_only) {
+    auto turn = state->turns.take(name_of(call->caller), !is_other(call->caller.role));
+    co_await std::move(turn);
+  }
+  auto handling = state->router.handle(*call);
+  co_return co_await std::move(handling);
+}
 
 template <class Parser>
 bool has_body(const Parser& head) {
@@ -64,9 +75,10 @@ bool has_body(const Parser& head) {
 
 }  // namespace
 
-Session::Session(std::shared_ptr<ServerState> state, asio::ip::tcp::socket socket)
+Session::Session(std::shared_ptr<ServerState> state, Guest guest)
     : state_(std::move(state)),
-      stream_(beast::tcp_stream(std::move(socket)), state_->tls),
+      address_(std::move(guest.address)),
+      stream_(beast::tcp_stream(std::move(guest.socket)), state_->tls),
       buffer_(limits().header_bytes + kReadAhead),
       identity_(fail(Errc::forbidden, "no handshake yet")) {
   state_->open.insert(this);
@@ -79,7 +91,7 @@ void Session::stop() {
 void Session::abort() { stream_.next_layer().close(); }
 
 asio::awaitable<bool> Session::shake_hands() {
-  const Standing stranger(state_->shaking, *this);
+  const Standing stranger(state_->shaking, *this, address_);
   within(limits().handshake_time);
   auto [ec] = co_await stream_.async_handshake(asio::ssl::stream_base::server, kToken);
   if (ec) {
@@ -126,7 +138,7 @@ asio::awaitable<void> Session::welcome() {
 
 /// It counts for none of the limits it is over: otherwise one client could use up what is kept for others.
 asio::awaitable<void> Session::turn_away() {
-  const Standing stranger(state_->refused, *this);
+  const Standing stranger(state_->refused, *this, address_);
   co_await requests();
 }
 
@@ -190,28 +202,38 @@ asio::awaitable<bool> Session::one() {
   co_return co_await answer_and_drain(nullptr, std::move(refusal), has_body(head), began);
 }
 
-asio::awaitable<HttpReply> Session::handled(const Call& call) {
+/// Answers that nobody takes are memory: who leaves too much unread is told so before anything is made for it.
+bool Session::unsent_is_too_much() const {
+  if (!is_other(identity_->role)) return false;
+  const auto own = state_->unsent_of.find(name_of(*identity_));
+  return state_->unsent >= limits().unsent_bytes ||
+         (own != state_->unsent_of.end() && own->second >= limits().unsent_per_name);
+}
+
+asio::awaitable<HttpReply> Session::handled(SharedCall call) {
   stream_.next_layer().expires_never();  // the cell has deadlines of its own
-  // A host asks about its lease, briefly: it waits for nobody.
-  if (call.caller.role != core::Role::host) co_await state_->turns.take();
-  auto handling = state_->router.handle(call);
-  co_return co_await std::move(handling);
+  if (unsent_is_too_much()) {
+    state_->router.metrics().refused("unsent");
+    const auto full = fail(Errc::unavailable, "too many answers wait to be read; read them, then ask again");
+    co_return Router::refusal(*call, full);
+  }
+  auto work = carry_out(state_, call);
+  auto reply = co_await carry_out_on<HttpReply>(state_->io_thread, "an API call", std::move(work));
+  if (reply) co_return std::move(*reply);
+  co_return Router::refusal(*call, fail(Errc::internal, "the call's connection was ended"));
 }
 
 asio::awaitable<bool> Session::dispatch(HeadParser& head, Call call, Clock::time_point began) {
-  switch (call.route.kind) {
-    case Kind::change: co_return co_await change(head, call, began);
-    case Kind::upload: co_return co_await upload(head, call, began);
-    case Kind::read:
-    case Kind::events: break;
-  }
+  if (call.route.kind == Kind::change) co_return co_await change(head, std::move(call), began);
+  const auto shared = std::make_shared<const Call>(std::move(call));
+  if (shared->route.kind == Kind::upload) co_return co_await upload(head, shared, began);
   if (has_body(head)) {
-    auto reply = problem(fail(Errc::invalid, "this request takes no body"), call.request.target);
-    co_return co_await answer_and_drain(&call.route, std::move(reply), true, began);
+    auto reply = problem(fail(Errc::invalid, "this request takes no body"), shared->request.target);
+    co_return co_await answer_and_drain(&shared->route, std::move(reply), true, began);
   }
-  if (call.route.kind == Kind::events) co_return co_await subscribe(call, began);
-  auto reply = co_await handled(call);
-  co_return co_await answer(&call.route, std::move(reply), head.keep_alive(), began);
+  if (shared->route.kind == Kind::events) co_return co_await subscribe(shared, began);
+  auto reply = co_await handled(shared);
+  co_return co_await answer(&shared->route, std::move(reply), head.keep_alive(), began);
 }
 
 /// Tells a client that waits for it (Expect: 100-continue) to send the body.
@@ -224,7 +246,7 @@ asio::awaitable<bool> Session::go_on_sending(const HeadParser& head) {
   co_return !ec;
 }
 
-asio::awaitable<bool> Session::change(HeadParser& head, Call& call, Clock::time_point began) {
+asio::awaitable<bool> Session::change(HeadParser& head, Call call, Clock::time_point began) {
   const auto refuse = [&](int status, const char* title, std::string detail) {
     return answer_and_drain(&call.route, problem(status, title, std::move(detail), call.request.target), true, began);
   };
@@ -245,60 +267,9 @@ asio::awaitable<bool> Session::change(HeadParser& head, Call& call, Clock::time_
     if (ec) co_return co_await bad_head(ec);
     call.request.body = std::move(whole.get().body());
   }
-  auto reply = co_await handled(call);
-  co_return co_await answer(&call.route, std::move(reply), keep, began);
-}
-
-asio::awaitable<bool> Session::subscribe(const Call& call, Clock::time_point began) {
-  auto subscription = Subscription::of(call);
-  if (!subscription) co_return co_await answer(&call.route, Router::refusal(call, subscription.error()), true, began);
-  auto& metrics = state_->router.metrics();
-  const Place place(state_->streams);
-  const NamedPlace named(state_->streams_of, name_of(call.caller));
-  if (state_->streams > limits().streams || state_->streams_of[name_of(call.caller)] > limits().streams_per_name) {
-    metrics.refused("streams");
-    const auto full =
-        fail(Errc::unavailable, "this host has as many event streams as it takes; end some, or ask another host");
-    co_return co_await answer(&call.route, Router::refusal(call, full), true, began);
-  }
-  metrics.answered(&call.route, 200, Clock::now() - began);
-  std::string head =
-      fmt::format("HTTP/1.1 200 OK\r\nDate: {}\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
-                  "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
-                  date());
-  if (!co_await write(std::move(head))) co_return false;
-  metrics.streams(1);
-  using namespace asio::experimental::awaitable_operators;
-  auto following =
-      follow_events(call, std::move(*subscription), *this, state_->stop, state_->stopping, limits().heartbeat);
-  auto leaving = until_peer_leaves();
-  auto either = std::move(leaving) || std::move(following);
-  co_await std::move(either);
-  metrics.streams(-1);
-  if (wrote_too_slowly_) metrics.stream_dropped();
-  co_return false;
-}
-
-/// A subscriber has nothing to say: whatever it sends is thrown away until it hangs up.
-asio::awaitable<void> Session::until_peer_leaves() {
-  std::array<char, 256> sink{};
-  for (std::size_t heard = 0; heard < kChatter;) {
-    // A read takes the deadline that stands when it begins: a write's would end the stream.
-    stream_.next_layer().expires_never();
-    auto [ec, n] = co_await stream_.async_read_some(asio::buffer(sink), kToken);
-    if (ec) co_return;
-    heard += n;
-  }
-}
-
-asio::awaitable<bool> Session::write(std::string text) {
-  const auto began = Clock::now();
-  within(limits().write_time);
-  auto [ec, n] = co_await asio::async_write(stream_, asio::buffer(text), kToken);
-  // The timeout closes the socket, and the read beside this write may be told first.
-  wrote_too_slowly_ = ec && Clock::now() - began >= limits().write_time;
-  stream_.next_layer().expires_never();
-  co_return !ec;
+  const auto shared = std::make_shared<const Call>(std::move(call));
+  auto reply = co_await handled(shared);
+  co_return co_await answer(&shared->route, std::move(reply), keep, began);
 }
 
 asio::awaitable<bool> Session::answer(const Route* route, HttpReply reply, bool keep, Clock::time_point began) {
@@ -309,6 +280,11 @@ asio::awaitable<bool> Session::answer(const Route* route, HttpReply reply, bool 
   const bool send = reply.body && !reply.body_stays;
   std::array<asio::const_buffer, 2> buffers{asio::buffer(head),
                                             send ? asio::buffer(*reply.body) : asio::const_buffer()};
+  const bool counted = send && identity_ && is_other(identity_->role);
+  std::size_t uncounted = 0;
+  const std::size_t size = counted ? reply.body->size() : 0;
+  const Place unsent(counted ? state_->unsent : uncounted, size);
+  const NamedPlace unsent_of(state_->unsent_of, counted ? name_of(*identity_) : std::string(), size);
   within(limits().write_time);
   auto [ec, n] = co_await asio::async_write(stream_, buffers, kToken);
   wrote_too_slowly_ = ec == beast::error::timeout;
@@ -331,11 +307,13 @@ asio::awaitable<bool> Session::answer_and_drain(const Route* route, HttpReply re
   co_return false;
 }
 
-asio::awaitable<void> serve(std::shared_ptr<ServerState> state, asio::ip::tcp::socket socket) {
+asio::awaitable<void> serve(std::shared_ptr<ServerState> state, Guest guest) {
   boost::system::error_code ignored;
-  socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+  guest.socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+  // What the kernel holds for a reader that does not read; it would grow to megabytes by itself.
+  guest.socket.set_option(asio::socket_base::send_buffer_size(kKernelBytes), ignored);
   try {
-    Session session(state, std::move(socket));
+    Session session(state, std::move(guest));
     co_await session.run();
   } catch (const std::exception& e) {
     spdlog::error("an API connection ended by an exception: {}", e.what());

@@ -1,4 +1,5 @@
-// One connection. Private to the server; the only files that include it are session.cpp and upload.cpp.
+// One connection. Private to the server; the only files that include it are session*.cpp and upload.cpp.
+// Thread rule: the API's own thread.
 #pragma once
 
 #include <boost/asio/as_tuple.hpp>
@@ -10,6 +11,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <optional>
 
+#include "api/crossing.hpp"
 #include "api/state.hpp"
 #include "api/stream.hpp"
 
@@ -17,16 +19,19 @@ namespace bascule::api {
 
 inline constexpr auto kToken = boost::asio::as_tuple(boost::asio::use_awaitable);
 
-class Session final : public Stoppable, public EventSink {
+/// IMF-fixdate, made once a second.
+const std::string& date();
+
+class Session final : public Stoppable {
  public:
-  Session(std::shared_ptr<ServerState> state, boost::asio::ip::tcp::socket socket);
+  Session(std::shared_ptr<ServerState> state, Guest guest);
   ~Session() override;
   boost::asio::awaitable<void> run();
   void stop() override;
   void abort() override;
-  boost::asio::awaitable<bool> write(std::string text) override;
 
  private:
+  using SharedCall = std::shared_ptr<const Call>;  ///< the io thread may work on it when this connection has gone
   using HeadParser = boost::beast::http::request_parser<boost::beast::http::empty_body>;
   using Clock = std::chrono::steady_clock;
 
@@ -39,13 +44,17 @@ class Session final : public Stoppable, public EventSink {
   boost::asio::awaitable<bool> wait_for_request();
   boost::asio::awaitable<bool> bad_head(boost::system::error_code ec);
   boost::asio::awaitable<bool> dispatch(HeadParser& head, Call call, Clock::time_point began);
-  boost::asio::awaitable<HttpReply> handled(const Call& call);
-  boost::asio::awaitable<bool> change(HeadParser& head, Call& call, Clock::time_point began);
+  /// The call carried out on the io thread.
+  boost::asio::awaitable<HttpReply> handled(SharedCall call);
+  bool unsent_is_too_much() const;
+  boost::asio::awaitable<bool> change(HeadParser& head, Call call, Clock::time_point began);
   boost::asio::awaitable<void> until_peer_leaves();
-  boost::asio::awaitable<bool> subscribe(const Call& call, Clock::time_point began);
+  boost::asio::awaitable<bool> subscribe(SharedCall call, Clock::time_point began);
+  boost::asio::awaitable<void> follow(SharedCall call, Subscription subscription);
+  boost::asio::awaitable<bool> write(std::string text);
 
   // upload.cpp
-  boost::asio::awaitable<bool> upload(HeadParser& head, Call& call, Clock::time_point began);
+  boost::asio::awaitable<bool> upload(HeadParser& head, SharedCall call, Clock::time_point began);
   std::optional<HttpReply> refuse_upload(const HeadParser& head, const Call& call) const;
   boost::asio::awaitable<core::Result<>> receive(HeadParser& head, std::string path);
 
@@ -60,6 +69,7 @@ class Session final : public Stoppable, public EventSink {
   const ServerLimits& limits() const { return state_->limits(); }
 
   std::shared_ptr<ServerState> state_;
+  std::string address_;
   boost::asio::ssl::stream<boost::beast::tcp_stream> stream_;
   boost::beast::flat_buffer buffer_;
   core::Result<core::Caller> identity_;

@@ -1,5 +1,5 @@
 // What the connections of one server share. Private to the server.
-// Thread rule: io thread only; `files` runs the blocking writes of uploads.
+// Thread rule: the API's own thread only, but for what says otherwise; `files` runs the blocking writes of uploads.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -13,6 +13,7 @@
 #include <set>
 #include <string>
 
+#include "api/fair_queue.hpp"
 #include "api/router.hpp"
 #include "api/server.hpp"
 #include "api/turns.hpp"
@@ -28,29 +29,49 @@ class Stoppable {
   virtual void abort() = 0;  ///< end now
 };
 
-/// A connection that was not let in, and since when: it gives way when places are short.
+/// A connection that was not let in, from where and since when: it gives way when places are short.
 struct Stranger {
   Stoppable* connection{};
+  std::string address;
   std::chrono::steady_clock::time_point since;
 };
 using Strangers = std::list<Stranger>;  ///< oldest first
 
-struct ServerState {
-  ServerState(boost::asio::any_io_executor e, ServerOptions o, CellPort& c, ConsoleFiles files)
-      : executor(e), options(std::move(o)), cell(c), router(c, std::move(files)), turns(e), ended(e), stop(e) {}
+/// A connection as it was accepted. `address` is whom a limit before the handshake is kept for.
+struct Guest {
+  boost::asio::ip::tcp::socket socket;
+  std::string address;
+  std::chrono::steady_clock::time_point since;
+};
 
-  boost::asio::any_io_executor executor;
+struct ServerState {
+  ServerState(boost::asio::any_io_executor own, boost::asio::any_io_executor io, ServerOptions o, CellPort& c,
+              ConsoleFiles files)
+      : executor(own),
+        io_thread(io),
+        options(std::move(o)),
+        cell(c),
+        router(c, std::move(files)),
+        turns(io),
+        ended(own),
+        stop(own) {}
+
+  boost::asio::any_io_executor executor;   ///< the API's own thread
+  boost::asio::any_io_executor io_thread;  ///< the cell's: whoever reads or changes it runs there
   ServerOptions options;
-  CellPort& cell;
-  Router router;
+  CellPort& cell;  ///< used on the io thread only
+  Router router;   ///< `open` and the metrics here, `handle` on the io thread
   boost::asio::ssl::context tls{boost::asio::ssl::context::tls_server};
   boost::asio::thread_pool files{1};
 
-  Turns turns;            ///< of the calls, on the io thread
+  Turns turns;            ///< of the calls; used on the io thread only
   runtime::Signal ended;  ///< a connection or handshake ended: there may be room
   runtime::Signal stop;
   bool stopping{};
+  FairQueue<Guest> door;  ///< accepted, before their handshake
   std::size_t connections{}, others{}, clients{}, streams{}, uploads{};
+  std::size_t unsent{};  ///< bytes of answers to clients and auditors that these have not taken yet
+  std::map<std::string, std::size_t> unsent_of;
   Strangers shaking;  ///< in their handshake
   Strangers refused;  ///< known, but beyond a limit or nobody: told so when they ask, then ended
   std::map<std::string, std::size_t> connections_of, streams_of;  ///< by name, see name_of
@@ -62,25 +83,30 @@ struct ServerState {
 /// "client/blue/alice": whom a limit is kept for.
 std::string name_of(const core::Caller& caller);
 
+/// Neither those who mend a cell nor those whose leases depend on an answer.
+inline bool is_other(core::Role role) { return role == core::Role::client || role == core::Role::auditor; }
+
 /// One place in a limited number, given back when it goes.
 class Place {
  public:
-  explicit Place(std::size_t& count) : count_(&count) { ++count; }
-  ~Place() { --*count_; }
+  explicit Place(std::size_t& count, std::size_t places = 1) : count_(&count), places_(places) { count += places; }
+  ~Place() { *count_ -= places_; }
   Place(const Place&) = delete;
   Place& operator=(const Place&) = delete;
 
  private:
   std::size_t* count_;
+  std::size_t places_;
 };
 /// The same by name.
 class NamedPlace {
  public:
-  NamedPlace(std::map<std::string, std::size_t>& counts, std::string name) : counts_(counts), name_(std::move(name)) {
-    ++counts_[name_];
+  NamedPlace(std::map<std::string, std::size_t>& counts, std::string name, std::size_t places = 1)
+      : counts_(counts), name_(std::move(name)), places_(places) {
+    counts_[name_] += places_;
   }
   ~NamedPlace() {
-    if (--counts_[name_] == 0) counts_.erase(name_);
+    if ((counts_[name_] -= places_) == 0) counts_.erase(name_);
   }
   NamedPlace(const NamedPlace&) = delete;
   NamedPlace& operator=(const NamedPlace&) = delete;
@@ -88,13 +114,14 @@ class NamedPlace {
  private:
   std::map<std::string, std::size_t>& counts_;
   std::string name_;
+  std::size_t places_;
 };
 
 /// One of these, for as long as it lives.
 class Standing {
  public:
-  Standing(Strangers& all, Stoppable& connection)
-      : all_(all), at_(all.insert(all.end(), {&connection, std::chrono::steady_clock::now()})) {}
+  Standing(Strangers& all, Stoppable& connection, std::string address)
+      : all_(all), at_(all.insert(all.end(), {&connection, std::move(address), std::chrono::steady_clock::now()})) {}
   ~Standing() { all_.erase(at_); }
   Standing(const Standing&) = delete;
   Standing& operator=(const Standing&) = delete;
@@ -105,6 +132,6 @@ class Standing {
 };
 
 /// One connection from its handshake to its end; never throws.
-boost::asio::awaitable<void> serve(std::shared_ptr<ServerState> state, boost::asio::ip::tcp::socket socket);
+boost::asio::awaitable<void> serve(std::shared_ptr<ServerState> state, Guest guest);
 
 }  // namespace bascule::api

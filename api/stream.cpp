@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/asio/experimental/awaitable_operators.hpp>
+#include <utility>
 
 #include "api/json.hpp"
 
@@ -40,12 +41,12 @@ Result<std::vector<std::string>> types_of(const std::string& text) {
   return out;
 }
 
-/// Waits for news or for the server's stop.
-asio::awaitable<void> wait_for_news(CellPort& cell, core::Revision after, runtime::Signal& stop,
+/// Waits for news or for the subscriber's end.
+asio::awaitable<void> wait_for_news(CellPort& cell, core::Revision after, runtime::Signal& left,
                                     std::chrono::milliseconds most) {
   using namespace asio::experimental::awaitable_operators;
   auto news = cell.wait_event(after, most.count());
-  auto end = stop.wait(stop.count(), Clock::now() + most);
+  auto end = left.wait(left.count(), Clock::now() + most);
   auto either = std::move(news) || std::move(end);
   co_await std::move(either);
 }
@@ -78,39 +79,49 @@ bool Subscription::wants(const Event& e) const {
   });
 }
 
-asio::awaitable<void> follow_events(const Call& call, Subscription subscription, EventSink& sink, runtime::Signal& stop,
-                                    const bool& stopping, std::chrono::milliseconds heartbeat) {
-  CellPort& cell = call.parts.cell;
-  core::Revision after = subscription.from_oldest ? cell.events_kept_after() : subscription.after;
+Follower::Follower(const Call& call, Subscription subscription, asio::any_io_executor executor,
+                   std::chrono::milliseconds heartbeat)
+    : call_(call),
+      subscription_(std::move(subscription)),
+      heartbeat_(heartbeat),
+      left_(std::move(executor)),
+      after_(subscription_.from_oldest ? call.parts.cell.events_kept_after() : subscription_.after),
+      out_(": events\nretry: 1000\n\n"),
+      last_(Clock::now()) {
   // An id from the future belongs to another cell, or to one that was set up anew.
-  const bool strange = after > cell.view().revision;
-  std::string out = ": events\nretry: 1000\n\n";
-  bool reset = strange;
-  auto last_write = Clock::now();
-  while (!stopping) {
-    auto batch = cell.events_after(after, kBatch);
-    if (!batch || reset) {
-      reset = false;
-      after = cell.view().revision;
-      out += text_of({after, "reset", {}, {}});
+  reset_ = after_ > call.parts.cell.view().revision;
+}
+
+void Follower::leave() {
+  gone_ = true;
+  left_.notify();
+}
+
+asio::awaitable<std::string> Follower::next() {
+  CellPort& cell = call_.parts.cell;
+  while (!gone_) {
+    auto batch = cell.events_after(after_, kBatch);
+    if (!batch || reset_) {
+      reset_ = false;
+      after_ = cell.view().revision;
+      out_ += text_of({after_, "reset", {}, {}});
     } else {
       for (const auto& e : *batch) {
-        after = e.revision;
-        if (call.sees(e.project) && subscription.wants(e)) out += text_of(e);
+        after_ = e.revision;
+        if (call_.sees(e.project) && subscription_.wants(e)) out_ += text_of(e);
       }
     }
-    if (!out.empty()) {
-      auto writing = sink.write(std::move(out));
-      if (!co_await std::move(writing)) co_return;
-      out.clear();
-      last_write = Clock::now();
+    if (!out_.empty()) {
+      last_ = Clock::now();
+      co_return std::exchange(out_, {});
     }
     if (batch && !batch->empty()) continue;
     // News that this subscriber does not see must not keep the heartbeat away.
-    const auto quiet = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - last_write);
-    if (quiet < heartbeat) co_await wait_for_news(cell, after, stop, heartbeat - quiet);
-    if (Clock::now() - last_write >= heartbeat) out = ": still here\n\n";
+    const auto quiet = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - last_);
+    if (quiet < heartbeat_) co_await wait_for_news(cell, after_, left_, heartbeat_ - quiet);
+    if (Clock::now() - last_ >= heartbeat_) out_ = ": still here\n\n";
   }
+  co_return std::string();
 }
 
 }  // namespace bascule::api

@@ -1,6 +1,7 @@
-// The event stream of one subscriber. Knows no socket: it writes to a sink.
+// The event stream of one subscriber. Knows no socket: it makes texts.
 #pragma once
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <chrono>
 #include <string>
@@ -9,13 +10,6 @@
 #include "hostd/runtime/signal.hpp"
 
 namespace bascule::api {
-
-class EventSink {
- public:
-  virtual ~EventSink() = default;
-  /// False: the reader has gone, or is too slow.
-  virtual boost::asio::awaitable<bool> write(std::string text) = 0;
-};
 
 /// What a subscriber asked for. Errors: invalid.
 struct Subscription {
@@ -28,9 +22,27 @@ struct Subscription {
   bool wants(const Event& event) const;
 };
 
-/// Writes events until the sink or `stop` ends it.
-boost::asio::awaitable<void> follow_events(const Call& call, Subscription subscription, EventSink& sink,
-                                           runtime::Signal& stop, const bool& stopping,
-                                           std::chrono::milliseconds heartbeat);
+/// Makes the texts of one stream. Thread rule: io thread only.
+class Follower {
+ public:
+  /// `call` must live as long.
+  Follower(const Call& call, Subscription subscription, boost::asio::any_io_executor executor,
+           std::chrono::milliseconds heartbeat);
+  /// The next text to write: events, or a comment when there were none for a while. Empty: `leave` was called.
+  boost::asio::awaitable<std::string> next();
+  /// Nobody listens any more.
+  void leave();
+
+ private:
+  const Call& call_;
+  Subscription subscription_;
+  std::chrono::milliseconds heartbeat_;
+  runtime::Signal left_;
+  bool gone_{};
+  bool reset_;
+  core::Revision after_;
+  std::string out_;
+  std::chrono::steady_clock::time_point last_;
+};
 
 }  // namespace bascule::api

@@ -50,7 +50,26 @@ class Temporary {
   bool kept_{};
 };
 
-/// Runs on the file thread: a full page cache must not hold up the io thread.
+/// On the io thread.
+asio::awaitable<Result<std::string>> upload_path(std::shared_ptr<ServerState> state, std::string name,
+                                                 std::uint64_t bytes) {
+  co_return state->cell.image_upload_path(name, bytes);
+}
+
+/// On the io thread.
+asio::awaitable<HttpReply> import_there(std::shared_ptr<ServerState> state, std::shared_ptr<const Call> call,
+                                        std::string path, core::Request request) {
+  try {
+    auto task = state->cell.import_image(call->caller, call->part(2), std::move(path), std::move(request.reason),
+                                         std::move(request.idempotency_key));
+    auto done = co_await std::move(task);
+    co_return done ? accepted(*done, false) : Router::refusal(*call, done.error());
+  } catch (const std::exception& e) {
+    co_return Router::refusal(*call, fail(Errc::internal, e.what()));
+  }
+}
+
+/// Runs on the file thread: a full page cache must not hold up the others.
 asio::awaitable<int> write_all(std::shared_ptr<Temporary> file, std::span<const char> data) {
   while (!data.empty()) {
     const ssize_t n = ::write(file->fd(), data.data(), data.size());
@@ -115,34 +134,34 @@ asio::awaitable<Result<>> Session::receive(HeadParser& head, std::string path) {
   co_return Result<>{};
 }
 
-asio::awaitable<bool> Session::upload(HeadParser& head, Call& call, Clock::time_point began) {
+asio::awaitable<bool> Session::upload(HeadParser& head, SharedCall call, Clock::time_point began) {
   const bool keep = head.keep_alive();
-  auto refusal = refuse_upload(head, call);
-  auto request = change_of(call, {});
-  if (!request && !refusal) refusal = Router::refusal(call, request.error());
-  const std::string& name = call.part(2);
+  auto refusal = refuse_upload(head, *call);
+  auto request = change_of(*call, {});
+  if (!request && !refusal) refusal = Router::refusal(*call, request.error());
   Result<std::string> path = fail(Errc::internal, "no path");
+  std::optional<Place> place;
   if (!refusal) {
-    path = call.parts.cell.image_upload_path(name, *head.content_length());
-    if (!path) refusal = Router::refusal(call, path.error());
+    place.emplace(state_->uploads);
+    auto asking = upload_path(state_, call->part(2), *head.content_length());
+    auto given = co_await carry_out_on<Result<std::string>>(state_->io_thread, "an upload", std::move(asking));
+    if (given) path = std::move(*given);
+    if (!path) refusal = Router::refusal(*call, path.error());
   }
-  if (refusal) co_return co_await answer_and_drain(&call.route, std::move(*refusal), true, began);
-  const Place place(state_->uploads);
+  if (refusal) {
+    place.reset();
+    co_return co_await answer_and_drain(&call->route, std::move(*refusal), true, began);
+  }
   if (!co_await go_on_sending(head)) co_return false;
   auto received = co_await receive(head, *path);
   if (!received) {
-    co_return co_await answer_and_drain(&call.route, Router::refusal(call, received.error()), true, began);
+    co_return co_await answer_and_drain(&call->route, Router::refusal(*call, received.error()), true, began);
   }
   stream_.next_layer().expires_never();
-  HttpReply reply;
-  try {
-    auto task = call.parts.cell.import_image(call.caller, name, *path, request->reason, request->idempotency_key);
-    auto done = co_await std::move(task);
-    reply = done ? accepted(*done, false) : Router::refusal(call, done.error());
-  } catch (const std::exception& e) {
-    reply = Router::refusal(call, fail(Errc::internal, e.what()));
-  }
-  co_return co_await answer(&call.route, std::move(reply), keep, began);
+  auto work = import_there(state_, call, *path, std::move(*request));
+  auto reply = co_await carry_out_on<HttpReply>(state_->io_thread, "an import", std::move(work));
+  if (!reply) co_return false;
+  co_return co_await answer(&call->route, std::move(*reply), keep, began);
 }
 
 }  // namespace bascule::api

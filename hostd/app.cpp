@@ -18,6 +18,7 @@
 #include "hostd/cell_service.hpp"
 #include "hostd/ha_loop.hpp"
 #include "hostd/observer.hpp"
+#include "hostd/pacer.hpp"
 #include "hostd/runtime/background.hpp"
 #include "hostd/runtime/etcd/etcd_store.hpp"
 #include "hostd/runtime/fence/fence_server.hpp"
@@ -40,8 +41,8 @@ constexpr std::uint64_t kHostReserveMib = 1024;  // left to the host itself when
 constexpr std::chrono::seconds kStartPause{1};
 
 void start_log() {
-  // journald stamps the time.
-  auto log = spdlog::stdout_logger_st("hostd");
+  // journald stamps the time. The API's thread writes, too.
+  auto log = spdlog::stdout_logger_mt("hostd");
   log->set_pattern("%l: %v");
   spdlog::set_default_logger(std::move(log));
   spdlog::flush_on(spdlog::level::info);
@@ -82,6 +83,7 @@ struct App {
   std::unique_ptr<runtime::FenceServer> fence;
   std::unique_ptr<Observer> observer;
   std::unique_ptr<Worker> worker;
+  std::unique_ptr<Pacer> pacer;
   std::unique_ptr<CellService> service;
   std::unique_ptr<api::Server> server;
 
@@ -156,8 +158,9 @@ core::Result<> App::build() {
   node->helpers = [this](const std::string& resource) { return fence->waiting(resource); };
   observer = std::make_unique<Observer>(*node);
   worker = std::make_unique<Worker>(*node);
+  pacer = std::make_unique<Pacer>(*cell, config.timing.renew);
   service = std::make_unique<CellService>(
-      *cell, images, [this] { return health(); },
+      *cell, images, [this] { return health(); }, [this] { return pacer->pace(); },
       [this](const std::string& host, const core::HostLease& lease) { return guardian->promise(host, lease); });
   api::ServerOptions server_options;
   server_options.listen = config.api.listen;
@@ -239,6 +242,8 @@ asio::awaitable<void> App::run() {
   runtime::run_in_background(executor, "the view of the cell", cell->run());
   runtime::run_in_background(executor, "the watchdog", guardian->run());
   runtime::run_in_background(executor, "failover", ha->run());
+  runtime::run_in_background(executor, "the pace of the io thread", pacer->beat());
+  runtime::run_in_background(executor, "the pace of the lease", pacer->watch_lease());
   runtime::run_in_background(executor, "DRBD's questions", fence->run());
   runtime::run_in_background(executor, "libvirt", vms->run());
   runtime::run_in_background(executor, "the worker", worker->run());

@@ -11,8 +11,13 @@ using core::Errc;
 using core::fail;
 using core::Result;
 
-CellService::CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health, Promise promise)
-    : store_(store), images_(images), health_(std::move(health)), promise_(std::move(promise)) {}
+CellService::CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health, PaceProbe pace,
+                         Promise promise)
+    : store_(store),
+      images_(images),
+      health_(std::move(health)),
+      pace_(std::move(pace)),
+      promise_(std::move(promise)) {}
 
 asio::awaitable<Result<api::Submitted>> CellService::submit(core::Request request) {
   const bool dry_run = request.dry_run;

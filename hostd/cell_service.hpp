@@ -16,7 +16,8 @@ class CellService final : public api::CellPort {
  public:
   using HealthProbe = std::function<Health()>;
   using Promise = std::function<core::Result<>(const std::string& host, const core::HostLease& lease)>;
-  CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health, Promise promise);
+  using PaceProbe = std::function<Pace()>;
+  CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health, PaceProbe pace, Promise promise);
 
   const core::CellView& view() const override { return store_.view(); }
   boost::asio::awaitable<core::Result<api::Submitted>> submit(core::Request request) override;
@@ -31,6 +32,7 @@ class CellService final : public api::CellPort {
                                                                     std::string temporary, std::string reason,
                                                                     std::string idempotency_key) override;
   Health health() const override { return health_(); }
+  Pace pace() const override { return pace_(); }
   core::Result<> promise(const std::string& host, const core::HostLease& lease) override {
     return promise_(host, lease);
   }
@@ -40,6 +42,7 @@ class CellService final : public api::CellPort {
   runtime::CellStore& store_;
   ImageStore& images_;
   HealthProbe health_;
+  PaceProbe pace_;
   Promise promise_;
 };
 

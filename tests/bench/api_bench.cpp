@@ -205,7 +205,7 @@ int main(int argc, char** argv) {
                        "[--changes N] [--json]\n");
     return 2;
   }
-  spdlog::set_default_logger(spdlog::stderr_logger_st("bench"));
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("bench"));
   asio::io_context server_io(1);
   bascule::test::FakeCell cell(server_io.get_executor(), options.pki);
   for (int i = 0; i < options.vms; ++i) cell.add_vm(fmt::format("vm-{}", i), "blue", i % 2 == 0);

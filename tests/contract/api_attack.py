@@ -1,31 +1,35 @@
-"""Clients that mean harm, many in one thread, against 127.0.0.1 only. They stop when their standard input ends, or by themselves
-after 300 s, and print what they met as JSON.
-    api_attack.py PKI_FOLDER PORT KIND COUNT [CERTIFICATE]
+"""Clients that mean harm, many in one thread, against loopback and private addresses only. They stop when their standard input
+ends, or by themselves after 300 s. At each line on standard input, and in the end, they print what they met as JSON.
+    api_attack.py PKI_FOLDER PORT KIND COUNT [CERTIFICATE] [--host ADDRESS] [--source ADDRESS]
 KIND   mute    connects and never says a word of TLS
        stall   sends the first half of its TLS greeting and waits
        idle    shakes hands and asks nothing; one that is cut is not replaced
-       late    shakes hands, asks when told (a line on standard input), reads the answer
+       late    shakes hands, asks at the first line on standard input, reads the answer
        head    sends a request's head, one byte a second
        body    announces a body, sends the first part of it and waits
        deaf    asks for long lists and reads nothing
        greedy  asks for long lists as fast as it is answered
        storm   shakes hands and hangs up, again and again
 Those that are cut come again at once, all but idle and late."""
+import argparse
 import heapq
+import ipaddress
 import itertools
 import json
 import os
+import resource
 import selectors
 import socket
 import ssl
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+ROOM = "room"  # what a member waits for that wants to shake hands
 LONGEST = 300  # seconds
+IP_BIND_ADDRESS_NO_PORT = 24  # of Linux: the port is chosen at connect, so that a pair may be used again
 AT_A_TIME = 50  # handshakes: more would only wait for one another
-PATIENCE = 30  # seconds without an answer to a handshake: it counts as unanswered
 AGAIN = 0.05  # seconds between a cut and the next try
 LONG_LIST = b"GET /v1/vms?limit=1000&fields=full HTTP/1.1\r\nHost: a1\r\n\r\n"
 ASKS = b"GET /v1/version HTTP/1.1\r\nHost: a1\r\n\r\n"
@@ -39,9 +43,11 @@ class Cut(Exception):
 
 
 class Crowd:
-    """Runs generators that yield what they wait for: READ, WRITE (of their socket) or a number of seconds."""
+    """Runs generators that yield what they wait for: READ, WRITE (of their socket), ROOM or a number of seconds."""
 
-    def __init__(self):
+    def __init__(self, tell):
+        self.tell = tell
+        self.waiting = deque()  # for room
         self.selector = selectors.DefaultSelector()
         self.due = []
         self.order = itertools.count()
@@ -53,11 +59,17 @@ class Crowd:
         self.wait(member, 0.0)
 
     def wait(self, member, what):
-        if isinstance(what, float):
+        if what is ROOM:
+            self.waiting.append(member)
+        elif isinstance(what, float):
             heapq.heappush(self.due, (time.monotonic() + what, next(self.order), member))
         else:
             event, sock = what
             self.selector.register(sock, event, (member, sock))
+
+    def room(self):
+        if self.waiting:
+            self.wait(self.waiting.popleft(), 0.0)
 
     def go_on(self, member):
         try:
@@ -73,6 +85,7 @@ class Crowd:
                 if key.data is None:
                     word = os.read(sys.stdin.fileno(), 100)
                     self.asked, self.over = True, not word
+                    self.tell()
                     continue
                 member, sock = key.data
                 self.selector.unregister(sock)
@@ -96,16 +109,19 @@ def until(sock, call, *args):
 
 
 class Attack:
-    def __init__(self, folder, port, kind, certificate):
-        self.kind, self.port = kind, port
+    def __init__(self, folder, port, kind, certificate, host, source):
+        self.kind, self.port, self.host, self.source = kind, port, host, source
         self.met = Counter()
         self.answers = Counter()
         self.shaking = 0
-        self.crowd = Crowd()
+        self.crowd = Crowd(self.tell)
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.tls.load_verify_locations(f"{folder}/ca.pem")
         if certificate:
             self.tls.load_cert_chain(f"{folder}/{certificate}.pem", f"{folder}/{certificate}.key")
+
+    def tell(self):
+        print(json.dumps({**self.met, "answers": self.answers}), flush=True)
 
     def member(self):
         while True:
@@ -123,13 +139,16 @@ class Attack:
 
     def connection(self, raw):
         while self.shaking >= AT_A_TIME and self.kind in ("idle", "late", "storm"):
-            yield AGAIN
+            yield ROOM
         self.shaking += 1
         shaking = True
         sock = raw
         try:
             self.met["tried"] += 1
-            raw.connect_ex(("127.0.0.1", self.port))
+            if self.source:
+                raw.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+                raw.bind((self.source, 0))
+            raw.connect_ex((self.host, self.port))
             yield WRITE, raw
             if raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 self.met["no-connection"] += 1
@@ -138,14 +157,21 @@ class Attack:
             if self.kind in ("mute", "stall"):
                 yield from self.speechless(raw)
                 return
-            sock = self.tls.wrap_socket(raw, server_hostname="127.0.0.1", do_handshake_on_connect=False)
+            sock = self.tls.wrap_socket(raw, server_hostname=self.host, do_handshake_on_connect=False)
             yield from until(sock, sock.do_handshake)
             self.met["shaken"] += 1
             self.shaking -= 1
             shaking = False
-            yield from getattr(self, self.kind)(sock)
+            self.crowd.room()
+            self.met["open"] += 1
+            try:
+                yield from getattr(self, self.kind)(sock)
+            finally:
+                self.met["open"] -= 1
         finally:
-            self.shaking -= shaking
+            if shaking:
+                self.shaking -= 1
+                self.crowd.room()
             sock.close()
 
     def gone(self, sock):
@@ -161,7 +187,7 @@ class Attack:
     def speechless(self, raw):
         if self.kind == "stall":
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-            half = self.tls.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+            half = self.tls.wrap_bio(incoming, outgoing, server_hostname=self.host)
             try:
                 half.do_handshake()
             except ssl.SSLWantReadError:
@@ -211,6 +237,8 @@ class Attack:
             yield from until(sock, sock.send, LONG_LIST)
             answer = yield from until(sock, sock.recv, 65536)
             self.answers[answer[9:12].decode() or "cut"] += 1
+            if not answer:
+                raise Cut
             left = int(answer.split(b"Content-Length: ")[1].split(b"\r")[0]) - len(answer.split(b"\r\n\r\n", 1)[1])
             while left > 0:
                 piece = yield from until(sock, sock.recv, 65536)
@@ -223,12 +251,20 @@ class Attack:
 
 
 def main():
-    folder, port, kind, count = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-    attack = Attack(folder, port, kind, sys.argv[5] if len(sys.argv) > 5 else "")
-    for _ in range(count):
+    parser = argparse.ArgumentParser(usage=__doc__)
+    for name, kind in (("folder", str), ("port", int), ("kind", str), ("count", int)):
+        parser.add_argument(name, type=kind)
+    parser.add_argument("certificate", nargs="?", default="")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--source", default="")
+    words = parser.parse_args()
+    if not ipaddress.ip_address(words.host).is_private:
+        parser.error(f"{words.host} is somebody's: loopback and private addresses only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    attack = Attack(words.folder, words.port, words.kind, words.certificate, words.host, words.source)
+    for _ in range(words.count):
         attack.crowd.start(attack.member())
     attack.crowd.run(LONGEST)
-    print(json.dumps({**attack.met, "answers": attack.answers}))
 
 
 if __name__ == "__main__":

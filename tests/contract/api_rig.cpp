@@ -1,8 +1,9 @@
 // The real server on loopback before a fake cell, driven by lines on stdin; see api_test.py.
-//   api_rig CA CERT KEY IMAGE_FOLDER [fast] [console=FOLDER] [port=N]    prints "port N", then answers each line with
-//   one line
+//   api_rig CA CERT KEY IMAGE_FOLDER [fast] [roomy=N] [console=FOLDER] [port=N]
+//                                                    prints "port N", then answers each line with one line
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <boost/asio/as_tuple.hpp>
@@ -42,6 +43,16 @@ bascule::api::ServerLimits fast_limits() {
   l.per_name = 20;
   l.clients = 6;
   return l;
+}
+
+/// Room for this many connections of one client, to see what holding them costs.
+void make_room(bascule::api::ServerLimits& l, std::size_t connections) {
+  l.others = l.clients = l.per_name = connections;
+  l.connections = connections + 128;
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &files);
 }
 
 /// How late this io thread comes to a timer, as the renewal of a host's lease beside a server would.
@@ -173,7 +184,7 @@ asio::awaitable<void> run(asio::io_context& io, bascule::api::Server& server) {
 
 int main(int argc, char** argv) {
   if (argc < 5) return 2;
-  spdlog::set_default_logger(spdlog::stderr_logger_st("rig"));
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("rig"));
   asio::io_context io(1);
   FakeCell cell(io.get_executor(), argv[4]);
   bascule::api::ServerOptions options;
@@ -183,6 +194,7 @@ int main(int argc, char** argv) {
   for (int i = 5; i < argc; ++i) {
     const std::string word = argv[i];
     if (word == "fast") options.limits = fast_limits();
+    if (word.starts_with("roomy=")) make_room(options.limits, static_cast<std::size_t>(number(word.substr(6))));
     if (word.starts_with("console=")) options.console = word.substr(word.find('=') + 1);
     if (word.starts_with("port=")) options.listen = "127.0.0.1:" + word.substr(word.find('=') + 1);
   }

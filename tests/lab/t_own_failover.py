@@ -8,6 +8,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lablib import cluster, faults, ledger, net, work  # noqa: E402
+from lablib.attack import UnderAttack, pace  # noqa: E402
 from lablib.case import expect, main, sh  # noqa: E402
 from lablib.client_vm import NAME, ClientVm  # noqa: E402
 from lablib.plan import PROJECT, Lab  # noqa: E402
@@ -242,6 +243,29 @@ def test_maintenance():
     vm.do("host", "maintenance", HOME, "off")
     time.sleep(3)
     vm.runs_only_on("b1")
+
+
+def test_api_under_attack():
+    """10,000 idle connections, slow heads, mute ones and wrk against the API of the host that runs the VM, while its QEMU is killed
+    and then its replication link is cut: the lease is renewed in time, the operator is answered, the VM comes back as always."""
+    vm = the_vm()
+    with UnderAttack(vm.lab, HOME) as attack:
+        for kind in ("qemu-killed", "link-repl"):
+            row = Trial(vm, kind).run()
+            print(f"      {row}", flush=True)
+            expect(row["human"] == "no" and not row["rebooted"], f"under attack a person is asked for, or a host was reset: {row}")
+            if kind == "qemu-killed":
+                acted(row, "vm-restart to a1: done")
+    seen, quiet = attack.summary(), pace(vm.lab, "b1")
+    print(f"      {seen}; b1: {quiet}", flush=True)
+    expect(vm.where() == HOME, "the VM moved")
+    expect(seen["idle"].get("shaken", 0) >= 1000 and seen["wrk"] > 100, f"nothing was attacked: {seen}")
+    expect(not seen["failed"] and seen["operator"] >= 20, f"the operator was not served: {seen}")
+    # A renewal counts for 1 s in this profile, and is made every 0.5 s. What b1, which nobody attacks, is late, the machine is.
+    expect(seen["after"]["io_late_s"] - quiet["io_late_s"] < 0.25, f"the io thread was late: {seen}")
+    expect(seen["after"]["lease_gap_s"] < max(1.5, quiet["lease_gap_s"]), f"a renewal of the lease was missed: {seen}")
+    refused = sh(vm.lab, HOME, "journalctl", "-u", "hostd", "--since", "-3min", "-g", "lease not renewed", check=False)
+    expect("lease not renewed" not in refused, refused)
 
 
 def test_judged():

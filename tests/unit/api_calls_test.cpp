@@ -119,19 +119,23 @@ TEST_F(Api, OperationsThatAreNoClientsAreNotShownToOne) {
 
 // ---- streams ----
 
-struct Sink final : EventSink {
+struct Sink {
   std::string text;
   int writes_left{1000};
-  asio::awaitable<bool> write(std::string more) override {
-    text += more;
-    co_return --writes_left > 0;
-  }
 };
 
+asio::awaitable<void> read(Follower& follower, Sink& sink) {
+  while (sink.writes_left-- > 0) {
+    auto next = follower.next();
+    const auto text = co_await std::move(next);
+    if (text.empty()) co_return;
+    sink.text += text;
+  }
+}
+
 struct Streams : Api {
-  runtime::Signal stop{io.get_executor()};
-  bool stopping{false};
   Sink sink;
+  std::optional<Follower> follower;
 
   Call call_of(const std::string& target, const core::Caller& caller, const char* last) {
     HttpRequest request{"GET", target, {}, {}};
@@ -149,7 +153,8 @@ struct Streams : Api {
     const Call c = call_of(target, caller, last);
     auto s = Subscription::of(c);
     EXPECT_TRUE(s.has_value());
-    auto task = follow_events(c, *s, sink, stop, stopping, std::chrono::milliseconds(heartbeat_ms));
+    follower.emplace(c, *s, io.get_executor(), std::chrono::milliseconds(heartbeat_ms));
+    auto task = read(*follower, sink);
     asio::co_spawn(io, std::move(task), asio::detached);
     io.restart();
     io.run_for(std::chrono::seconds(5));
@@ -200,12 +205,9 @@ TEST_F(Streams, ManyEventsAreWrittenInPieces) {
   EXPECT_THAT(sink.text, HasSubstr("id: 550\n"));
 }
 
-TEST_F(Streams, AStopEndsAStreamAtOnce) {
+TEST_F(Streams, ASubscriberThatLeavesEndsItAtOnce) {
   asio::steady_timer timer(io, std::chrono::milliseconds(20));
-  timer.async_wait([this](auto) {
-    stopping = true;
-    stop.notify();
-  });
+  timer.async_wait([this](auto) { follower->leave(); });
   const auto began = std::chrono::steady_clock::now();
   follow("/v1/events", 1000, kOperator, nullptr, 60'000);
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(2));
