@@ -2,6 +2,7 @@
 // threads.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <deque>
 #include <map>
@@ -21,11 +22,13 @@ class FairQueue {
     ++size_;
   }
 
-  /// The first of the name whose turn it is.
-  std::optional<T> pop() {
-    if (order_.empty()) return std::nullopt;
-    const std::string name = std::move(order_.front());
-    order_.pop_front();
+  /// The first of the name whose turn it is; of those that `may` lets come.
+  template <class May>
+  std::optional<T> pop_if(May may) {
+    const auto next = std::find_if(order_.begin(), order_.end(), may);
+    if (next == order_.end()) return std::nullopt;
+    const std::string name = std::move(*next);
+    order_.erase(next);
     const auto line = lines_.find(name);
     std::optional<T> out(std::move(line->second.front()));
     line->second.pop_front();
@@ -35,6 +38,9 @@ class FairQueue {
     else
       order_.push_back(name);
     return out;
+  }
+  std::optional<T> pop() {
+    return pop_if([](const std::string&) { return true; });
   }
 
   /// The newest of the name that has most: what a full queue throws out.

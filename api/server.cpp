@@ -12,7 +12,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <map>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -120,7 +120,8 @@ struct Server::Impl {
   void come(Guest guest);
   void stop();
   bool shaking_is_full() const { return state->shaking.size() >= state->limits().handshakes; }
-  bool full() const { return state->connections >= state->limits().connections || shaking_is_full(); }
+  std::size_t shaking_of(const std::string& address) const;
+  std::optional<Guest> next();
   const Stranger* gives_way() const;
 };
 
@@ -160,15 +161,30 @@ void Server::Impl::end() {
   own.reset();
 }
 
-/// The one that makes room for a newcomer; nullptr: there is none. Of those in their handshake it is the oldest of the
-/// address that has most of them.
+std::size_t Server::Impl::shaking_of(const std::string& address) const {
+  return static_cast<std::size_t>(std::ranges::count(state->shaking, address, &Stranger::address));
+}
+
+/// The next one whose handshake may begin; nullopt: nobody waits, or there is no room.
+std::optional<Guest> Server::Impl::next() {
+  if (state->connections >= state->limits().connections || shaking_is_full()) return std::nullopt;
+  return state->door.pop_if(
+      [&](const std::string& address) { return shaking_of(address) < state->limits().handshakes_per_address; });
+}
+
+/// The one that makes room for those at the door; nullptr: there is none. Of those in their handshake it is the oldest
+/// of the address that has most of them.
 const Stranger* Server::Impl::gives_way() const {
-  if (!shaking_is_full() && !state->refused.empty()) return &state->refused.front();
-  std::map<std::string_view, std::size_t> count;
-  for (const auto& stranger : state->shaking) ++count[stranger.address];
+  if (state->connections >= state->limits().connections && !shaking_is_full() && !state->refused.empty()) {
+    return &state->refused.front();
+  }
   const Stranger* out = nullptr;
+  std::size_t most = 0;
   for (const auto& stranger : state->shaking) {
-    if (out == nullptr || count[stranger.address] > count[out->address]) out = &stranger;
+    if (out != nullptr && stranger.address == out->address) continue;
+    const std::size_t all = shaking_of(stranger.address);
+    if (all > most) out = &stranger;
+    most = std::max(most, all);
   }
   return out;
 }
@@ -179,23 +195,20 @@ asio::awaitable<void> Server::Impl::let_in() {
   using Clock = std::chrono::steady_clock;
   while (!state->stopping) {
     const auto seen = state->ended.count();
-    auto until = Clock::time_point::max();
-    if (!state->door.empty() && full()) {
-      if (const auto* stranger = gives_way()) {
-        until = stranger->since + state->limits().patience;
-        if (Clock::now() >= until) {
-          stranger->connection->abort();
-          until = Clock::time_point::max();  // its end is told
-        }
-      }
-    }
-    while (!full()) {
-      auto guest = state->door.pop();
-      if (!guest) break;
+    while (auto guest = next()) {
       if (Clock::now() - guest->since > state->limits().handshake_time) continue;
       auto task = serve(state, std::move(*guest));
       runtime::run_in_background(state->executor, "an API connection", std::move(task));
       co_await asio::post(state->executor, kToken);  // it counts itself when it begins
+    }
+    auto until = Clock::time_point::max();
+    const auto* stranger = state->door.empty() ? nullptr : gives_way();
+    if (stranger != nullptr) {
+      until = stranger->since + state->limits().patience;
+      if (Clock::now() >= until) {
+        stranger->connection->abort();
+        until = Clock::time_point::max();  // its end is told
+      }
     }
     co_await state->ended.wait(seen, until);
   }

@@ -23,8 +23,9 @@ struct ServerTls {
 struct ServerLimits {
   std::size_t connections{512};  ///< beyond: they wait before their handshake
   std::size_t handshakes{64};    ///< at work at a time; about 1 ms of CPU each
-  std::size_t waiting{256};      ///< before their handshake, one of each address in turn; beyond: the longest line's
-                                 ///< newest is cut
+  std::size_t handshakes_per_address{48};
+  std::size_t waiting{256};  ///< before their handshake, one of each address in turn; beyond: the longest line's
+                             ///< newest is cut
   std::size_t waiting_per_address{128};
   std::size_t others{384};    ///< of clients and auditors; the rest is kept for operators and hosts
   std::size_t clients{256};   ///< all clients together

@@ -260,6 +260,8 @@ def main():
     words = parser.parse_args()
     if not ipaddress.ip_address(words.host).is_private:
         parser.error(f"{words.host} is somebody's: loopback and private addresses only")
+    if words.kind != "idle":
+        os.nice(10)  # whoever means harm has a machine of its own: it is not to win by taking the processor from the server
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     attack = Attack(words.folder, words.port, words.kind, words.certificate, words.host, words.source)
     for _ in range(words.count):

@@ -39,6 +39,8 @@ while True:
     else:
         worst = max(worst, time.monotonic() - due)
 """
+KINDS = [("mute", 300), ("stall", 300), ("head", 120, "client"), ("body", 120, "client"), ("deaf", 120, "client2"),
+         ("greedy", 60, "green"), ("storm", 100, "client")]
 PKI = None
 
 
@@ -146,15 +148,15 @@ class UnderAttack(unittest.TestCase):
         self.assertLess(out["late_s"] - out["machine_late_s"], LATE, f"the lease would have waited: {out}")
         return out
 
-    def test_each_kind_alone_and_all_at_once(self):
+    def test_each_kind_alone(self):
         rig = self.rig()
-        kinds = [("mute", 300), ("stall", 300), ("head", 120, "client"), ("body", 120, "client"), ("deaf", 120, "client"),
-                 ("greedy", 60, "client"), ("storm", 100, "client")]
-        for attack in kinds:
-            out = self.during(rig, [attack], 3)
+        for attack in KINDS:
+            out = self.during(rig, [attack], 1.5)
             self.assertGreater(out["met"][0]["connected"], attack[1] / 2, "it attacked nobody")
-        whole = [kind[:2] + ("client2",) * (len(kind) > 2) for kind in kinds]
-        out = self.during(rig, whole, 6)
+
+    def test_all_at_once(self):
+        rig = self.rig()
+        out = self.during(rig, KINDS, 5)
         self.assertLess(out["kib"], 192 * MIB, "memory is not bounded")
 
     def test_ten_thousand_idle_connections_are_held(self):
@@ -164,7 +166,7 @@ class UnderAttack(unittest.TestCase):
         print(f"  10,000 idle connections: {grown / 1024:.0f} MiB, {grown / 10_000:.1f} KiB each", flush=True)
         self.assertGreaterEqual(out["met"][0]["shaken"], 10_000)
         self.assertNotIn("cut", out["met"][0])
-        self.assertLess(grown, 400 * MIB)
+        self.assertLess(grown, 10_000 * 128, "a connection at rest has two TLS records' room on each side, and little more")
 
     def test_beyond_the_limits_they_give_way_to_one_another(self):
         rig = self.rig()
@@ -188,7 +190,10 @@ class UnderAttack(unittest.TestCase):
         self.addCleanup(tunnel.wait)
         self.addCleanup(tunnel.terminate)
         end = time.monotonic() + 10
-        while socket.socket().connect_ex(("127.0.0.1", port)) != 0:
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
             self.assertLess(time.monotonic(), end, "stunnel does not listen")
             time.sleep(0.05)
         load = subprocess.Popen(["wrk", "-t", "1", "-c", "60", "-d", "5s", "--timeout", "10s",

@@ -31,6 +31,15 @@ TEST(FairQueue, OneOfEachNameInTurnWhoeverSendsMany) {
   EXPECT_TRUE(queue.empty());
 }
 
+TEST(FairQueue, WhoMayNotComeKeepsItsPlace) {
+  FairQueue<int> queue;
+  queue.push("greedy", 1);
+  queue.push("modest", 10);
+  EXPECT_EQ(queue.pop_if([](const std::string& name) { return name != "greedy"; }), 10);
+  EXPECT_FALSE(queue.pop_if([](const std::string& name) { return name != "greedy"; }).has_value());
+  EXPECT_EQ(queue.pop(), 1);
+}
+
 TEST(FairQueue, WhoHasMostLosesTheNewest) {
   FairQueue<int> queue;
   EXPECT_FALSE(queue.drop().has_value());
