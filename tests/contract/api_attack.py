@@ -1,6 +1,6 @@
 """Clients that mean harm, many in one thread, against loopback and private addresses only. They stop when their standard input
 ends, or by themselves after 300 s. At each line on standard input, and in the end, they print what they met as JSON.
-    api_attack.py PKI_FOLDER PORT KIND COUNT [CERTIFICATE] [--host ADDRESS] [--source ADDRESS]
+    api_attack.py PKI_FOLDER PORT KIND COUNT [CERTIFICATE] [--host ADDRESS] [--source ADDRESS] [--list PATH]
 KIND   mute    connects and never says a word of TLS
        stall   sends the first half of its TLS greeting and waits
        idle    shakes hands and asks nothing; one that is cut is not replaced
@@ -31,7 +31,7 @@ LONGEST = 300  # seconds
 IP_BIND_ADDRESS_NO_PORT = 24  # of Linux: the port is chosen at connect, so that a pair may be used again
 AT_A_TIME = 50  # handshakes: more would only wait for one another
 AGAIN = 0.05  # seconds between a cut and the next try
-LONG_LIST = b"GET /v1/vms?limit=1000&fields=full HTTP/1.1\r\nHost: a1\r\n\r\n"
+LONG_LIST = "/v1/vms?limit=1000&fields=full"
 ASKS = b"GET /v1/version HTTP/1.1\r\nHost: a1\r\n\r\n"
 HEAD = b"GET /v1/version HTTP/1.1\r\nHost: a1\r\nX-Slow: " + b"x" * 1000
 BODY = (b"POST /v1/vms/vm-0/actions/start HTTP/1.1\r\nHost: a1\r\nContent-Type: application/json\r\n"
@@ -109,16 +109,18 @@ def until(sock, call, *args):
 
 
 class Attack:
-    def __init__(self, folder, port, kind, certificate, host, source):
-        self.kind, self.port, self.host, self.source = kind, port, host, source
+    def __init__(self, words):
+        self.kind, self.port, self.host, self.source = words.kind, words.port, words.host, words.source
+        self.list = f"GET {words.list} HTTP/1.1\r\nHost: a1\r\n\r\n".encode()
         self.met = Counter()
         self.answers = Counter()
         self.shaking = 0
         self.crowd = Crowd(self.tell)
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self.tls.load_verify_locations(f"{folder}/ca.pem")
-        if certificate:
-            self.tls.load_cert_chain(f"{folder}/{certificate}.pem", f"{folder}/{certificate}.key")
+        self.tls.load_verify_locations(f"{words.folder}/ca.pem")
+        if words.certificate:
+            mine = f"{words.folder}/{words.certificate}"
+            self.tls.load_cert_chain(f"{mine}.pem", f"{mine}.key")
 
     def tell(self):
         print(json.dumps({**self.met, "answers": self.answers}), flush=True)
@@ -227,14 +229,14 @@ class Attack:
 
     def deaf(self, sock):
         for _ in range(20):  # more than the server reads ahead of an answer it cannot send
-            yield from until(sock, sock.send, LONG_LIST)
+            yield from until(sock, sock.send, self.list)
         while True:
             yield 1.0
             yield from until(sock, sock.send, b"G")
 
     def greedy(self, sock):
         while True:
-            yield from until(sock, sock.send, LONG_LIST)
+            yield from until(sock, sock.send, self.list)
             answer = yield from until(sock, sock.recv, 65536)
             self.answers[answer[9:12].decode() or "cut"] += 1
             if not answer:
@@ -257,13 +259,14 @@ def main():
     parser.add_argument("certificate", nargs="?", default="")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--source", default="")
+    parser.add_argument("--list", default=LONG_LIST)
     words = parser.parse_args()
     if not ipaddress.ip_address(words.host).is_private:
         parser.error(f"{words.host} is somebody's: loopback and private addresses only")
     if words.kind != "idle":
         os.nice(10)  # whoever means harm has a machine of its own: it is not to win by taking the processor from the server
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    attack = Attack(words.folder, words.port, words.kind, words.certificate, words.host, words.source)
+    attack = Attack(words)
     for _ in range(words.count):
         attack.crowd.start(attack.member())
     attack.crowd.run(LONGEST)

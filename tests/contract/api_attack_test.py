@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 ATTACKERS = "127.0.0.2"  # another address than the operator's
 LEASE = 1.0    # seconds a renewal may take in the fast profile
 LATE = LEASE / 4  # of the io thread, beside what the machine itself is late
-PATIENCE = 10  # seconds an operator waits for one answer
+PATIENCE = 20  # seconds an operator waits for one answer
 MIB = 1024
 CONTROL = """
 import select, sys, time
@@ -53,9 +53,10 @@ def talk(process):
 class Attack:
     """api_attack.py in a process of its own."""
 
-    def __init__(self, port, kind, count, certificate="", source=ATTACKERS):
+    def __init__(self, port, kind, count, certificate="", source=ATTACKERS, *more):
         self.process = subprocess.Popen(
-            [sys.executable, "-B", HERE / "api_attack.py", PKI.folder, str(port), kind, str(count), certificate, "--source", source],
+            [sys.executable, "-B", HERE / "api_attack.py", PKI.folder, str(port), kind, str(count), certificate, "--source", source,
+             *more],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def met(self):
@@ -174,6 +175,22 @@ class UnderAttack(unittest.TestCase):
         out = self.during(rig, attacks, 5)
         self.assertLessEqual(sum(m.get("open", 0) for m in out["met"]), 512)
         self.assertLess(out["kib"], 128 * MIB)
+
+    def test_answers_that_nobody_reads_are_bounded(self):
+        rig = self.rig()
+        rig.tell("vms 1000")
+        deaf = [("deaf", 100, who, ATTACKERS, "--list", "/v1/vms?limit=1000") for who in ("client", "client2")]
+        refusals = 'bascule_api_refused_total{what="unsent"}'
+        out = self.during(rig, deaf, 40, lambda _: refusals in self.metrics(rig))
+        self.assertLess(out["kib"], 128 * MIB)
+        self.assertIn(refusals, self.metrics(rig), "answers were made for whoever leaves all unread")
+
+    def metrics(self, rig):
+        connection = http.client.HTTPSConnection("127.0.0.1", rig.port, timeout=PATIENCE, context=tls(PKI, "operator"))
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        return text
 
     def test_wrk_through_stunnel(self):
         for program in ("wrk", "stunnel4"):
