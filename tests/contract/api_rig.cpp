@@ -1,5 +1,5 @@
 // The real server on loopback before a fake cell, driven by lines on stdin; see api_test.py.
-//   api_rig CA CERT KEY IMAGE_FOLDER [fast] [roomy=N] [console=FOLDER] [port=N]
+//   api_rig CA CERT KEY IMAGE_FOLDER [fast] [roomy=N] [unsent=BYTES] [console=FOLDER] [port=N]
 //                                                    prints "port N", then answers each line with one line
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -196,6 +196,7 @@ int main(int argc, char** argv) {
     const std::string word = argv[i];
     if (word == "fast") options.limits = fast_limits();
     if (word.starts_with("roomy=")) make_room(options.limits, static_cast<std::size_t>(number(word.substr(6))));
+    if (word.starts_with("unsent=")) options.limits.unsent_per_name = static_cast<std::size_t>(number(word.substr(7)));
     if (word.starts_with("console=")) options.console = word.substr(word.find('=') + 1);
     if (word.starts_with("port=")) options.listen = "127.0.0.1:" + word.substr(word.find('=') + 1);
   }
