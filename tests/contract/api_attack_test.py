@@ -22,7 +22,7 @@ from api_pki import Pki
 HERE = Path(__file__).resolve().parent
 ATTACKERS = "127.0.0.2"  # another address than the operator's
 LEASE = 1.0    # seconds a renewal may take in the fast profile
-LATE = LEASE / 4  # of the io thread, beside what the machine itself is late
+LATE = LEASE / 2  # of the io thread, beside what the machine itself is late
 PATIENCE = 20  # seconds an operator waits for one answer
 MIB = 1024
 CONTROL = """

@@ -246,7 +246,7 @@ def test_maintenance():
 
 
 def test_api_under_attack():
-    """10,000 idle connections, slow heads, mute ones and wrk against the API of the host that runs the VM, while its QEMU is killed
+    """10,000 clients who come to stay idle, slow heads, mute ones and wrk against the API of the host that runs the VM, while its QEMU is killed
     and then its replication link is cut: the lease is renewed in time, the operator is answered, the VM comes back as always."""
     vm = the_vm()
     with UnderAttack(vm.lab, HOME) as attack:
@@ -262,7 +262,7 @@ def test_api_under_attack():
     expect(seen["idle"].get("shaken", 0) >= 1000 and seen["wrk"] > 100, f"nothing was attacked: {seen}")
     expect(not seen["failed"] and seen["operator"] >= 20, f"the operator was not served: {seen}")
     # A renewal counts for 1 s in this profile, and is made every 0.5 s. What b1, which nobody attacks, is late, the machine is.
-    expect(seen["after"]["io_late_s"] - quiet["io_late_s"] < 0.25, f"the io thread was late: {seen}")
+    expect(seen["after"]["io_late_s"] - quiet["io_late_s"] < 0.5, f"the io thread was late: {seen}")
     expect(seen["after"]["lease_gap_s"] < max(1.5, quiet["lease_gap_s"]), f"a renewal of the lease was missed: {seen}")
     refused = sh(vm.lab, HOME, "journalctl", "-u", "hostd", "--since", "-3min", "-g", "lease not renewed", check=False)
     expect("lease not renewed" not in refused, refused)
