@@ -56,24 +56,36 @@ void make_room(bascule::api::ServerLimits& l, std::size_t connections) {
   ::setrlimit(RLIMIT_NOFILE, &files);
 }
 
-/// How late this io thread comes to a timer, as the renewal of a host's lease beside a server would.
+/// How late this io thread comes to a timer, as the renewal of a host's lease beside a server would; and how much it
+/// worked between two of them, which does not depend on how busy the machine is.
 struct Beat {
   static constexpr std::chrono::milliseconds kEvery{100};
-  std::chrono::nanoseconds worst{};
+  std::chrono::nanoseconds worst{}, most_work{};
+
+  static std::chrono::nanoseconds work_so_far() {
+    timespec t{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+  }
 
   asio::awaitable<void> run() {
     asio::steady_timer timer(co_await asio::this_coro::executor);
     while (true) {
+      const auto before = work_so_far();
       timer.expires_after(kEvery);
       co_await timer.async_wait(asio::use_awaitable);
+      most_work = std::max(most_work, work_so_far() - before);
       worst = std::max<std::chrono::nanoseconds>(worst, std::chrono::steady_clock::now() - timer.expiry());
     }
   }
-  /// The worst since it was asked last, in microseconds.
+  /// Both since it was asked last, in microseconds.
   std::string tell() {
-    const auto out = std::chrono::duration_cast<std::chrono::microseconds>(worst).count();
-    worst = {};
-    return std::to_string(out);
+    using std::chrono::microseconds;
+    std::ostringstream out;
+    out << std::chrono::duration_cast<microseconds>(worst).count() << ' '
+        << std::chrono::duration_cast<microseconds>(most_work).count();
+    worst = most_work = {};
+    return out.str();
   }
 };
 
