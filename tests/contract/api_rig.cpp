@@ -49,6 +49,7 @@ bascule::api::ServerLimits fast_limits() {
 void make_room(bascule::api::ServerLimits& l, std::size_t connections) {
   l.others = l.clients = l.per_name = connections;
   l.connections = connections + 128;
+  l.handshakes_per_address = l.handshakes;
   l.idle_time = l.handshake_time = std::chrono::minutes(10);  // a slow machine needs a while to make them all
   rlimit files{};
   ::getrlimit(RLIMIT_NOFILE, &files);
