@@ -358,7 +358,9 @@ Answer demote_source(Context c) {
 
 Answer close_window(Context c) {
   auto shut = co_await c.node.drbd.set_two_primaries(storage::resource_name(c.op.vm), false);
-  if (!shut) co_return shut.error();
+  // The kernel refuses while it takes the other side for Primary. That one was demoted, but a link that was cut before
+  // the news came is noticed only after DRBD's ping: asked again until then.
+  if (!shut) co_return fail(Errc::unavailable, shut.error().what);
   co_return done();
 }
 

@@ -157,6 +157,7 @@ void Cell::hang(const std::string& host, bool on) {
   net.silence(host, on);
   topology_changed();
   if (on) return;
+  m.woke = engine.now_us();
   for (const auto& [vm, guest] : m.guests) {
     for (auto& c : checkers) c->guest_wakes(*this, host, vm);
   }

@@ -76,7 +76,8 @@ struct Machine {
   core::Site site{};
   MachineClock clock;
   bool on{}, hung{}, disk_broken{};
-  bool kept_off{};  ///< its power switch is off, or nobody has come yet
+  std::optional<Us> woke;  ///< when it last went on after it had stood still
+  bool kept_off{};         ///< its power switch is off, or nobody has come yet
   std::uint64_t boot{};
   std::uint64_t instances{};
   std::optional<std::string> notes;                            ///< on its disk
