@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "hostd/core/alert.hpp"
 #include "hostd/core/engine.hpp"
 #include "hostd/core/error.hpp"
 #include "hostd/core/request.hpp"
@@ -70,6 +71,15 @@ class CellPort {
   virtual boost::asio::awaitable<core::Result<Submitted>> import_image(core::Caller caller, std::string name,
                                                                        std::string temporary, std::string reason,
                                                                        std::string idempotency_key) = 0;
+
+  /// The alerts that are kept; as good as `view`.
+  virtual const core::AlertBook& alerts() const = 0;
+  /// An alert to every list of recipients, with its audit record; its id, the same for the same idempotency key.
+  /// Errors: conflict (no recipients), exhausted.
+  virtual boost::asio::awaitable<core::Result<std::string>> test_alert(core::Request request) = 0;
+  /// A person has taken notice: it goes to nobody further. Errors: not_found, conflict.
+  virtual boost::asio::awaitable<core::Result<>> acknowledge(core::Caller caller, std::string id,
+                                                             std::string reason) = 0;
 
   struct Health {
     bool ok{};

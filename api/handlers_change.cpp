@@ -217,6 +217,34 @@ Task steer(const Call& call, core::Steer how) {
   co_return accepted(out, false);
 }
 }  // namespace
+namespace {
+/// The alert as it stands now.
+HttpReply shown(const Call& call, const std::string& id) {
+  const auto& all = call.parts.cell.alerts();
+  const auto it = all.find(id);
+  return reply(it == all.end() ? "{}" : json::alert(it->second));
+}
+}  // namespace
+Task test_alert(const Call& call) {
+  std::string reason;
+  if (auto ok = json::only_reason(call.request.body, reason); !ok) co_return ok.error();
+  auto request = change_of(call, std::move(reason));
+  if (!request) co_return request.error();
+  auto task = call.parts.cell.test_alert(std::move(*request));
+  auto id = co_await std::move(task);
+  if (!id) co_return id.error();
+  co_return shown(call, *id);
+}
+Task acknowledge(const Call& call) {
+  std::string reason;
+  if (auto ok = json::only_reason(call.request.body, reason); !ok) co_return ok.error();
+  auto request = change_of(call, std::move(reason));
+  if (!request) co_return request.error();
+  auto task = call.parts.cell.acknowledge(call.caller, call.part(2), request->reason);
+  auto done = co_await std::move(task);
+  if (!done) co_return done.error();
+  co_return shown(call, call.part(2));
+}
 Task cancel(const Call& call) { return steer(call, core::Steer::cancel); }
 Task approve(const Call& call) { return steer(call, core::Steer::approve); }
 

@@ -187,6 +187,19 @@ Task operation(const Call& call) {
   co_return reply(json::operation(call.view(), it->second));
 }
 
+Task alerts(const Call& call) {
+  const auto limit = limit_of(call, kHeavyPage);
+  if (!limit) co_return limit.error();
+  const auto& all = call.parts.cell.alerts();
+  co_return page(call, all.upper_bound(call.query("after")), all.end(), *limit, json::alert);
+}
+Task alert(const Call& call) {
+  const auto& all = call.parts.cell.alerts();
+  const auto it = all.find(call.part(2));
+  if (it == all.end()) co_return none("alert", call.part(2));
+  co_return reply(json::alert(it->second));
+}
+
 Task audit(const Call& call) {
   const auto limit = limit_of(call);
   if (!limit) co_return limit.error();

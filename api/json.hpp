@@ -19,6 +19,7 @@ std::string ha(const core::CellView& view);
 std::string image(const core::Versioned<core::Image>& image);
 std::string volume(const core::VmView& vm, const core::VolumeLayout& volume);
 std::string operation(const core::CellView& view, const core::Versioned<core::Operation>& op);
+std::string alert(const core::Versioned<core::Alert>& alert);
 std::string why(const core::CellView& view, const core::VmView& vm, core::Role role);
 std::string submitted(const Submitted& s);
 std::string health(const CellPort::Health& h, const std::string& host);

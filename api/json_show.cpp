@@ -174,6 +174,13 @@ std::string operation(const core::CellView& view, const core::Versioned<core::Op
   return dump(j);
 }
 
+std::string alert(const core::Versioned<core::Alert>& alert) {
+  Json j = record(alert.value);
+  for (auto& [list, delivery] : j["deliveries"].items()) delivery.erase("instance");
+  j["revision"] = alert.revision;
+  return dump(j);
+}
+
 std::string why(const core::CellView& view, const core::VmView& vm, core::Role role) {
   const std::string& name = vm.spec.value.name;
   Json j = {{"vm", name}, {"state", core::to_string(core::vm_state(view, vm))}, {"why", core::why(view, name)}};

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "hostd/core/alert.hpp"
 #include "hostd/core/names.hpp"
 
 namespace bascule::api {
@@ -25,6 +26,10 @@ Result<> check_path(const Route& route, const std::vector<std::string>& segments
     pattern.remove_prefix(part.size());
     if (part.front() != '{') continue;
     const auto field = part.substr(1, part.size() - 2);
+    if (field == "alert") {
+      if (!core::valid_alert_id(segment)) return fail(Errc::invalid, "alert: this is no alert's id");
+      continue;
+    }
     if (field != "operation") {
       if (auto ok = core::check_name(field, segment); !ok) return ok;
       continue;

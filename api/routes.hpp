@@ -34,7 +34,7 @@ using Handler = boost::asio::awaitable<core::Result<HttpReply>> (*)(const Call&)
 
 struct Route {
   std::string_view method;
-  std::string_view path;  ///< {x} takes one segment; all but {operation} are names
+  std::string_view path;  ///< {x} takes one segment; all but {operation} and {alert} are names
   Access access;
   Kind kind;
   std::string_view query;  ///< parameters it knows, separated by blanks

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "api/server.hpp"
+#include "hostd/alert/loop.hpp"
 #include "hostd/arbiter.hpp"
 #include "hostd/cell_service.hpp"
 #include "hostd/ha_loop.hpp"
@@ -84,6 +85,7 @@ struct App {
   std::unique_ptr<Observer> observer;
   std::unique_ptr<Worker> worker;
   std::unique_ptr<Pacer> pacer;
+  std::unique_ptr<alert::Loop> alerts;
   std::unique_ptr<CellService> service;
   std::unique_ptr<api::Server> server;
 
@@ -159,9 +161,12 @@ core::Result<> App::build() {
   observer = std::make_unique<Observer>(*node);
   worker = std::make_unique<Worker>(*node);
   pacer = std::make_unique<Pacer>(*cell, config.timing.renew);
+  alerts = std::make_unique<alert::Loop>(*cell, config.alerts, config.cell, instance,
+                                         std::vector{config.api.tls.cert, config.etcd.tls.cert});
   service = std::make_unique<CellService>(
       *cell, images, [this] { return health(); }, [this] { return pacer->pace(); },
-      [this](const std::string& host, const core::HostLease& lease) { return guardian->promise(host, lease); });
+      [this](const std::string& host, const core::HostLease& lease) { return guardian->promise(host, lease); },
+      !config.alerts.to.empty());
   api::ServerOptions server_options;
   server_options.listen = config.api.listen;
   server_options.tls = {config.api.tls.ca, config.api.tls.cert, config.api.tls.key};
@@ -247,6 +252,7 @@ asio::awaitable<void> App::run() {
   runtime::run_in_background(executor, "DRBD's questions", fence->run());
   runtime::run_in_background(executor, "libvirt", vms->run());
   runtime::run_in_background(executor, "the worker", worker->run());
+  runtime::run_in_background(executor, "alerts", alerts->run());
   runtime::run_in_background(executor, "announcing the host", announce());
   runtime::run_in_background(executor, "the API", server->run());
   ::sd_notify(0, "READY=1");

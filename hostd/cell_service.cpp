@@ -1,5 +1,8 @@
 #include "hostd/cell_service.hpp"
 
+#include <fmt/format.h>
+#include <openssl/sha.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -11,13 +14,25 @@ using core::Errc;
 using core::fail;
 using core::Result;
 
+namespace {
+/// The same for the same words, and for no others.
+std::string digest(const std::string& words) {
+  unsigned char bytes[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const unsigned char*>(words.data()), words.size(), bytes);
+  std::string out;
+  for (std::size_t i = 0; i < 8; ++i) out += fmt::format("{:02x}", bytes[i]);
+  return out;
+}
+}  // namespace
+
 CellService::CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health, PaceProbe pace,
-                         Promise promise)
+                         Promise promise, bool alerts)
     : store_(store),
       images_(images),
       health_(std::move(health)),
       pace_(std::move(pace)),
-      promise_(std::move(promise)) {}
+      promise_(std::move(promise)),
+      alerts_(alerts) {}
 
 asio::awaitable<Result<api::Submitted>> CellService::submit(core::Request request) {
   const bool dry_run = request.dry_run;
@@ -49,6 +64,28 @@ asio::awaitable<Result<>> CellService::steer(core::Caller caller, std::string op
   }
   core::Who who{caller.name, client ? "client" : "operator", caller.project};
   co_return co_await store_.steer(std::move(operation), how, std::move(who), std::move(reason), wall_ms());
+}
+
+asio::awaitable<Result<std::string>> CellService::test_alert(core::Request request) {
+  if (!alerts_) {
+    co_return fail(
+        Errc::conflict,
+        "host " + store_.self() + " has no [alerts.to] in its hostd.toml, so it tells nobody; nothing was changed");
+  }
+  const std::string& key = request.idempotency_key;
+  const auto now = wall_ms();
+  // Asked again with the same key it is the same alert.
+  const std::string words =
+      key.empty() ? fmt::format("{} {} {}", store_.self(), now, ++tests_) : request.caller.name + '/' + key;
+  const std::string id = "test-" + digest(words);
+  auto task = store_.test_alert(id, {request.caller.name, "operator", {}}, request.reason, now);
+  auto done = co_await std::move(task);
+  if (!done) co_return done.error();
+  co_return id;
+}
+
+asio::awaitable<Result<>> CellService::acknowledge(core::Caller caller, std::string id, std::string reason) {
+  co_return co_await store_.acknowledge(std::move(id), {caller.name, "operator", {}}, std::move(reason), wall_ms());
 }
 
 asio::awaitable<Result<std::vector<core::AuditRecord>>> CellService::audit(std::int64_t from, std::size_t limit) {

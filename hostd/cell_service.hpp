@@ -17,7 +17,9 @@ class CellService final : public api::CellPort {
   using HealthProbe = std::function<Health()>;
   using Promise = std::function<core::Result<>(const std::string& host, const core::HostLease& lease)>;
   using PaceProbe = std::function<Pace()>;
-  CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health, PaceProbe pace, Promise promise);
+  /// `alerts`: this host has lists of recipients.
+  CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health, PaceProbe pace, Promise promise,
+              bool alerts = false);
 
   const core::CellView& view() const override { return store_.view(); }
   boost::asio::awaitable<core::Result<api::Submitted>> submit(core::Request request) override;
@@ -33,6 +35,9 @@ class CellService final : public api::CellPort {
                                                                     std::string idempotency_key) override;
   Health health() const override { return health_(); }
   Pace pace() const override { return pace_(); }
+  const core::AlertBook& alerts() const override { return store_.alerts(); }
+  boost::asio::awaitable<core::Result<std::string>> test_alert(core::Request request) override;
+  boost::asio::awaitable<core::Result<>> acknowledge(core::Caller caller, std::string id, std::string reason) override;
   core::Result<> promise(const std::string& host, const core::HostLease& lease) override {
     return promise_(host, lease);
   }
@@ -44,6 +49,8 @@ class CellService final : public api::CellPort {
   HealthProbe health_;
   PaceProbe pace_;
   Promise promise_;
+  bool alerts_{};
+  std::uint64_t tests_{};
 };
 
 }  // namespace bascule

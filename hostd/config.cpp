@@ -54,8 +54,8 @@ class Table {
     if (value == nullptr) return wrong(*node, key, "true or false");
     out = value->get();
   }
-  void list(const char* key, std::vector<std::string>& out, std::size_t most) {
-    const auto* node = find(key, true);
+  void list(const char* key, std::vector<std::string>& out, std::size_t most, bool needed = true) {
+    const auto* node = find(key, needed);
     if (node == nullptr) return;
     const auto* array = node->as_array();
     if (array == nullptr || array->empty() || array->size() > most) {
@@ -94,7 +94,7 @@ class Table {
     if (table_ == nullptr) return;
     for (const auto& [key, node] : *table_) {
       if (!node.is_table() || !core::valid_name(key.str())) {
-        return wrong(node, std::string(key.str()).c_str(), "a table named by a host");
+        return wrong(node, std::string(key.str()).c_str(), "a table with a name");
       }
       Table one(node.as_table(), name_ + "." + std::string(key.str()), fault_);
       read(std::string(key.str()), one);
@@ -104,7 +104,7 @@ class Table {
     asked_.emplace_back(key);
     const toml::node* node = table_ == nullptr ? nullptr : table_->get(key);
     if (node != nullptr && !node->is_table()) wrong(*node, key, "a table");
-    return {node == nullptr ? nullptr : node->as_table(), key, fault_};
+    return {node == nullptr ? nullptr : node->as_table(), name_.empty() ? key : name_ + "." + key, fault_};
   }
   void tls(TlsFiles& out) {
     text("ca", out.ca, true);
@@ -185,6 +185,59 @@ void read_timing(Table&& table, core::Timing& timing, std::string& fault) {
   table.no_more();
 }
 
+void read_recipients(const std::string& name, Table& one, alert::Settings& alerts, std::string& fault) {
+  alert::Target& t = alerts.to[name];
+  core::AlertList list;
+  list.name = name;
+  std::string way, severity(core::to_string(list.least));
+  std::uint32_t after_minutes = 0;
+  one.text("way", way, true);
+  one.text("severity", severity);
+  one.number("after_minutes", after_minutes, 0, 1440);
+  one.flag("heartbeat", list.heartbeat);
+  one.text("url", t.url);
+  one.text("from", t.from);
+  one.list("to", t.to, alert::kRecipients, false);
+  one.text("username", t.username);
+  one.text("password_file", t.password_file);
+  one.text("secret_file", t.secret_file);
+  one.text("content_type", t.content_type);
+  one.text("body", t.body);
+  one.text("answer", t.answer);
+  one.text("path", t.path);
+  one.text("format", t.format);
+  one.text("ca", t.ca);
+  one.no_more();
+  list.after_ms = core::WallMs{after_minutes} * 60'000;
+  const auto known = alert::parse_way(way);
+  const auto least = core::parse_severity(severity);
+  if (known) t.way = *known;
+  if (least) list.least = *least;
+  if (!known && fault.empty()) fault = "[alerts.to." + name + "] way is not mail, sms, sms-spool or webhook";
+  if (!least && fault.empty()) fault = "[alerts.to." + name + "] severity is not info, warning or critical";
+  alerts.rules.lists.push_back(std::move(list));
+}
+
+void read_alerts(Table&& table, alert::Settings& alerts, std::string& fault) {
+  auto& rules = alerts.rules;
+  auto unprotected = static_cast<std::uint32_t>(rules.unprotected_ms / 60'000);
+  auto down = static_cast<std::uint32_t>(rules.down_ms / 60'000);
+  auto storm = static_cast<std::uint32_t>(rules.storm_ms / 60'000);
+  table.text("ca", alerts.ca);
+  table.text("heartbeat_at", alerts.heartbeat_at);
+  table.number("unprotected_minutes", unprotected, 1, 10080);
+  table.number("down_minutes", down, 1, 1440);
+  table.number("storm_messages", rules.storm_messages, 1, 1000);
+  table.number("storm_minutes", storm, 1, 1440);
+  table.number("certificate_days", rules.certificate_days, 0, 365);
+  table.table("to").each([&](const std::string& name, Table& one) { read_recipients(name, one, alerts, fault); });
+  table.no_more();
+  rules.unprotected_ms = core::WallMs{unprotected} * 60'000;
+  rules.down_ms = core::WallMs{down} * 60'000;
+  rules.storm_ms = core::WallMs{storm} * 60'000;
+  rules.heartbeat_minute = core::minute_of_day(alerts.heartbeat_at).value_or(-1);
+}
+
 void read(Table& top, Config& c, std::string& fault) {
   std::string site;
   top.text("cell", c.cell, true);
@@ -242,6 +295,7 @@ void read(Table& top, Config& c, std::string& fault) {
     one.table("options").lines(power.options);
     one.no_more();
   });
+  read_alerts(top.table("alerts"), c.alerts, fault);
   auto state = top.table("state");
   state.text("path", c.state_path);
   state.no_more();
@@ -283,6 +337,7 @@ void check(const Config& c, std::string& fault) {
     if (auto ok = runtime::check(power); !ok && fault.empty()) fault = "[power." + host + "] " + ok.error().what;
     if (host == c.host && fault.empty()) fault = "[power." + host + "]: a host does not switch itself off";
   }
+  if (auto ok = alert::check(c.alerts); !ok && fault.empty()) fault = ok.error().what;
   const bool lvm = c.pool.kind == "lvm" || c.pool.kind == "lvm-thin";
   if (c.pool.kind != "loop" && !lvm && fault.empty()) fault = "[pool] kind is not loop, lvm or lvm-thin";
   if (lvm && c.pool.group.empty() && fault.empty()) fault = "[pool] group is missing";

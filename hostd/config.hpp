@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "hostd/alert/settings.hpp"
 #include "hostd/core/calendar.hpp"
 #include "hostd/core/error.hpp"
 #include "hostd/core/model.hpp"
@@ -54,6 +55,7 @@ struct Config {
   } watchdog;
   core::VerifyCalendar verify;                          ///< [verify]
   std::map<std::string, runtime::PowerSwitch> power;    ///< [power.<host>]: how another host is switched off
+  alert::Settings alerts;                               ///< [alerts]: who is told what
   std::string fence_socket{"/run/bascule/fence.sock"};  ///< where hostd-fence-peer asks; fixed, it has no configuration
   std::string state_path{"/var/lib/bascule/state"};
   std::uint32_t cpus{};        ///< 0 = all of the machine's

@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "hostd/app.hpp"
+#include "hostd/config.hpp"
 
 int main(int argc, char** argv) {
   CLI::App cli{"hostd: one host of a Bascule cell"};
@@ -16,6 +17,13 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "hostd: %s\n", config.error().what.c_str());
     return 2;
   }
-  if (check_only) return 0;
+  if (check_only) {
+    // Only here: a wrong mode of a mail's password keeps no host from starting its VMs.
+    if (auto ok = bascule::alert::check_files(config->alerts); !ok) {
+      std::fprintf(stderr, "hostd: %s: %s\n", config_path.c_str(), ok.error().what.c_str());
+      return 2;
+    }
+    return 0;
+  }
   return bascule::run_app(*config);
 }

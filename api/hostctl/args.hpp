@@ -45,7 +45,7 @@ std::shared_ptr<CLI::App> make_app(Args& args);
 int parse(CLI::App& app, Args& args, int argc, const char* const* argv);
 
 /// Completion, from the same tree. `names` asks the cell for the names of a kind: VM, HOST, IMAGE, OPERATION,
-/// VM/VOLUME.
+/// ALERT, VM/VOLUME.
 using Names = std::function<std::vector<std::string>(const std::string& kind)>;
 /// One candidate a line, a tab and its description; the line ":files" asks the shell for file names.
 std::string complete(const CLI::App& app, const std::vector<std::string>& words, const Names& names);

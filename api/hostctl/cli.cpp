@@ -77,7 +77,7 @@ class Tree {
             ""};
   }
 
-  enum class Kind : std::uint8_t { operation, upload, request };
+  enum class Kind : std::uint8_t { operation, upload, request, at_once };
   void change(CLI::App* app, Kind kind = Kind::operation) {
     app->parse_complete_callback([this] { args_.changes = true; });
     app->add_option("--reason", args_.reason, "Why; goes into the audit chain (mandatory)")->type_name("TEXT");
@@ -86,7 +86,7 @@ class Tree {
         ->type_name("KEY")
         ->check(key_shape());
     if (kind == Kind::operation) app->add_flag("--dry-run", args_.dry_run, "Only show the steps it would take");
-    app->add_flag("--watch", args_.watch, "Follow the operation to its end");
+    if (kind != Kind::at_once) app->add_flag("--watch", args_.watch, "Follow the operation to its end");
   }
 
   void mib_option(CLI::App* app, const char* name, std::int64_t& to, const char* what, bool required) {
@@ -222,6 +222,11 @@ class Tree {
     stream->add_option("--type", args_.type, "Only these types or kinds: vm.changed,operation")->type_name("TYPES");
     stream->add_option("--object", args_.object, "Only those of one VM, operation, host or image")->type_name("NAME");
     stream->add_option("--since", args_.since, "Only events after this id")->type_name("ID");
+    auto* alert = group("alert", "Who was told what by mail, SMS or webhook");
+    leaf(alert, "list", "Alerts of the last week, newest first, and how their messages went", &alert_list);
+    change(leaf(alert, "test", "One message to every list of recipients", &alert_test), Kind::at_once);
+    change(named(alert, "ack", "Take notice of an alert, so that it goes to nobody further", "ALERT", &alert_ack),
+           Kind::at_once);
     auto* audit = group("audit", "Who did what, when and why");
     auto* list = leaf(audit, "list", "The newest records, oldest first", &audit_list);
     list->add_option("--from", args_.from, "First sequence number")

@@ -68,7 +68,7 @@ class Candidates {
       }
       return;
     }
-    static const std::vector<std::string> asked{"VM", "HOST", "IMAGE", "OPERATION", "VM/VOLUME"};
+    static const std::vector<std::string> asked{"VM", "HOST", "IMAGE", "OPERATION", "ALERT", "VM/VOLUME"};
     if (std::ranges::find(asked, type) == asked.end()) return;
     for (const auto& name : names_(type)) add(name, "");
   }

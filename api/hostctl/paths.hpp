@@ -16,6 +16,7 @@ inline const std::string kVolumes = "/v1/volumes";
 inline const std::string kOperations = "/v1/operations";
 inline const std::string kEvents = "/v1/events";
 inline const std::string kAudit = "/v1/audit";
+inline const std::string kAlerts = "/v1/alerts";
 inline const std::string kHa = "/v1/ha";
 inline const std::string kHealth = "/v1/health";
 inline const std::string kVersion = "/v1/version";

@@ -16,6 +16,7 @@ std::vector<std::string> names_of(Session& session, const std::string& kind) {
   const std::string path = kind == "HOST"        ? paths::kHosts
                            : kind == "IMAGE"     ? paths::kImages
                            : kind == "OPERATION" ? paths::kOperations
+                           : kind == "ALERT"     ? paths::kAlerts
                            : kind == "VM/VOLUME" ? paths::kVolumes
                                                  : paths::kVms;
   const auto items = all_items(**client, path);
@@ -25,7 +26,7 @@ std::vector<std::string> names_of(Session& session, const std::string& kind) {
     if (kind == "VM/VOLUME")
       out.push_back(item.text("vm") + "/" + item.text("name"));
     else
-      out.push_back(item.text(kind == "HOST" || kind == "OPERATION" ? "id" : "name"));
+      out.push_back(item.text(kind == "HOST" || kind == "OPERATION" || kind == "ALERT" ? "id" : "name"));
   }
   return out;
 }

@@ -118,6 +118,9 @@ BASCULE_ENUM(core::OpKind, core::parse_op_kind)
 BASCULE_ENUM(core::OpState, core::parse_op_state)
 BASCULE_ENUM(core::StepKind, core::parse_step_kind)
 BASCULE_ENUM(core::StepState, core::parse_step_state)
+BASCULE_ENUM(core::Severity, core::parse_severity)
+BASCULE_ENUM(core::AlertKind, core::parse_alert_kind)
+BASCULE_ENUM(core::DeliveryState, core::parse_delivery_state)
 #undef BASCULE_ENUM
 
 template <class T>
@@ -227,6 +230,7 @@ BASCULE_RECORD(core::Progress)
 BASCULE_RECORD(core::AuditRecord)
 BASCULE_RECORD(core::AuditHead)
 BASCULE_RECORD(core::Notes)
+BASCULE_RECORD(core::Alert)
 #undef BASCULE_RECORD
 
 std::string audit_hash(const core::AuditRecord& record) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "hostd/core/alert.hpp"
 #include "hostd/core/error.hpp"
 #include "hostd/core/model.hpp"
 #include "hostd/core/notes.hpp"

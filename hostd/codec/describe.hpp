@@ -1,6 +1,7 @@
 // One list of fields per record, used by the encoder and the decoder alike, so the two cannot drift.
 #pragma once
 
+#include "hostd/core/alert.hpp"
 #include "hostd/core/model.hpp"
 #include "hostd/core/notes.hpp"
 
@@ -62,6 +63,16 @@ template <class A> void describe(A& a, core::AuditRecord& v) {
 template <class A> void describe(A& a, core::VmNote& v) { a("epoch", v.epoch); a("revision", v.revision); a("failed", v.failed); a("lost", v.lost); a("others", v.others); }
 template <class A> void describe(A& a, core::Notes& v) { a("cluster_id", v.cluster_id); a("highest", v.highest); a("vms", v.vms); a("addresses", v.addresses); }
 template <class A> void describe(A& a, core::AuditHead& v) { a("sequence", v.sequence); a("hash", v.hash); }
+template <class A> void describe(A& a, core::Delivery& v) {
+  a("state", v.state); a("by", v.by); a("instance", v.instance); a("bundle", v.bundle); a("tries", v.tries); a("when_ms", v.when_ms);
+  a("accepted", v.accepted); a("repeat", v.repeat); a("error", v.error);
+}
+template <class A> void describe(A& a, core::Alert& v) {
+  a("id", v.id); a("kind", v.kind); a("severity", v.severity); a("vm", v.vm); a("host", v.host); a("site", v.site);
+  a("operation", v.operation); a("title", v.title); a("what", v.what); a("did", v.did); a("todo", v.todo); a("hint", v.hint);
+  a("created_ms", v.created_ms); a("ended_ms", v.ended_ms); a("reporter", v.reporter); a("acked_by", v.acked_by);
+  a("ack_reason", v.ack_reason); a("acked_ms", v.acked_ms); a("deliveries", v.deliveries);
+}
 // clang-format on
 
 }  // namespace bascule::codec

@@ -49,6 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 'P': round_trip<core::Progress>(text); break;
     case 'A': round_trip<core::AuditRecord>(text); break;
     case 'D': round_trip<core::AuditHead>(text); break;
+    case 'T': round_trip<core::Alert>(text); break;
     default: return -1;
   }
   return 0;

@@ -21,6 +21,8 @@ LAYERS = {
                           "prometheus"},
     "api/hostctl": PURE | ASIO | {"hostd/core", "hostd/codec", "api", "boost", "nlohmann", "openssl", "posix", "CLI",
                                   "valijson", "yaml-cpp", "toml++"},
+    "hostd/alert": PURE | ASIO | {"hostd/core", "hostd/runtime", "hostd/alert", "curl", "nlohmann", "openssl", "posix",
+                                  "spdlog"},
     "hostd": PURE | ASIO | {"hostd", "storage", "migration", "api", "boost", "nlohmann", "openssl", "posix", "spdlog",
                             "systemd", "toml++", "CLI"},
     "images": PURE | {"hostd/core", "images", "boost", "nlohmann", "CLI", "posix", "linux"},
@@ -95,6 +97,8 @@ BAD = [
     ({"hostd/steps/x.cpp": "#include <libvirt/libvirt.h>\n"}, "libvirt"),
     ({"hostd/runtime/etcd/x.cpp": "#include <libvirt/libvirt.h>\n"}, "libvirt"),
     ({"hostd/runtime/etcd/x.cpp": "#include \"api/x.hpp\"\n"}, "api"),
+    ({"hostd/alert/x.cpp": "#include \"hostd/config.hpp\"\n"}, "config"),
+    ({"hostd/steps/x.cpp": "#include <curl/curl.h>\n"}, "curl"),
     ({"hostd/x.cpp": "#include \"config.hpp\"\n"}, "from the project root"),
 ]
 GOOD = [

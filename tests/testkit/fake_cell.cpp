@@ -237,6 +237,42 @@ asio::awaitable<Result<api::Submitted>> FakeCell::submit(core::Request request) 
   co_return out;
 }
 
+void FakeCell::put_alert(const core::Alert& alert, core::AuditRecord record) {
+  const auto revision = changed("alert.changed", alert.id, {});
+  auto& slot = alerts_[alert.id];
+  slot = {alert, slot.created == 0 ? revision : slot.created, revision};
+  record.object = "alert/" + alert.id;
+  append_audit(std::move(record));
+}
+
+asio::awaitable<Result<std::string>> FakeCell::test_alert(core::Request request) {
+  ++submitted;
+  const std::string id = request.idempotency_key.empty()
+                             ? fmt::format("test-{:016x}", view_.revision)
+                             : fmt::format("test-{:016x}", std::hash<std::string>{}(request.idempotency_key));
+  if (alerts_.contains(id)) co_return id;
+  core::AuditRecord record;
+  record.who = who_of(request.caller);
+  record.why = request.reason;
+  record.what = "alert test requested";
+  put_alert(core::test_alert(id, request.caller.name, request.reason, "a1", kNow), std::move(record));
+  co_return id;
+}
+
+asio::awaitable<Result<>> FakeCell::acknowledge(core::Caller caller, std::string id, std::string reason) {
+  ++submitted;
+  const auto it = alerts_.find(id);
+  if (it == alerts_.end()) co_return fail(Errc::not_found, "there is no alert '" + id + "'");
+  auto next = core::acknowledged(it->second.value, caller.name, reason, kNow);
+  if (!next) co_return next.error();
+  core::AuditRecord record;
+  record.who = who_of(caller);
+  record.why = reason;
+  record.what = "alert acknowledged";
+  put_alert(*next, std::move(record));
+  co_return Result<>{};
+}
+
 asio::awaitable<Result<>> FakeCell::steer(core::Caller caller, std::string operation, core::Steer how, std::string) {
   const auto it = view_.operations.find(operation);
   const bool client = caller.role == core::Role::client;

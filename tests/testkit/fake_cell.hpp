@@ -34,6 +34,9 @@ class FakeCell final : public api::CellPort {
   boost::asio::awaitable<core::Result<api::Submitted>> import_image(core::Caller caller, std::string name,
                                                                     std::string temporary, std::string reason,
                                                                     std::string idempotency_key) override;
+  const core::AlertBook& alerts() const override { return alerts_; }
+  boost::asio::awaitable<core::Result<std::string>> test_alert(core::Request request) override;
+  boost::asio::awaitable<core::Result<>> acknowledge(core::Caller caller, std::string id, std::string reason) override;
   Health health() const override { return health_; }
   core::Result<> promise(const std::string& host, const core::HostLease& lease) override {
     if (refuses_promises) return core::fail(core::Errc::refused, "a takeover of a VM of " + host + " is at work on a1");
@@ -69,6 +72,7 @@ class FakeCell final : public api::CellPort {
   api::Submitted commit(const core::Plan& plan, const core::Request& request);
   void apply_end(const core::Operation& op);
   void append_audit(core::AuditRecord record);
+  void put_alert(const core::Alert& alert, core::AuditRecord record);
 
   std::string folder_;
   core::CellView view_;
@@ -76,6 +80,7 @@ class FakeCell final : public api::CellPort {
   std::deque<api::Event> events_;
   core::Revision forgotten_{};
   std::vector<core::AuditRecord> audit_;
+  core::AlertBook alerts_;
   std::map<std::string, Answer> answers_;
   std::optional<core::Error> next_failure_;
   Health health_{true, true, true, true, "everything this host needs answers"};

@@ -110,6 +110,8 @@ BASCULE_FIELDS(AuditRecord, a, b, c, d, e, f, g, h, i, j, k)
 BASCULE_FIELDS(AuditHead, a, b)
 BASCULE_FIELDS(VmNote, a, b, c, d, e)
 BASCULE_FIELDS(Notes, a, b, c, d)
+BASCULE_FIELDS(Delivery, a, b, c, d, e, f, g, h, i)
+BASCULE_FIELDS(Alert, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s)
 #undef BASCULE_FIELDS
 
 }  // namespace bascule::codec::test

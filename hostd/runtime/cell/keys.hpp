@@ -34,6 +34,7 @@ inline std::string audit_prefix(const std::string& r) { return r + "audit/"; }
 /// Twelve digits keep etcd's byte order equal to the sequence.
 inline std::string audit(const std::string& r, std::int64_t n) { return audit_prefix(r) + fmt::format("{:012}", n); }
 inline std::string idempotency(const std::string& r, const std::string& digest) { return r + "idem/" + digest; }
+inline std::string alert(const std::string& r, const std::string& id) { return r + "alerts/" + id; }
 inline std::string probe(const std::string& r, const std::string& h) { return r + "probe/" + h; }
 
 }  // namespace bascule::runtime::keys

@@ -127,6 +127,14 @@ void CellStore::apply_vm(std::string_view rest, const core::kv::Event& event) {
   if (gone) view_.vms.erase(name);
 }
 
+void CellStore::apply_alert(std::string_view rest, const core::kv::Event& event) {
+  const std::string id(rest);
+  set(alerts_[id], event);
+  // One that never could be read has no revision either: it is left alone.
+  if (alerts_[id].revision == 0) alerts_.erase(id);
+  note(event.kv.mod_revision, "alert.changed", id, {});
+}
+
 void CellStore::apply(const core::kv::Event& event) {
   std::string_view key = event.kv.key;
   const Revision revision = event.kv.mod_revision;
@@ -163,6 +171,8 @@ void CellStore::apply(const core::kv::Event& event) {
     set(image, event);
     note(revision, "image.changed", name, {});
     if (deleted) view_.images.erase(name);
+  } else if (eat(key, "alerts/")) {
+    apply_alert(key, event);
   } else if (key == "ha-disarmed") {
     set(view_.disarmed, event);
     note(revision, "ha.changed", {}, {});
@@ -177,6 +187,7 @@ asio::awaitable<core::Result<Revision>> CellStore::list() {
   if (!listing) co_return listing.error();
   const auto hosts = std::move(view_.hosts);
   view_ = {};
+  alerts_.clear();
   active_.clear();
   for (const auto& kv : listing->kvs) apply({core::kv::Event::Kind::put, kv});
   for (auto& [id, host] : view_.hosts) {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "hostd/core/alert.hpp"
 #include "hostd/core/engine.hpp"
 #include "hostd/core/plan.hpp"
 #include "hostd/core/timing.hpp"
@@ -112,6 +113,19 @@ class CellStore {
   /// for the next time, and stale means that another host was faster.
   boost::asio::awaitable<core::Result<std::size_t>> forget_old(core::WallMs now);
 
+  /// Kept beside the view: no decision about a VM reads them.
+  const core::AlertBook& alerts() const { return alerts_; }
+  /// One attempt at all of it or nothing, seen by the view when it returns. Nothing is settled: core::alert_round
+  /// decides anew on what is there. Errors: stale, else as for KvStore::txn.
+  boost::asio::awaitable<core::Result<>> write_alerts(core::AlertWrite write);
+  /// What a person does: the record and its audit record in one transaction. `id` of a test is new, or was made by the
+  /// same request before: then nothing is written. Errors: not_found, conflict.
+  boost::asio::awaitable<core::Result<>> test_alert(std::string id, core::Who who, std::string reason,
+                                                    core::WallMs now);
+  boost::asio::awaitable<core::Result<>> acknowledge(std::string id, core::Who who, std::string reason,
+                                                     core::WallMs now);
+  StoreHealth store_health() const { return kv_.health(); }
+
   // Information; a lost write is repeated by the next change.
   boost::asio::awaitable<core::Result<>> put_status(std::string vm, core::VmStatus status);
   boost::asio::awaitable<core::Result<>> put_info(core::HostInfo info);
@@ -141,6 +155,7 @@ class CellStore {
   void apply(const core::kv::Event& event);
   void apply_vm(std::string_view rest, const core::kv::Event& event);
   void apply_host(std::string_view rest, const core::kv::Event& event);
+  void apply_alert(std::string_view rest, const core::kv::Event& event);
   void note(core::Revision revision, std::string type, std::string object, std::string project);
   void supersede(core::kv::Txn& txn, const core::Versioned<core::Operation>& old, const core::Operation& by);
   void switch_maintenance(core::kv::Txn& txn, const core::Operation& op, bool on, core::WallMs now) const;
@@ -152,6 +167,7 @@ class CellStore {
   std::string instance_;
   std::uint64_t number_{0};
   core::CellView view_;
+  core::AlertBook alerts_;
   Signal changed_;
   std::set<std::string> active_, changed_vms_;
   bool ended_here_{};
