@@ -6,6 +6,7 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <vector>
@@ -129,6 +130,12 @@ std::string Metrics::text(const CellPort& cell) const {
   }
   gauge("bascule_operations_active", "Operations at work", active);
   gauge("bascule_operations_need_operator", "Operations that ended half-way", stuck);
+  const auto undelivered = std::ranges::count_if(cell.alerts(), [](const auto& a) {
+    return std::ranges::any_of(a.second.value.deliveries,
+                               [](const auto& d) { return d.second.state == core::DeliveryState::failed; });
+  });
+  gauge("bascule_alerts_undelivered", "Alerts with a message that failed and is tried again",
+        static_cast<double>(undelivered));
   gauge("bascule_view_synced", "1 when this host hears from etcd", view.synced ? 1 : 0);
   gauge("bascule_view_revision", "etcd revision this host has seen", static_cast<double>(view.revision));
   gauge("bascule_audit_sequence", "Newest audit record", static_cast<double>(view.audit.value.sequence));

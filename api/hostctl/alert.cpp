@@ -63,7 +63,8 @@ Exit alert_list(Session& session) {
   if (!client) return session.fail(client.error());
   auto items = all_items(**client, paths::kAlerts);
   if (!items) return session.fail(items.error());
-  std::ranges::stable_sort(*items, std::ranges::greater{}, [](const Json& a) { return a.integer("created_ms"); });
+  std::ranges::sort(*items, std::ranges::greater{},
+                    [](const Json& a) { return std::pair(a.integer("created_ms"), a.text("id")); });
   if (session.args.json) {
     session.json(Json::array(*items));
     return Exit::done;

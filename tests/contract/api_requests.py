@@ -9,7 +9,7 @@ import jsonschema
 from hypothesis import strategies as st
 
 # Names that are there, so that requests get past the first look.
-KNOWN = {"vm": ["web", "shop", "none"], "volume": ["root"], "host": ["a1", "b1"], "image": ["debian", "none"]}
+KNOWN = {"vm": ["web", "shop", "none"], "volume": ["root"], "host": ["a1", "b1"], "image": ["debian", "none"], "alert": ["test-1"]}
 WORDS = {"project": ["blue", "green"], "nominal": ["a1"], "peer": ["b1"], "target": ["b1", "a1"], "network": ["clients"],
          "sacrifice": ["a1"], "host": ["a1", "b1"], "vm": ["web", "shop"], "image": ["", "debian"], "mac": [""],
          "size_mib": [64, 65, 128], "memory_mib": [64, 128], "cpus": [1, 2]}

@@ -50,7 +50,7 @@ class Cell:
 
     def __init__(self):
         self.lock = threading.Lock()
-        self.vms, self.operations, self.audit, self.images, self.events = {}, {}, [], {}, []
+        self.vms, self.operations, self.audit, self.images, self.events, self.alerts = {}, {}, [], {}, [], {}
         self.keys = {}      # idempotency key -> answer
         self.changes = []   # every change that was carried out: (method, path, body, reason)
         self.requests = []  # every request that arrived: (host, method, target, headers)
@@ -151,7 +151,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(*self.server.host.health)
         if path == "/v1/version":
             return self.answer(200, {"version": "9.9", "api": "1", "host": self.server.host.name})
-        if path in ("/v1/vms", "/v1/images", "/v1/hosts", "/v1/volumes"):
+        if path in ("/v1/vms", "/v1/images", "/v1/hosts", "/v1/volumes", "/v1/alerts"):
             items = getattr(cell, parts[0], {})
             return self.answer(200, self.listed(list(items.values()), query, lambda i: i.get("name", i.get("id", ""))))
         if path == "/v1/operations":
@@ -183,6 +183,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if key in cell.keys:
             return 202, {**cell.keys[key], "replayed": True}
         name = path.split("/")[3]
+        if path.startswith("/v1/alerts/"):
+            cell.changes.append((self.command, path, body, reason))
+            return 200, {"id": "test-1" if name == "actions" else name, "acked_by": "" if name == "actions" else "alice"}
         if self.command == "PUT" and cell.vms.get(name, {}).get("definition") == body:
             return 200, {**base, "unchanged": True}
         cell.changes.append((self.command, path, body, reason))

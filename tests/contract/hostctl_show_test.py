@@ -213,6 +213,27 @@ class Shell(rig.HostctlTest):
         done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=20)
         self.assertEqual(done.stdout.split(), ["db"], done.stderr)
 
+    def test_alerts_say_to_whom_they_went_and_why_not(self):
+        sent = {"state": "sent", "by": "b1", "tries": 0, "repeat": True, "error": ""}
+        failed = {"state": "failed", "by": "a1", "tries": 3, "repeat": False, "error": "Login denied \x1b[2J"}
+        self.cell.alerts = {a["id"]: a for a in [
+            {"id": "host-silent-a1", "title": "host a1 is silent", "severity": "warning", "created_ms": 1700000000000, "acked_ms": 0,
+             "ended_ms": 1700000060000, "deliveries": {"mail": failed}},
+            {"id": "failover-done-op-1", "title": "VM web runs", "severity": "info", "created_ms": 1700000001000, "acked_ms": 5,
+             "ended_ms": 0, "deliveries": {"sms": sent}}]}
+        lines = self.ctl("alert", "list").stdout.splitlines()
+        self.assertRegex(lines[1], "info +acknowledged +VM web runs +failover-done-op-1 +sms sent by b1, maybe twice")
+        self.assertRegex(lines[2], r"warning +over +host a1 is silent +host-silent-a1 +mail failed by a1 \(3 tries\)")
+        self.assertRegex(lines[-1], r"host-silent-a1 to mail: Login denied \\x1b\[2J")
+        self.assertEqual(self.complete("alert", "ack", "f"), ["failover-done-op-1"])
+
+    def test_an_alert_is_tried_and_taken_notice_of(self):
+        self.assertIn("test-1", self.ctl("alert", "test", "--reason", "does it arrive").stdout)
+        self.assertIn("acknowledged", self.ctl("alert", "ack", "host-silent-a1", "--reason", "on it").stdout)
+        self.assertEqual([(c[1], c[3]) for c in self.cell.changes],
+                         [("/v1/alerts/actions/test", "does it arrive"), ("/v1/alerts/host-silent-a1/actions/ack", "on it")])
+        self.ctl("alert", "ack", "host-silent-a1", exit_code=1)
+
     def test_every_command_and_option_is_in_the_man_page(self):
         page = (rig.ROOT / "packaging/hostctl.1").read_text().replace("\\-", "-")
         page = re.sub(r"\\f[BIRP]", "", page)

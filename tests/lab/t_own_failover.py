@@ -14,6 +14,7 @@ from lablib.client_vm import NAME, ClientVm  # noqa: E402
 from lablib.plan import PROJECT, Lab  # noqa: E402
 from lablib.power_switch import PowerSwitch  # noqa: E402
 from lablib.proc import LabError, mark, wait_for  # noqa: E402
+from lablib.recipients import Recipients  # noqa: E402
 from lablib.trial import WATCH_SECONDS, Trial, bring_home, longest_gap, reports_since  # noqa: E402
 
 HOME = "a1"
@@ -69,6 +70,38 @@ def test_power_cut():
     expect(set(checks) == {"legs", "link", "verify", "capacity", "host", "lease"}, f"the readiness report: {checks}")
     vm.failback()
     vm.runs_only_on(HOME)
+
+
+def test_alerts():
+    """A lost host's mail and SMS arrive within 5 s of the decision, each once, also when the one that sends them is killed."""
+    vm = the_vm()
+    b1 = vm.lab.node("b1")
+    with Recipients(vm.lab) as told:
+        vm.job.hosts_ready()
+        vm.in_sync()
+        known = {op["id"] for op in vm.ask("op", "list")}
+        faults.make(vm.lab, "power-cut", vm.lab.node(HOME))
+        op = wait_for("the failover", lambda: next((op for op in vm.ask("op", "list") if op["kind"] == "vm-failover" and
+                                                    op["id"] not in known), None), 30, every=0.2)
+        alert, decided = f"failover-decided-{op['id']}", op["created_ms"] / 1000
+        wait_for("its mail and SMS", lambda: told.mails(alert) and told.messages(b1, alert), 15, every=0.2)
+        mail, (at, text) = told.mails(alert)[0], told.messages(b1, alert)[0]
+        print(f"      mail {mail['at'] - decided:.2f} s after the decision, SMS {at - decided:.2f} s: {text.splitlines()[-1]}", flush=True)
+        expect(mail["at"] - decided <= 5 and at - decided <= 5, "later than 5 s after the decision")
+        expect("hostctl vm failback" in mail["text"] and "may be a repeat" not in mail["text"], mail["text"])
+        told.stall(20)
+        tried = vm.ask("alert", "test", "--reason", "scenario")["id"]
+        wait_for("a mail on its way", told.stalled, 15, every=0.2)
+        sh(vm.lab, "b1", "systemctl", "kill", "-s", "KILL", "hostd")
+        wait_for("the mail after all", lambda: told.mails(tried), 30, every=0.2)
+        expect("may be a repeat" in told.mails(tried)[0]["text"], "it does not say that it may be a repeat")
+        time.sleep(3)
+        counts = [len(told.mails(a)) for a in (alert, tried)] + [len(told.messages(b1, a)) for a in (alert, tried)]
+        expect(counts == [1, 1, 1, 1], f"mails and SMS: {counts}")
+        faults.heal(vm.lab)
+        vm.job.hosts_ready()
+        expect(vm.ask("alert", "ack", alert, "--reason", "scenario")["acked_by"] == "operator", "nobody acknowledged it")
+    vm.in_sync()
 
 
 def test_power_cut_with_a_power_switch():

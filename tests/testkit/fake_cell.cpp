@@ -6,6 +6,7 @@
 #include <array>
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include "hostd/codec/codec.hpp"
 #include "hostd/core/engine.hpp"
@@ -237,39 +238,34 @@ asio::awaitable<Result<api::Submitted>> FakeCell::submit(core::Request request) 
   co_return out;
 }
 
-void FakeCell::put_alert(const core::Alert& alert, core::AuditRecord record) {
+void FakeCell::put_alert(const core::Alert& alert, const core::Caller& caller, const std::string& why) {
   const auto revision = changed("alert.changed", alert.id, {});
-  auto& slot = alerts_[alert.id];
-  slot = {alert, slot.created == 0 ? revision : slot.created, revision};
+  alerts_[alert.id] = {alert, revision, revision};
+  core::AuditRecord record;
+  record.who = who_of(caller);
+  record.why = why;
+  record.what = alert.acked_ms == 0 ? "alert test requested" : "alert acknowledged";
   record.object = "alert/" + alert.id;
   append_audit(std::move(record));
 }
 
-asio::awaitable<Result<std::string>> FakeCell::test_alert(core::Request request) {
+asio::awaitable<Result<std::string>> FakeCell::test_alert(core::Request r) {
   ++submitted;
-  const std::string id = request.idempotency_key.empty()
-                             ? fmt::format("test-{:016x}", view_.revision)
-                             : fmt::format("test-{:016x}", std::hash<std::string>{}(request.idempotency_key));
-  if (alerts_.contains(id)) co_return id;
-  core::AuditRecord record;
-  record.who = who_of(request.caller);
-  record.why = request.reason;
-  record.what = "alert test requested";
-  put_alert(core::test_alert(id, request.caller.name, request.reason, "a1", kNow), std::move(record));
+  if (next_failure_) co_return *std::exchange(next_failure_, std::nullopt);
+  const std::size_t number =
+      r.idempotency_key.empty() ? alerts_.size() + 1 : std::hash<std::string>{}(r.idempotency_key);
+  const std::string id = fmt::format("test-{}", number);
+  if (!alerts_.contains(id)) put_alert(core::test_alert(id, r.caller.name, r.reason, "a1", kNow), r.caller, r.reason);
   co_return id;
 }
 
 asio::awaitable<Result<>> FakeCell::acknowledge(core::Caller caller, std::string id, std::string reason) {
   ++submitted;
-  const auto it = alerts_.find(id);
-  if (it == alerts_.end()) co_return fail(Errc::not_found, "there is no alert '" + id + "'");
-  auto next = core::acknowledged(it->second.value, caller.name, reason, kNow);
+  if (next_failure_) co_return *std::exchange(next_failure_, std::nullopt);
+  if (!alerts_.contains(id)) co_return fail(Errc::not_found, "there is no alert '" + id + "'");
+  auto next = core::acknowledged(alerts_.at(id).value, caller.name, reason, kNow);
   if (!next) co_return next.error();
-  core::AuditRecord record;
-  record.who = who_of(caller);
-  record.why = reason;
-  record.what = "alert acknowledged";
-  put_alert(*next, std::move(record));
+  put_alert(*next, caller, reason);
   co_return Result<>{};
 }
 

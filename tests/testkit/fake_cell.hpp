@@ -72,7 +72,7 @@ class FakeCell final : public api::CellPort {
   api::Submitted commit(const core::Plan& plan, const core::Request& request);
   void apply_end(const core::Operation& op);
   void append_audit(core::AuditRecord record);
-  void put_alert(const core::Alert& alert, core::AuditRecord record);
+  void put_alert(const core::Alert& alert, const core::Caller& caller, const std::string& why);
 
   std::string folder_;
   core::CellView view_;

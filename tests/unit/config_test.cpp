@@ -171,6 +171,40 @@ TEST(Config, TheCalendarOfVerifiesIsChecked) {
   EXPECT_THAT(said(kGood + "[verify]\nhours = 25\n"), testing::HasSubstr("a whole number from 1 to 24"));
 }
 
+TEST(Configuration, OfAlerts) {
+  const auto alerts = [](const std::string& lines) { return kGood + "[alerts]\n" + lines; };
+  const std::string mail = "[alerts.to.noc]\nway = \"mail\"\nurl = \"smtps://m:465\"\nfrom = \"b@x\"\nto = [\"n@x\"]\n";
+  EXPECT_TRUE(parse_config(kGood, "t.toml")->alerts.rules.lists.empty()) << "nobody is told";
+  const auto good = parse_config(alerts("heartbeat_at = \"08:30\"\nunprotected_minutes = 5\nstorm_messages = 3\n") +
+                                     mail + "severity = \"info\"\nheartbeat = true\n" +
+                                     "[alerts.to.boss]\nway = \"webhook\"\nurl = \"https://h/x\"\nafter_minutes = 30\n",
+                                 "t.toml");
+  ASSERT_TRUE(good) << good.error().what;
+  const auto& rules = good->alerts.rules;
+  EXPECT_EQ(rules.heartbeat_minute, 510);
+  EXPECT_EQ(rules.unprotected_ms, 300'000);
+  EXPECT_EQ(rules.storm_messages, 3U);
+  EXPECT_THAT(rules.lists, testing::ElementsAre(core::AlertList{"boss", core::Severity::warning, 1'800'000, false},
+                                                core::AlertList{"noc", core::Severity::info, 0, true}));
+  EXPECT_EQ(good->alerts.to.at("noc").url, "smtps://m:465");
+  const struct {
+    std::string text;
+    const char* words;
+  } table[] = {
+      {alerts("heartbeat = true\n"), "[alerts] heartbeat is not a known key"},
+      {alerts("heartbeat_at = \"8\"\n"), "[alerts] heartbeat_at is not a time of the day in UTC such as 08:00"},
+      {alerts("") + mail + "severity = \"bad\"\n", "[alerts.to.noc] severity is not info, warning or critical"},
+      {alerts("") + mail + "sever = 1\n", "[alerts.to.noc] sever is not a known key"},
+      {alerts("") + mail + "after_minutes = 5\n", "every list has after_minutes"},
+      {alerts("[alerts.to.x]\nway = \"fax\"\n"), "[alerts.to.x] way is not mail, sms, sms-spool or webhook"},
+      {alerts("[alerts.to.x]\n"), "[alerts.to.x] way is missing"},
+      {alerts("[alerts.to.x]\nway = \"mail\"\nurl = \"smtp://m\"\nfrom = \"b@x\"\n"), "nobody would get it"},
+      {alerts("[alerts.to.x]\nway = \"webhook\"\nurl = \"http://h/\"\n"), "[alerts.to.x] url 'http://h/' is not https"},
+      {alerts("[alerts.to.\"A/b\"]\nway = \"mail\"\n"), "[alerts.to] A/b is not a table with a name"},
+  };
+  for (const auto& row : table) EXPECT_THAT(said(row.text), testing::HasSubstr(row.words));
+}
+
 TEST(Configuration, OfTimesTakesAProfileAndWhatDiffersFromIt) {
   const auto timing = [](const std::string& lines) { return parse_config(kGood + "[timing]\n" + lines, "t.toml"); };
   EXPECT_EQ(timing("")->timing, core::Timing{});
