@@ -90,11 +90,11 @@ class Table {
   }
   /// Every table in this one, by its name.
   template <class Read>
-  void each(Read read) {
+  void each(const char* named, Read read) {
     if (table_ == nullptr) return;
     for (const auto& [key, node] : *table_) {
       if (!node.is_table() || !core::valid_name(key.str())) {
-        return wrong(node, std::string(key.str()).c_str(), "a table with a name");
+        return wrong(node, std::string(key.str()).c_str(), fmt::format("a table named by {}", named));
       }
       Table one(node.as_table(), name_ + "." + std::string(key.str()), fault_);
       read(std::string(key.str()), one);
@@ -230,7 +230,8 @@ void read_alerts(Table&& table, alert::Settings& alerts, std::string& fault) {
   table.number("storm_messages", rules.storm_messages, 1, 1000);
   table.number("storm_minutes", storm, 1, 1440);
   table.number("certificate_days", rules.certificate_days, 0, 365);
-  table.table("to").each([&](const std::string& name, Table& one) { read_recipients(name, one, alerts, fault); });
+  table.table("to").each("a list",
+                         [&](const std::string& name, Table& one) { read_recipients(name, one, alerts, fault); });
   table.no_more();
   rules.unprotected_ms = core::WallMs{unprotected} * 60'000;
   rules.down_ms = core::WallMs{down} * 60'000;
@@ -285,7 +286,7 @@ void read(Table& top, Config& c, std::string& fault) {
   verify.number("hours", c.verify.hours, 1, 24);
   verify.number("every_days", c.verify.every_days, 1, 365);
   verify.no_more();
-  top.table("power").each([&](const std::string& host, Table& one) {
+  top.table("power").each("a host", [&](const std::string& host, Table& one) {
     auto& power = c.power[host];
     std::uint32_t timeout_s = 20;
     one.text("agent", power.agent, true);

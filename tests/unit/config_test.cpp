@@ -200,7 +200,7 @@ TEST(Configuration, OfAlerts) {
       {alerts("[alerts.to.x]\n"), "[alerts.to.x] way is missing"},
       {alerts("[alerts.to.x]\nway = \"mail\"\nurl = \"smtp://m\"\nfrom = \"b@x\"\n"), "nobody would get it"},
       {alerts("[alerts.to.x]\nway = \"webhook\"\nurl = \"http://h/\"\n"), "[alerts.to.x] url 'http://h/' is not https"},
-      {alerts("[alerts.to.\"A/b\"]\nway = \"mail\"\n"), "[alerts.to] A/b is not a table with a name"},
+      {alerts("[alerts.to.\"A/b\"]\nway = \"mail\"\n"), "[alerts.to] A/b is not a table named by a list"},
   };
   for (const auto& row : table) EXPECT_THAT(said(row.text), testing::HasSubstr(row.words));
 }

@@ -15,6 +15,19 @@ using testing::Key;
 using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
+TEST(Alerts, EveryWordIsReadBack) {
+  for (int i = 0; i <= static_cast<int>(AlertKind::certificate_expiring); ++i) {
+    const auto kind = static_cast<AlertKind>(i);
+    EXPECT_EQ(parse_alert_kind(to_string(kind)), kind) << i;
+  }
+  for (const auto s : {Severity::info, Severity::warning, Severity::critical})
+    EXPECT_EQ(parse_severity(to_string(s)), s);
+  for (const auto d : {DeliveryState::claimed, DeliveryState::failed, DeliveryState::sent}) {
+    EXPECT_EQ(parse_delivery_state(to_string(d)), d);
+  }
+  EXPECT_FALSE(parse_alert_kind("unknown") || parse_severity("") || parse_delivery_state("gone"));
+}
+
 TEST(Alerts, NothingIsMadeWithoutListsOrWithoutEtcd) {
   Cell c;
   c.failover("op-1");
