@@ -40,11 +40,11 @@ def context(folder, name="server"):
 
 
 class _Server(SMTP):
-    """One that can be told to offer no STARTTLS."""
+    """One that can be told to offer no STARTTLS, as somebody in between would: passwords and mails are welcome in the clear."""
 
     async def smtp_EHLO(self, hostname):
         if self.event_handler.no_tls:
-            self.tls_context = None
+            self.tls_context, self.require_starttls, self._auth_require_tls = None, False, False
         return await super().smtp_EHLO(hostname)
 
 

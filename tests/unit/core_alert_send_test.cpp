@@ -169,6 +169,25 @@ TEST(AlertsSent, AStormIsBundled) {
   EXPECT_THAT(all.back().alerts, SizeIs(25));
 }
 
+TEST(AlertsSent, TheNextBundleOfAStormTakesItsTime) {
+  Cell c;
+  c.rules.lists = {{"sms", Severity::critical, 0, false}};
+  c.rules.storm_messages = 1;
+  const auto until = [&](Mono time) {
+    std::vector<std::size_t> sizes;
+    for (; c.now < Mono(1'000'000) + time; c.pass(Mono(10'000))) {
+      for (const auto& m : c.act("b1")) sizes.push_back(m.alerts.size());
+    }
+    return sizes;
+  };
+  for (int i = 0; i < 3; ++i) c.failover(fmt::format("op-{}", i));
+  EXPECT_THAT(until(Mono(60'000)), ElementsAre(1U, 2U));
+  for (int i = 3; i < 8; ++i) c.failover(fmt::format("op-{}", i));
+  EXPECT_THAT(until(Mono(600'000)), IsEmpty());
+  EXPECT_THAT(until(Mono(700'000)), testing::UnorderedElementsAre(1U, 4U))
+      << "the window of the first message and the bundle is over";
+}
+
 TEST(AlertsSent, ABundleThatFailedIsTheSameBundleAgain) {
   Cell c;
   c.rules.lists = {{"sms", Severity::critical, 0, false}};
