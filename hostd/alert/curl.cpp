@@ -19,8 +19,7 @@ using core::Result;
 namespace {
 
 constexpr long kConnectMs = 5'000;
-constexpr std::size_t kKept = 4096;  // of what a server says
-constexpr std::size_t kShown = 200;  // of it, in a sentence
+constexpr std::size_t kKept = 4096;  // of what a server says; whoever shows it takes secrets out first, then cuts
 
 struct Freed {
   void operator()(CURL* c) const { curl_easy_cleanup(c); }
@@ -109,7 +108,7 @@ std::string refusals(const std::string& said) {
     if (line.size() > 3 && (line[0] == '4' || line[0] == '5')) out += (out.empty() ? "" : "; ") + std::string(line);
     from = to + 1;
   }
-  return core::one_line(out, kShown);
+  return core::one_line(out, kKept);
 }
 
 Result<> run(Session& s, const Transfer& t) {
@@ -117,10 +116,11 @@ Result<> run(Session& s, const Transfer& t) {
   const CURLcode code = curl_easy_perform(s.curl.get());
   if (code == CURLE_OK) return {};
   const std::string words = s.error.front() != '\0' ? s.error.data() : curl_easy_strerror(code);
-  std::string what = t.url.substr(0, t.url.find_first_of("?#")) + ": " + core::one_line(words, kShown);
+  const std::string url = t.url.substr(0, t.url.find_first_of("?#"));  // what follows may be nobody's business
+  std::string what = url + ": " + core::one_line(words, kKept);
   if (const auto no = refusals(s.said); !no.empty()) what += " (the server said: " + no + ")";
   if (code == CURLE_OPERATION_TIMEDOUT) return fail(Errc::timeout, what);
-  if (code == CURLE_ABORTED_BY_CALLBACK) return fail(Errc::cancelled, t.url + ": hostd is being stopped");
+  if (code == CURLE_ABORTED_BY_CALLBACK) return fail(Errc::cancelled, url + ": hostd is being stopped");
   const bool nobody = code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT;
   return fail(nobody ? Errc::unavailable : Errc::refused, what);
 }
@@ -175,7 +175,7 @@ Result<std::string> post(const PostTransfer& request) {
   curl_easy_getinfo(s.curl.get(), CURLINFO_RESPONSE_CODE, &status);
   if (status < 200 || status > 299) {
     return fail(Errc::refused, fmt::format("{} answered {}: {}", request.url.substr(0, request.url.find_first_of("?#")),
-                                           status, core::one_line(s.said, kShown)));
+                                           status, core::one_line(s.said, kKept)));
   }
   return std::move(s.said);
 }

@@ -54,6 +54,17 @@ std::string fill(const Target& target, const Filling& filling) {
   return out;
 }
 
+std::string without(std::string text, const std::string& secret) {
+  if (secret.empty()) return text;
+  const std::string quoted = dump(Json(secret));
+  for (const auto& form : {secret, percent(secret), quoted.substr(1, quoted.size() - 2)}) {
+    for (auto at = text.find(form); at != std::string::npos; at = text.find(form, at + 3)) {
+      text.replace(at, form.size(), "***");
+    }
+  }
+  return text;
+}
+
 std::string webhook_json(const std::string& cell, const std::string& sender, const core::AlertMessage& message) {
   Json j = {{"cell", cell},
             {"sent_by", sender},

@@ -14,6 +14,9 @@ struct Filling {
 /// The template with {to} {text} {key} {secret} put in, encoded as the content type wants it.
 std::string fill(const Target& target, const Filling& filling);
 
+/// The same with every secret, plain or encoded, taken out: a server may say back what it was sent.
+std::string without(std::string text, const std::string& secret);
+
 /// The webhook's JSON; docs/operations.md names its fields.
 std::string webhook_json(const std::string& cell, const std::string& sender, const core::AlertMessage& message);
 /// "sha256=" and the HMAC in lower-case hex.

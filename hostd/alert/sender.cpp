@@ -24,7 +24,9 @@ namespace {
 constexpr milliseconds kLeast{500};  // less than that is no try
 constexpr std::size_t kErrorBytes = 400;
 
-AlertOutcome failed(const core::Error& error) { return {false, core::one_line(error.what, kErrorBytes), {}}; }
+AlertOutcome failed(const core::Error& error, const std::string& secret = {}) {
+  return {false, core::one_line(without(error.what, secret), kErrorBytes), {}};
+}
 
 /// A secret if there is a file for it.
 Result<std::string> secret(const std::string& path) {
@@ -65,7 +67,7 @@ AlertOutcome Sender::mail(const Target& target, const AlertMessage& message) con
   t.text = mail_text({target.from, target.to, core::subject(cell_, message), core::body(cell_, host_, message),
                       message.key, message.job.second, runtime::wall_ms()});
   auto done = send_mail(t);
-  if (!done) return failed(done.error());
+  if (!done) return failed(done.error(), t.password);
   return {true, done->empty() ? "" : core::one_line("sent, but the server refused a part: " + *done, kErrorBytes), {}};
 }
 
@@ -79,7 +81,7 @@ AlertOutcome Sender::webhook(const Target& target, const AlertMessage& message) 
   t.headers = {{"Content-Type", "application/json"}, {"Idempotency-Key", message.key}};
   if (!key->empty()) t.headers.emplace_back("Bascule-Signature", signature(*key, t.body));
   auto done = post(t);
-  return done ? AlertOutcome{true, {}, {}} : failed(done.error());
+  return done ? AlertOutcome{true, {}, {}} : failed(done.error(), *key);
 }
 
 Result<> Sender::sms_to(const Target& target, const AlertMessage& message, const std::string& number,
@@ -94,6 +96,7 @@ Result<> Sender::sms_to(const Target& target, const AlertMessage& message, const
   PostTransfer t;
   address(t, target, settings_, stop_);
   t.limit = left;
+  const std::string word = *password;
   const std::string key = message.key + "." + number.substr(number.starts_with('+') ? 1 : 0);
   t.body = fill(target, {number, text, key, *shared});
   t.headers = {{"Content-Type", target.content_type}, {"Idempotency-Key", key}};
@@ -102,12 +105,15 @@ Result<> Sender::sms_to(const Target& target, const AlertMessage& message, const
   else
     t.password = std::move(*password), t.username = target.username;
   auto said = post(t);
-  if (!said) return said.error();
-  if (!target.answer.empty() && said->find(target.answer) == std::string::npos) {
-    return fail(Errc::refused, target.url.substr(0, target.url.find_first_of("?#")) + " answered without '" +
-                                   target.answer + "': " + core::one_line(*said, 100));
-  }
-  return {};
+  core::Error error;
+  if (!said)
+    error = said.error();
+  else if (!target.answer.empty() && said->find(target.answer) == std::string::npos)
+    error = fail(Errc::refused, target.url.substr(0, target.url.find_first_of("?#")) + " answered without '" +
+                                    target.answer + "': " + *said);
+  else
+    return {};
+  return fail(error.code, core::one_line(without(without(std::move(error.what), *shared), word), kErrorBytes));
 }
 
 AlertOutcome Sender::sms(const Target& target, const AlertMessage& message) const {

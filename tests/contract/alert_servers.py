@@ -110,16 +110,18 @@ class WebServer:
     def __init__(self, folder, certificate="server", tls=True):
         web = self
         self.posts, self.answers, self.port = [], [], 0
+        self.echo = False  # the answer is what was sent
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 web.posts.append((self.path, dict(self.headers), body))
                 status, said = web.answers.pop(0) if web.answers else (200, "OK id=1")
+                said = body.decode() if web.echo else said
                 self.send_response(status)
                 if status == 302:
                     self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", str(len(said)))
+                self.send_header("Content-Length", str(len(said.encode())))
                 self.end_headers()
                 self.wfile.write(said.encode())
 

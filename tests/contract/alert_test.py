@@ -283,6 +283,15 @@ ca = "{self.pki / 'ca.pem'}"
         self.assertEqual(got[0]["s"], servers.PASSWORD.decode())
         self.assertEqual(server.posts[0][1]["Idempotency-Key"], KEY + ".49301234567")
 
+    def test_a_gateway_that_says_back_what_it_got_gives_no_secret_away(self):
+        for kind in ("application/x-www-form-urlencoded", "application/json"):
+            server = self.serve(servers.WebServer(self.pki))
+            server.echo, self.lists = True, ""
+            self.rig = self.rig and self.tearDown()
+            self.gateway(server, content_type=kind, body='{"to":"{to}","text":"{text}","s":"{secret}"}', answer="never")
+            outcome = self.refused(r"\*\*\*", "sms")
+            self.assertNotIn("a%20pass", outcome["error"])
+
     def test_odd_bytes_stay_inside_the_template(self):
         for kind, body in (("application/x-www-form-urlencoded", "to={to}&text={text}&s={secret}"),
                            ("application/json", '{"to":"{to}","text":"{text}","s":"{secret}"}')):
