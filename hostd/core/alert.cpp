@@ -155,6 +155,11 @@ void Round::make(const AlertEvent& event) {
   const bool again = it != book_.end() && is_state(event.alert.kind) && it->second.value.ended_ms != 0;
   if ((it != book_.end() && !again) || facts_.busy.contains(event.alert.id)) return;
   if (book_.size() + out_.writes.size() >= AlertLimits::most) return;
+  // What is on its way of the time before has the same name: its end first, or it would count for this one.
+  const auto on_its_way = [&](const auto& d) {
+    return d.second.state == DeliveryState::claimed && facts_.wall - d.second.when_ms < AlertLimits::give_up_ms;
+  };
+  if (again && std::ranges::any_of(it->second.value.deliveries, on_its_way)) return;
   Alert a = event.alert;
   a.created_ms = facts_.wall;
   a.reporter = self_;

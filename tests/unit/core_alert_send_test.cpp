@@ -98,6 +98,28 @@ TEST(AlertsSent, AMarkThatComesTooLateChangesNothing) {
   EXPECT_THAT(round.settled, ElementsAre(first.front().job));
 }
 
+TEST(AlertsSent, AStateThatComesAgainWaitsForTheMessageOfTheTimeBefore) {
+  Cell c;
+  c.view.hosts["b2"].silent = true;
+  const auto first = c.act("a1", false);
+  ASSERT_THAT(first, SizeIs(1));
+  c.hosts["a1"].facts.sending = {first.front().job};  // for longer than the state lasts
+  c.view.hosts["b2"].silent = false;
+  c.act("a1", false);
+  c.pass(AlertLimits::calm);
+  c.act("a1", false);
+  ASSERT_NE(c.book.at("host-silent-b2").value.ended_ms, 0);
+  c.view.hosts["b2"].silent = true;
+  EXPECT_THAT(c.act("a1", false), IsEmpty());
+  c.hosts["a1"].facts.sending.clear();
+  c.hosts["a1"].facts.outcomes[first.front().job] = {true, {}, {}};
+  EXPECT_THAT(c.act("a1", false), IsEmpty()) << "that one is marked first";
+  for (const auto& job : c.look("a1").settled) c.hosts["a1"].facts.outcomes.erase(job);
+  const auto again = c.act("a1");
+  ASSERT_THAT(again, SizeIs(1));
+  EXPECT_NE(again.front().key, first.front().key);
+}
+
 TEST(AlertsSent, WhatNobodyAcknowledgesGoesToTheNextList) {
   Cell c;
   c.rules.lists.push_back({"boss", Severity::critical, 30 * 60'000, false});
