@@ -73,11 +73,12 @@ def test_power_cut():
 
 
 def test_alerts():
-    """A lost host's mail and SMS arrive within 5 s of the decision, each once, also when the one that sends them is killed."""
+    """A lost host's mail and SMS arrive within 5 s of the decision, each once; one whose sender is killed on its way arrives once, too."""
     vm = the_vm()
     b1 = vm.lab.node("b1")
     with Recipients(vm.lab) as told:
         vm.job.hosts_ready()
+        tried = _killed_on_its_way(vm, told, b1)
         vm.in_sync()
         known = {op["id"] for op in vm.ask("op", "list")}
         faults.make(vm.lab, "power-cut", vm.lab.node(HOME))
@@ -89,12 +90,6 @@ def test_alerts():
         print(f"      mail {mail['at'] - decided:.2f} s after the decision, SMS {at - decided:.2f} s: {text.splitlines()[-1]}", flush=True)
         expect(mail["at"] - decided <= 5 and at - decided <= 5, "later than 5 s after the decision")
         expect("hostctl vm failback" in mail["text"] and "may be a repeat" not in mail["text"], mail["text"])
-        told.stall(20)
-        tried = vm.ask("alert", "test", "--reason", "scenario")["id"]
-        wait_for("a mail on its way", told.stalled, 15, every=0.2)
-        sh(vm.lab, "b1", "systemctl", "kill", "-s", "KILL", "hostd")
-        wait_for("the mail after all", lambda: told.mails(tried), 30, every=0.2)
-        expect("may be a repeat" in told.mails(tried)[0]["text"], "it does not say that it may be a repeat")
         time.sleep(3)
         counts = [len(told.mails(a)) for a in (alert, tried)] + [len(told.messages(b1, a)) for a in (alert, tried)]
         expect(counts == [1, 1, 1, 1], f"mails and SMS: {counts}")
@@ -102,6 +97,18 @@ def test_alerts():
         vm.job.hosts_ready()
         expect(vm.ask("alert", "ack", alert, "--reason", "scenario")["acked_by"] != "", "nobody acknowledged it")
     vm.in_sync()
+
+
+def _killed_on_its_way(vm, told, host):
+    """hostd dies while it sends a mail, on a host without a guest, whose watchdog does not mind. The alert's id once the mail is there."""
+    told.stall(20)
+    tried = vm.ask("--endpoint", f"https://{host.address('mgmt')}:8443", "alert", "test", "--reason", "scenario")["id"]
+    wait_for("a mail on its way", told.stalled, 15, every=0.2)
+    sh(vm.lab, host.id, "systemctl", "kill", "-s", "KILL", "hostd")
+    wait_for("the mail after all", lambda: told.mails(tried), 60, every=0.2)
+    expect("may be a repeat" in told.mails(tried)[0]["text"], "it does not say that it may be a repeat")
+    vm.job.hosts_ready()
+    return tried
 
 
 def test_power_cut_with_a_power_switch():
