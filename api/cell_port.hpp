@@ -12,6 +12,7 @@
 #include "hostd/core/engine.hpp"
 #include "hostd/core/error.hpp"
 #include "hostd/core/request.hpp"
+#include "hostd/core/signed_head.hpp"
 #include "hostd/core/view.hpp"
 
 namespace bascule::api {
@@ -55,6 +56,15 @@ class CellPort {
   virtual boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(std::int64_t from,
                                                                                      std::size_t limit) = 0;
 
+  /// The heads of the audit chain that the hosts countersigned, by host and then by number; read from etcd.
+  virtual boost::asio::awaitable<core::Result<std::vector<core::SignedHead>>> audit_heads() = 0;
+  /// What this host itself makes of the chain.
+  struct AuditWatch {
+    std::int64_t signed_up_to{};
+    std::string problem;  ///< empty: none
+  };
+  virtual AuditWatch audit_watch() const { return {}; }
+
   /// Events after `after`, oldest first, at most `limit`. Error `stale` when `after` is older than what is kept:
   /// the client must list again.
   virtual core::Result<std::vector<Event>> events_after(core::Revision after, std::size_t limit) = 0;
@@ -76,7 +86,8 @@ class CellPort {
     bool etcd{};
     bool libvirt{};
     bool drbd{};
-    std::string sentence;  ///< what is wrong and what it means
+    std::string sentence;                 ///< what is wrong and what it means
+    std::vector<std::string> warnings{};  ///< what a person should see to, though the host does its work
   };
   virtual Health health() const = 0;
   /// The caller, a host, asks this one not to take its VMs over for the takeover time from now. Errors: refused, and

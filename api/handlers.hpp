@@ -79,6 +79,7 @@ Task copy(const Call& call);
 Task repair(const Call& call);
 Task prove_watchdog(const Call& call);
 Task audit(const Call& call);
+Task audit_heads(const Call& call);
 Task health(const Call& call);
 Task version(const Call& call);
 Task whoami(const Call& call);

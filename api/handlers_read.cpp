@@ -1,4 +1,6 @@
 // Handlers that only look. Each reads the view without suspending, so that an answer shows one moment.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
 
@@ -212,8 +214,23 @@ Task audit(const Call& call) {
                                    call.view().revision, head));
 }
 
+Task audit_heads(const Call& call) {
+  const auto limit = limit_of(call, kHeavyPage);
+  if (!limit) co_return limit.error();
+  auto heads = co_await call.parts.cell.audit_heads();
+  if (!heads) co_return heads.error();
+  std::map<std::string, std::string> found;  // the cursor is HOST/NUMBER
+  for (const auto& head : *heads) {
+    if (!wanted(call.query("host"), head.host)) continue;
+    found.emplace(fmt::format("{}/{:012}", head.host, head.sequence), codec::encode(head));
+  }
+  co_return page(call, found.upper_bound(call.query("after")), found.end(), *limit,
+                 [](const std::string& text) { return text; });
+}
+
 Task health(const Call& call) {
-  const auto h = call.parts.cell.health();
+  auto h = call.parts.cell.health();
+  if (call.caller.role == core::Role::client) h.warnings.clear();  // of the operators' business
   co_return reply(json::health(h, call.parts.cell.host_id()), h.ok ? 200 : 503);
 }
 Task ha(const Call& call) { co_return reply(json::ha(call.view()), 200); }

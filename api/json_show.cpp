@@ -203,7 +203,8 @@ std::string health(const CellPort::Health& h, const std::string& host) {
                {"etcd", h.etcd},
                {"libvirt", h.libvirt},
                {"drbd", h.drbd},
-               {"sentence", h.sentence}});
+               {"sentence", h.sentence},
+               {"warnings", h.warnings}});
 }
 
 std::string version(const std::string& host) {

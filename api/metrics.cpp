@@ -132,6 +132,11 @@ std::string Metrics::text(const CellPort& cell) const {
   gauge("bascule_view_synced", "1 when this host hears from etcd", view.synced ? 1 : 0);
   gauge("bascule_view_revision", "etcd revision this host has seen", static_cast<double>(view.revision));
   gauge("bascule_audit_sequence", "Newest audit record", static_cast<double>(view.audit.value.sequence));
+  const auto watch = cell.audit_watch();
+  gauge("bascule_audit_signed_sequence", "Audit record up to which this host has countersigned the chain",
+        static_cast<double>(watch.signed_up_to));
+  gauge("bascule_audit_broken", "1 when the audit chain is not the one this host knows, or cannot be signed",
+        watch.problem.empty() ? 0 : 1);
   const auto health = cell.health();
   auto& parts = prometheus::BuildGauge().Name("bascule_part_up").Help("1 when this part is reached").Register(now);
   parts.Add({{"part", "etcd"}}).Set(health.etcd ? 1 : 0);

@@ -16,6 +16,7 @@
 #include "api/server.hpp"
 #include "hostd/arbiter.hpp"
 #include "hostd/cell_service.hpp"
+#include "hostd/countersigner.hpp"
 #include "hostd/ha_loop.hpp"
 #include "hostd/observer.hpp"
 #include "hostd/runtime/background.hpp"
@@ -68,6 +69,8 @@ struct App {
   std::string instance = new_instance();
   std::unique_ptr<runtime::KvStore> kv;
   std::unique_ptr<runtime::CellStore> cell;
+  std::unique_ptr<runtime::HeadStore> heads;
+  std::unique_ptr<Countersigner> countersigner;
   std::unique_ptr<runtime::LibvirtHost> vms;
   std::unique_ptr<storage::DrbdAdapter> drbd;
   std::unique_ptr<storage::PoolPort> pool;
@@ -111,6 +114,11 @@ core::Result<> App::build() {
   if (!store) return store.error();
   kv = std::move(*store);
   cell = std::make_unique<runtime::CellStore>(io.get_executor(), *kv, config.cell, config.host, instance);
+  heads = std::make_unique<runtime::HeadStore>(*kv, config.cell, config.host);
+  countersigner = std::make_unique<Countersigner>(
+      *cell, *heads,
+      CountersignOptions{config.cell, config.api.tls.cert, config.api.tls.key, config.state_path + "/audit-head.json",
+                         std::chrono::minutes(config.countersign_minutes)});
   runtime::LibvirtOptions libvirt;
   libvirt.uri = config.libvirt_uri;
   libvirt.cell = config.cell;
@@ -157,7 +165,7 @@ core::Result<> App::build() {
   observer = std::make_unique<Observer>(*node);
   worker = std::make_unique<Worker>(*node);
   service = std::make_unique<CellService>(
-      *cell, images, [this] { return health(); },
+      *cell, *heads, *countersigner, images, [this] { return health(); },
       [this](const std::string& host, const core::HostLease& lease) { return guardian->promise(host, lease); });
   api::ServerOptions server_options;
   server_options.listen = config.api.listen;
@@ -231,6 +239,7 @@ api::CellPort::Health App::health() const {
   if (!h.libvirt) h.sentence += "libvirt is not reached: guests run on, none can be started or moved here. ";
   if (!h.drbd) h.sentence += "DRBD's events are not read: states shown may be old. ";
   if (h.ok) h.sentence = "everything this host needs answers";
+  if (!countersigner->problem().empty()) h.warnings.push_back(countersigner->problem());
   return h;
 }
 
@@ -242,6 +251,7 @@ asio::awaitable<void> App::run() {
   runtime::run_in_background(executor, "DRBD's questions", fence->run());
   runtime::run_in_background(executor, "libvirt", vms->run());
   runtime::run_in_background(executor, "the worker", worker->run());
+  runtime::run_in_background(executor, "countersigning the audit chain", countersigner->run());
   runtime::run_in_background(executor, "announcing the host", announce());
   runtime::run_in_background(executor, "the API", server->run());
   ::sd_notify(0, "READY=1");

@@ -11,8 +11,14 @@ using core::Errc;
 using core::fail;
 using core::Result;
 
-CellService::CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health, Promise promise)
-    : store_(store), images_(images), health_(std::move(health)), promise_(std::move(promise)) {}
+CellService::CellService(runtime::CellStore& store, runtime::HeadStore& heads, const Countersigner& countersigner,
+                         ImageStore& images, HealthProbe health, Promise promise)
+    : store_(store),
+      heads_(heads),
+      countersigner_(countersigner),
+      images_(images),
+      health_(std::move(health)),
+      promise_(std::move(promise)) {}
 
 asio::awaitable<Result<api::Submitted>> CellService::submit(core::Request request) {
   const bool dry_run = request.dry_run;
@@ -49,6 +55,8 @@ asio::awaitable<Result<>> CellService::steer(core::Caller caller, std::string op
 asio::awaitable<Result<std::vector<core::AuditRecord>>> CellService::audit(std::int64_t from, std::size_t limit) {
   co_return co_await store_.audit(from, limit);
 }
+
+asio::awaitable<Result<std::vector<core::SignedHead>>> CellService::audit_heads() { co_return co_await heads_.all(); }
 
 Result<std::vector<api::Event>> CellService::events_after(core::Revision after, std::size_t limit) {
   if (after < store_.events_from()) return fail(Errc::stale, "events that old are not kept; list again");

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "api/cell_port.hpp"
+#include "hostd/countersigner.hpp"
 #include "hostd/images.hpp"
 #include "hostd/node.hpp"
 #include "hostd/runtime/cell/store.hpp"
@@ -16,7 +17,8 @@ class CellService final : public api::CellPort {
  public:
   using HealthProbe = std::function<Health()>;
   using Promise = std::function<core::Result<>(const std::string& host, const core::HostLease& lease)>;
-  CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health, Promise promise);
+  CellService(runtime::CellStore& store, runtime::HeadStore& heads, const Countersigner& countersigner,
+              ImageStore& images, HealthProbe health, Promise promise);
 
   const core::CellView& view() const override { return store_.view(); }
   boost::asio::awaitable<core::Result<api::Submitted>> submit(core::Request request) override;
@@ -24,6 +26,8 @@ class CellService final : public api::CellPort {
                                                std::string reason) override;
   boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(std::int64_t from,
                                                                              std::size_t limit) override;
+  boost::asio::awaitable<core::Result<std::vector<core::SignedHead>>> audit_heads() override;
+  AuditWatch audit_watch() const override { return {countersigner_.signed_up_to(), countersigner_.problem()}; }
   core::Result<std::vector<api::Event>> events_after(core::Revision after, std::size_t limit) override;
   boost::asio::awaitable<core::Result<>> wait_event(core::Revision after, std::int64_t timeout_ms) override;
   core::Result<std::string> image_upload_path(const std::string& name, std::uint64_t bytes) override;
@@ -38,6 +42,8 @@ class CellService final : public api::CellPort {
 
  private:
   runtime::CellStore& store_;
+  runtime::HeadStore& heads_;
+  const Countersigner& countersigner_;
   ImageStore& images_;
   HealthProbe health_;
   Promise promise_;

@@ -227,6 +227,9 @@ void read(Table& top, Config& c, std::string& fault) {
   watchdog.text("device", c.watchdog.device);
   watchdog.flag("accept_softdog", c.watchdog.accept_softdog);
   watchdog.no_more();
+  auto audit = top.table("audit");
+  audit.number("countersign_minutes", c.countersign_minutes, 1, 1440);
+  audit.no_more();
   auto verify = top.table("verify");
   verify.text("at", c.verify.at);
   verify.number("hours", c.verify.hours, 1, 24);

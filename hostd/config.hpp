@@ -52,6 +52,7 @@ struct Config {
     std::string device{"/dev/watchdog"};
     bool accept_softdog{};
   } watchdog;
+  std::uint32_t countersign_minutes{15};                ///< [audit]
   core::VerifyCalendar verify;                          ///< [verify]
   std::map<std::string, runtime::PowerSwitch> power;    ///< [power.<host>]: how another host is switched off
   std::string fence_socket{"/run/bascule/fence.sock"};  ///< where hostd-fence-peer asks; fixed, it has no configuration

@@ -226,7 +226,17 @@ class Tree {
     list->add_option("--limit", args_.limit, "How many (50)")
         ->type_name("N")
         ->check(CLI::Range(std::int64_t{1}, std::int64_t{100'000}));
-    auto* verify = leaf(audit, "verify", "Fetch all records and check the hash chain here", &audit_verify);
+    auto* save = leaf(audit, "export", "All records and countersigned heads, to standard output", &audit_export);
+    save->add_option("--format", args_.format, "JSON lines, or CSV for spreadsheets")
+        ->type_name("jsonl|csv")
+        ->check(one_of("jsonl|csv"))
+        ->capture_default_str();
+    auto* verify = leaf(audit, "verify", "Check the chain and the hosts' signatures here, of the cell or of an export",
+                        &audit_verify);
+    verify->add_option("FILE", args_.files)->type_name("FILE")->expected(0, 1);
+    verify->add_option("--heads", args_.object, "Heads kept elsewhere: hostd's lines 'audit head:' of the journal")
+        ->type_name("FILE")
+        ->check(not_empty());
     verify->add_option("--known", args_.known, "A record noted earlier: finds a chain rewritten up to its end")
         ->type_name("N:HASH")
         ->check(known_record());

@@ -154,6 +154,16 @@ core::Result<Given> find_config(const Environment& environment) {
   return Given{};
 }
 
+core::Result<std::string> settle_ca(const Given& flags, const Environment& environment, const Given& file) {
+  const Given env = from_environment(environment);
+  for (const auto* value : {&flags.ca, &env.ca, &file.ca}) {
+    if (!value->empty()) return *value;
+  }
+  return fail(Errc::invalid,
+              "the CA's certificate is not given: --ca FILE, BASCULE_CA or ca = \"FILE\" in hostctl.toml; "
+              "the hosts' signatures are checked against it");
+}
+
 core::Result<Settings> settle(const Given& flags, const Environment& environment, const Given& file) {
   const Given env = from_environment(environment);
   Settings out;

@@ -49,6 +49,9 @@ core::Result<Given> find_config(const Environment& environment);
 /// Each setting from the first place that has it. An error says what is missing and where it can be given.
 core::Result<Settings> settle(const Given& flags, const Environment& environment, const Given& file);
 
+/// The CA alone.
+core::Result<std::string> settle_ca(const Given& flags, const Environment& environment, const Given& file);
+
 core::Result<std::string> read_file(const std::string& path, std::size_t limit);
 
 }  // namespace bascule::hostctl

@@ -119,6 +119,10 @@ std::string obey(FakeCell& cell, bascule::api::Server& server, Beat& beat, const
   if (verb == "progress") return cell.progress(a, number(b)), "ok";
   if (verb == "forget") return cell.forget_events(), "ok";
   if (verb == "synced") return cell.set_synced(a == "yes"), "ok";
+  if (verb == "head") {
+    cell.heads.push_back({"cell", a, number(b), std::string(64, 'a'), 1, "c2ln", "pem"});
+    return "ok";
+  }
   if (verb == "lost") {
     cell.edit().hosts.at(a).silent = b == "yes";
     return cell.changed("host.changed", a, {}), "ok";

@@ -313,6 +313,11 @@ asio::awaitable<Result<std::vector<core::AuditRecord>>> FakeCell::audit(std::int
   co_return out;
 }
 
+asio::awaitable<Result<std::vector<core::SignedHead>>> FakeCell::audit_heads() {
+  if (!view_.synced) co_return fail(Errc::unavailable, "etcd is not reached; ask another host");
+  co_return heads;
+}
+
 Result<std::vector<api::Event>> FakeCell::events_after(core::Revision after, std::size_t limit) {
   if (after < forgotten_) return fail(Errc::stale, "events that old are not kept; list again");
   std::vector<api::Event> out;
