@@ -4,6 +4,7 @@
 #include "api/cell_port.hpp"
 #include "api/metrics.hpp"
 #include "api/routes.hpp"
+#include "api/trust_status.hpp"
 #include "api/vm_pages.hpp"
 
 namespace bascule::api {
@@ -16,6 +17,7 @@ struct Parts {
   CellPort& cell;
   VmPages& pages;
   Metrics& metrics;
+  const TrustStatus& trust;
 };
 
 /// One call. It lives until its reply is sent.

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ctime>
 #include <iterator>
 
 #include "api/handlers.hpp"
@@ -20,9 +21,7 @@ const std::string& Call::query(const std::string& name) const {
   return it == target.query.end() ? kNone : it->second;
 }
 
-bool Call::sees(const std::string& project) const {
-  return caller.role != core::Role::client || (!project.empty() && caller.project == project);
-}
+bool Call::sees(const std::string& project) const { return caller.role != core::Role::client || caller.owns(project); }
 
 namespace handlers {
 namespace {
@@ -115,7 +114,10 @@ Task vms(const Call& call) {
   VmQuery query{call.query("project"), call.query("host"), call.query("after"), *limit, full};
   if (call.caller.role == core::Role::client) {
     // A foreign project has no VMs for this caller: a name that no VM's project can have.
-    query.project = wanted(query.project, call.caller.project) ? call.caller.project : "/";
+    if (query.project.empty() && !call.caller.projects.empty())
+      query.among = call.caller.projects;
+    else if (query.project.empty() || !call.caller.owns(query.project))
+      query.project = wanted(query.project, call.caller.project) ? call.caller.project : "/";
   }
   HttpReply out;
   out.body = call.parts.pages.page(call.view(), query);
@@ -230,6 +232,7 @@ Task audit_heads(const Call& call) {
 
 Task health(const Call& call) {
   auto h = call.parts.cell.health();
+  for (auto& warning : call.parts.trust.warnings(std::time(nullptr))) h.warnings.push_back(std::move(warning));
   if (call.caller.role == core::Role::client) h.warnings.clear();  // of the operators' business
   co_return reply(json::health(h, call.parts.cell.host_id()), h.ok ? 200 : 503);
 }
@@ -238,7 +241,7 @@ Task whoami(const Call& call) { co_return reply(json::caller(call.caller, call.p
 Task version(const Call& call) { co_return reply(json::version(call.parts.cell.host_id())); }
 Task openapi(const Call&) { co_return reply(std::string(openapi_yaml()), 200, "application/yaml"); }
 Task metrics(const Call& call) {
-  co_return reply(call.parts.metrics.text(call.parts.cell), 200, "text/plain; version=0.0.4");
+  co_return reply(call.parts.metrics.text(call.parts.cell, call.parts.trust), 200, "text/plain; version=0.0.4");
 }
 
 }  // namespace handlers

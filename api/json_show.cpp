@@ -215,6 +215,7 @@ std::string caller(const core::Caller& caller, const std::string& host) {
   static constexpr const char* kRoles[] = {"operator", "client", "auditor", "host"};
   Json j = {{"name", caller.name}, {"role", kRoles[static_cast<std::size_t>(caller.role)]}, {"host", host}};
   if (!caller.project.empty()) j["project"] = caller.project;
+  if (!caller.projects.empty()) j["projects"] = caller.projects;
   return dump(j);
 }
 

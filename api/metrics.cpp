@@ -7,6 +7,7 @@
 #include <prometheus/text_serializer.h>
 
 #include <array>
+#include <ctime>
 #include <map>
 #include <vector>
 
@@ -101,7 +102,7 @@ void Metrics::connections(core::Role role, std::int64_t change) {
 void Metrics::streams(std::int64_t change) { impl_->streams->Increment(static_cast<double>(change)); }
 void Metrics::stream_dropped() { impl_->streams_dropped->Increment(); }
 
-std::string Metrics::text(const CellPort& cell) const {
+std::string Metrics::text(const CellPort& cell, const TrustStatus& trust) const {
   const auto& view = cell.view();
   prometheus::Registry now;
   auto& vms = prometheus::BuildGauge().Name("bascule_vms").Help("VMs of the cell").Register(now);
@@ -132,6 +133,18 @@ std::string Metrics::text(const CellPort& cell) const {
   gauge("bascule_view_synced", "1 when this host hears from etcd", view.synced ? 1 : 0);
   gauge("bascule_view_revision", "etcd revision this host has seen", static_cast<double>(view.revision));
   gauge("bascule_audit_sequence", "Newest audit record", static_cast<double>(view.audit.value.sequence));
+  const auto days = [now_s = static_cast<std::int64_t>(std::time(nullptr))](std::int64_t ends) {
+    return static_cast<double>(ends - now_s) / 86'400;
+  };
+  if (trust.certificate_ends_s != 0) {
+    gauge("bascule_certificate_expiry_days", "Until this host's API certificate ends", days(trust.certificate_ends_s));
+  }
+  if (trust.crl_ends_s) {
+    gauge("bascule_crl_expiry_days", "Until the revocation list that ends first does; below 0 it is old, but in use",
+          days(*trust.crl_ends_s));
+  }
+  gauge("bascule_trust_reload_failed", "1 when newer certificates, lists or identities were not good and not taken",
+        trust.problem.empty() ? 0 : 1);
   const auto watch = cell.audit_watch();
   gauge("bascule_audit_signed_sequence", "Audit record up to which this host has countersigned the chain",
         static_cast<double>(watch.signed_up_to));

@@ -3,12 +3,13 @@
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <ctime>
 #include <vector>
 
 #include "api/state.hpp"
-#include "api/tls.hpp"
 #include "hostd/runtime/background.hpp"
 
 namespace bascule::api {
@@ -70,13 +71,18 @@ struct Server::Impl {
   Result<> open();
   asio::awaitable<void> accept();
   asio::awaitable<void> room();
+  Result<> reload();
   bool shaking_is_full() const { return state->shaking.size() >= state->limits().handshakes; }
   bool full() const { return state->connections >= state->limits().connections || shaking_is_full(); }
   const Stranger* oldest() const;
 };
 
 Result<> Server::Impl::open() {
-  if (auto ok = set_up_tls(state->tls, state->options.tls, state->options.allow_tls12); !ok) return ok;
+  auto trust = Trust::make(state->options.tls, state->options.allow_tls12, state->options.identities);
+  if (!trust) return trust.error();
+  state->trust = std::move(*trust);
+  state->router.set_trust(state->trust->status());
+  for (const auto& warning : state->trust->status().warnings(std::time(nullptr))) spdlog::warn("{}", warning);
   const auto endpoint = endpoint_of(state->options.listen);
   if (!endpoint) return endpoint.error();
   boost::system::error_code ec;
@@ -128,6 +134,50 @@ asio::awaitable<void> Server::Impl::accept() {
   }
 }
 
+namespace {
+constexpr std::size_t kAtOnce = 16;  // certificates checked in one turn of the io thread, some 0.1 ms each
+
+/// Ends the connections of those who are not welcome any more.
+asio::awaitable<void> look_through(std::shared_ptr<ServerState> state) {
+  const std::vector<Stoppable*> all(state->open.begin(), state->open.end());
+  std::size_t checked = 0;
+  std::size_t ended = 0;
+  for (auto* connection : all) {
+    if (!state->open.contains(connection)) continue;  // it has gone meanwhile
+    if (!connection->welcome_still()) {
+      connection->abort();
+      ++ended;
+    }
+    if (++checked % kAtOnce == 0) co_await asio::post(state->executor, asio::use_awaitable);
+  }
+  if (ended > 0) spdlog::warn("{} API connections are ended: their certificates are not accepted any more", ended);
+}
+}  // namespace
+
+Result<> Server::Impl::reload() {
+  auto done = state->trust->reload();
+  state->router.set_trust(state->trust->status());
+  if (!done) {
+    spdlog::error("{}", state->trust->status().problem);
+    return done;
+  }
+  spdlog::info("certificates, revocation lists and identities are read again");
+  for (const auto& warning : state->trust->status().warnings(std::time(nullptr))) spdlog::warn("{}", warning);
+  auto task = look_through(state);
+  runtime::run_in_background(state->executor, "looking through the API's connections", std::move(task));
+  return done;
+}
+
+asio::awaitable<void> Server::watch_files(std::shared_ptr<Impl> impl) {
+  auto& state = *impl->state;
+  while (!state.stopping) {
+    co_await state.stop.wait(state.stop.count(), std::chrono::steady_clock::now() + state.limits().files_time);
+    if (!state.stopping && state.trust->files_changed()) static_cast<void>(impl->reload());
+  }
+}
+
+Result<> Server::reload() { return impl_->reload(); }
+
 Server::Server(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() { stop(); }
 
@@ -142,6 +192,8 @@ Result<std::unique_ptr<Server>> Server::make(const asio::any_io_executor& execut
 asio::awaitable<void> Server::run() {
   const auto impl = impl_;
   auto& state = *impl->state;
+  auto watching = watch_files(impl);
+  runtime::run_in_background(state.executor, "watching certificates", std::move(watching));
   co_await impl->accept();
   co_await wait_until_empty(state, std::chrono::steady_clock::now() + state.limits().stop_time);
   if (state.connections == 0) co_return;

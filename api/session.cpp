@@ -66,9 +66,10 @@ bool has_body(const Parser& head) {
 
 Session::Session(std::shared_ptr<ServerState> state, asio::ip::tcp::socket socket)
     : state_(std::move(state)),
-      stream_(beast::tcp_stream(std::move(socket)), state_->tls),
+      stream_(beast::tcp_stream(std::move(socket)), state_->trust->context()),
       buffer_(limits().header_bytes + kReadAhead),
-      identity_(fail(Errc::forbidden, "no handshake yet")) {
+      identity_(fail(Errc::forbidden, "no handshake yet")),
+      generation_(state_->trust->generation()) {
   state_->open.insert(this);
 }
 Session::~Session() { state_->open.erase(this); }
@@ -86,8 +87,21 @@ asio::awaitable<bool> Session::shake_hands() {
     state_->router.metrics().handshake_failed();
     co_return false;
   }
-  identity_ = peer_of(stream_.native_handle());
+  known_ = true;
+  identity_ = peer_of(stream_.native_handle(), state_->trust->identities());
+  // The files may have changed while hands were shaken.
+  if (generation_ != state_->trust->generation() && !accepts(state_->trust->context(), stream_.native_handle())) {
+    state_->router.metrics().handshake_failed();
+    co_return false;
+  }
   co_return true;
+}
+
+bool Session::welcome_still() {
+  if (!known_ || !identity_) return true;  // its handshake asks by itself; who is nobody gets nothing
+  if (!accepts(state_->trust->context(), stream_.native_handle())) return false;
+  const auto now = peer_of(stream_.native_handle(), state_->trust->identities());
+  return now && *now == *identity_;
 }
 
 /// Whether one more connection is within its role's and its name's limits.

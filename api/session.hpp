@@ -24,6 +24,7 @@ class Session final : public Stoppable, public EventSink {
   boost::asio::awaitable<void> run();
   void stop() override;
   void abort() override;
+  bool welcome_still() override;
   boost::asio::awaitable<bool> write(std::string text) override;
 
  private:
@@ -63,6 +64,8 @@ class Session final : public Stoppable, public EventSink {
   boost::asio::ssl::stream<boost::beast::tcp_stream> stream_;
   boost::beast::flat_buffer buffer_;
   core::Result<core::Caller> identity_;
+  std::uint64_t generation_;  ///< of the files that its handshake was judged by
+  bool known_{};              ///< the handshake is over
   bool idle_{true};
   bool wrote_too_slowly_{};
 };

@@ -4,7 +4,6 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/ssl/context.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <list>
@@ -15,6 +14,7 @@
 
 #include "api/router.hpp"
 #include "api/server.hpp"
+#include "api/trust.hpp"
 #include "api/turns.hpp"
 #include "hostd/runtime/signal.hpp"
 
@@ -26,6 +26,8 @@ class Stoppable {
   virtual ~Stoppable() = default;
   virtual void stop() = 0;   ///< end when the call at work is answered; at once when there is none
   virtual void abort() = 0;  ///< end now
+  /// False: whoever is at the other end would not be let in any more, or is somebody else by now.
+  virtual bool welcome_still() = 0;
 };
 
 /// A connection that was not let in, and since when: it gives way when places are short.
@@ -43,7 +45,7 @@ struct ServerState {
   ServerOptions options;
   CellPort& cell;
   Router router;
-  boost::asio::ssl::context tls{boost::asio::ssl::context::tls_server};
+  std::unique_ptr<Trust> trust;
   boost::asio::thread_pool files{1};
 
   Turns turns;            ///< of the calls, on the io thread

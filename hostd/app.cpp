@@ -8,6 +8,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -18,6 +19,7 @@
 #include "hostd/cell_service.hpp"
 #include "hostd/countersigner.hpp"
 #include "hostd/ha_loop.hpp"
+#include "hostd/identities.hpp"
 #include "hostd/observer.hpp"
 #include "hostd/runtime/background.hpp"
 #include "hostd/runtime/etcd/etcd_store.hpp"
@@ -169,7 +171,10 @@ core::Result<> App::build() {
       [this](const std::string& host, const core::HostLease& lease) { return guardian->promise(host, lease); });
   api::ServerOptions server_options;
   server_options.listen = config.api.listen;
-  server_options.tls = {config.api.tls.ca, config.api.tls.cert, config.api.tls.key};
+  server_options.tls = {config.api.tls.ca, config.api.tls.cert, config.api.tls.key, config.api.crl};
+  if (!config.api.identities.empty()) {
+    server_options.identities = {config.api.identities, [this] { return load_identities(config.api.identities); }};
+  }
   server_options.console = config.api.console;
   server_options.max_image_bytes = config.images.limit_mib * 1024 * 1024;
   auto made_server = api::Server::make(io.get_executor(), std::move(server_options), *service);
@@ -255,8 +260,12 @@ asio::awaitable<void> App::run() {
   runtime::run_in_background(executor, "announcing the host", announce());
   runtime::run_in_background(executor, "the API", server->run());
   ::sd_notify(0, "READY=1");
-  asio::signal_set signals(executor, SIGTERM, SIGINT);
-  co_await signals.async_wait(asio::as_tuple(asio::use_awaitable));
+  asio::signal_set signals(executor, SIGTERM, SIGINT, SIGHUP);
+  for (int signal = SIGHUP; signal == SIGHUP;) {
+    auto [ec, number] = co_await signals.async_wait(asio::as_tuple(asio::use_awaitable));
+    signal = ec ? SIGTERM : number;
+    if (signal == SIGHUP) static_cast<void>(server->reload());  // how it went is told by the log and `hostctl health`
+  }
   ::sd_notify(0, "STOPPING=1");
   spdlog::info("stopping; guests run on");
   guardian->release();
@@ -270,6 +279,8 @@ asio::awaitable<void> App::run() {
 
 int run_app(const Config& config) {
   start_log();
+  // Until it is waited for: a reload that comes with the start must not end hostd.
+  std::signal(SIGHUP, SIG_IGN);
   App app(config);
   if (auto ok = app.build(); !ok) {
     spdlog::error("hostd does not start: {}", ok.error().what);

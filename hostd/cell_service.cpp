@@ -39,7 +39,7 @@ asio::awaitable<Result<>> CellService::steer(core::Caller caller, std::string op
   const auto& operations = store_.view().operations;
   const auto it = operations.find(operation);
   const bool client = caller.role == core::Role::client;
-  if (it == operations.end() || (client && it->second.value.project != caller.project)) {
+  if (it == operations.end() || (client && !caller.owns(it->second.value.project))) {
     co_return fail(Errc::not_found, "there is no operation '" + operation + "'");
   }
   if (caller.role != core::Role::operator_ && !(client && it->second.value.author.name == caller.name)) {

@@ -54,8 +54,8 @@ class Table {
     if (value == nullptr) return wrong(*node, key, "true or false");
     out = value->get();
   }
-  void list(const char* key, std::vector<std::string>& out, std::size_t most) {
-    const auto* node = find(key, true);
+  void list(const char* key, std::vector<std::string>& out, std::size_t most, bool needed = true) {
+    const auto* node = find(key, needed);
     if (node == nullptr) return;
     const auto* array = node->as_array();
     if (array == nullptr || array->empty() || array->size() > most) {
@@ -193,6 +193,8 @@ void read(Table& top, Config& c, std::string& fault) {
   auto api = top.table("api");
   api.text("listen", c.api.listen, true);
   api.tls(c.api.tls);
+  api.list("crl", c.api.crl, 16, false);
+  api.text("identities", c.api.identities);
   api.text("console", c.api.console);
   api.no_more();
   auto etcd = top.table("etcd");

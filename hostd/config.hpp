@@ -24,6 +24,8 @@ struct Config {
   struct {
     std::string listen;  ///< ip:port
     TlsFiles tls;
+    std::vector<std::string> crl;                       ///< PEM files of revocation lists
+    std::string identities;                             ///< TOML file; empty: the certificate's own URI alone
     std::string console{"/usr/share/bascule/console"};  ///< folder of the web console; empty = none
   } api;
   struct {

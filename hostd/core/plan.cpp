@@ -17,7 +17,7 @@ Result<const VmView*> Planner::vm_for(const std::string& name) const {
   auto found = find_vm(view, name);
   if (!found) return found;
   const VmView& vm = **found;
-  if (request.caller.role == Role::client && vm.spec.value.project != request.caller.project) {
+  if (request.caller.role == Role::client && !request.caller.owns(vm.spec.value.project)) {
     return fail(Errc::not_found, "there is no VM '" + name + "'");
   }
   if (request.if_match && *request.if_match != vm.spec.revision) {
@@ -39,7 +39,7 @@ Result<> Planner::allowed(bool client_too, const std::string& project, bool host
   if (c.role == Role::operator_) return {};
   // A host acts by the failover rules, or for the operator who wants it empty (maintenance).
   if (c.role == Role::host && host_too) return {};
-  if (c.role == Role::client && client_too && c.project == project) return {};
+  if (c.role == Role::client && client_too && c.owns(project)) return {};
   return fail(Errc::forbidden, "your role may not do this; an operator can");
 }
 

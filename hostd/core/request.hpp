@@ -1,10 +1,12 @@
 // What a person asks for, after the API has checked its shape. `plan()` turns it into an operation.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "hostd/core/model.hpp"
 
@@ -16,6 +18,12 @@ struct Caller {
   Role role{Role::auditor};
   std::string name;
   std::string project;  ///< clients only
+  /// A client of more projects than that one: all of them, `project` first.
+  std::vector<std::string> projects{};
+  bool owns(const std::string& p) const {
+    return !p.empty() && (p == project || std::ranges::find(projects, p) != projects.end());
+  }
+  bool operator==(const Caller&) const = default;
 };
 
 // Each verb, with its own arguments. Hosts and sizes that are empty/0 are chosen by `plan`.

@@ -18,6 +18,7 @@
 #include <sstream>
 
 #include "api/server.hpp"
+#include "hostd/identities.hpp"
 #include "tests/testkit/fake_cell.hpp"
 
 namespace asio = boost::asio;
@@ -141,6 +142,7 @@ std::string obey(FakeCell& cell, bascule::api::Server& server, Beat& beat, const
   if (verb == "revision") return std::to_string(cell.view().revision);
   if (verb == "spec") return std::to_string(cell.view().vms.at(a).spec.revision);
   if (verb == "late") return beat.tell();
+  if (verb == "reload") return server.reload() ? "ok" : "kept";
   if (verb == "stop") return server.stop(), "ok";
   return "what?";
 }
@@ -187,9 +189,15 @@ int main(int argc, char** argv) {
   for (int i = 5; i < argc; ++i) {
     const std::string word = argv[i];
     if (word == "fast") options.limits = fast_limits();
+    if (word.starts_with("crl=")) options.tls.crls.push_back(word.substr(word.find('=') + 1));
+    if (word.starts_with("identities=")) {
+      const std::string file = word.substr(word.find('=') + 1);
+      options.identities = {file, [file] { return bascule::load_identities(file); }};
+    }
     if (word.starts_with("console=")) options.console = word.substr(word.find('=') + 1);
     if (word.starts_with("port=")) options.listen = "127.0.0.1:" + word.substr(word.find('=') + 1);
   }
+  options.limits.files_time = std::chrono::milliseconds(100);
   auto server = bascule::api::Server::make(io.get_executor(), std::move(options), cell);
   if (!server) {
     std::cerr << server.error().what << '\n';

@@ -240,7 +240,7 @@ asio::awaitable<Result<api::Submitted>> FakeCell::submit(core::Request request) 
 asio::awaitable<Result<>> FakeCell::steer(core::Caller caller, std::string operation, core::Steer how, std::string) {
   const auto it = view_.operations.find(operation);
   const bool client = caller.role == core::Role::client;
-  if (it == view_.operations.end() || (client && it->second.value.project != caller.project)) {
+  if (it == view_.operations.end() || (client && !caller.owns(it->second.value.project))) {
     co_return fail(Errc::not_found, "there is no operation '" + operation + "'");
   }
   if (client && it->second.value.author.name != caller.name) {
