@@ -168,7 +168,8 @@ core::Result<> App::build() {
   worker = std::make_unique<Worker>(*node);
   service = std::make_unique<CellService>(
       *cell, *heads, *countersigner, images, [this] { return health(); },
-      [this](const std::string& host, const core::HostLease& lease) { return guardian->promise(host, lease); });
+      [this](const std::string& host, const core::HostLease& lease) { return guardian->promise(host, lease); },
+      config.four_eyes);
   api::ServerOptions server_options;
   server_options.listen = config.api.listen;
   server_options.tls = {config.api.tls.ca, config.api.tls.cert, config.api.tls.key, config.api.crl};

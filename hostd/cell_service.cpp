@@ -12,16 +12,18 @@ using core::fail;
 using core::Result;
 
 CellService::CellService(runtime::CellStore& store, runtime::HeadStore& heads, const Countersigner& countersigner,
-                         ImageStore& images, HealthProbe health, Promise promise)
+                         ImageStore& images, HealthProbe health, Promise promise, core::FourEyes four_eyes)
     : store_(store),
       heads_(heads),
       countersigner_(countersigner),
       images_(images),
       health_(std::move(health)),
-      promise_(std::move(promise)) {}
+      promise_(std::move(promise)),
+      four_eyes_(std::move(four_eyes)) {}
 
 asio::awaitable<Result<api::Submitted>> CellService::submit(core::Request request) {
   const bool dry_run = request.dry_run;
+  request.four_eyes = four_eyes_;
   auto accepted = co_await store_.submit(std::move(request), wall_ms());
   if (!accepted) co_return accepted.error();
   api::Submitted out;

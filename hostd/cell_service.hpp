@@ -18,7 +18,7 @@ class CellService final : public api::CellPort {
   using HealthProbe = std::function<Health()>;
   using Promise = std::function<core::Result<>(const std::string& host, const core::HostLease& lease)>;
   CellService(runtime::CellStore& store, runtime::HeadStore& heads, const Countersigner& countersigner,
-              ImageStore& images, HealthProbe health, Promise promise);
+              ImageStore& images, HealthProbe health, Promise promise, core::FourEyes four_eyes = {});
 
   const core::CellView& view() const override { return store_.view(); }
   boost::asio::awaitable<core::Result<api::Submitted>> submit(core::Request request) override;
@@ -47,6 +47,7 @@ class CellService final : public api::CellPort {
   ImageStore& images_;
   HealthProbe health_;
   Promise promise_;
+  core::FourEyes four_eyes_;
 };
 
 }  // namespace bascule

@@ -9,6 +9,7 @@
 #include "hostd/core/calendar.hpp"
 #include "hostd/core/error.hpp"
 #include "hostd/core/model.hpp"
+#include "hostd/core/request.hpp"
 #include "hostd/core/timing.hpp"
 #include "hostd/runtime/power/agent_power.hpp"
 
@@ -55,6 +56,7 @@ struct Config {
     bool accept_softdog{};
   } watchdog;
   std::uint32_t countersign_minutes{15};                ///< [audit]
+  core::FourEyes four_eyes;                             ///< [four_eyes]
   core::VerifyCalendar verify;                          ///< [verify]
   std::map<std::string, runtime::PowerSwitch> power;    ///< [power.<host>]: how another host is switched off
   std::string fence_socket{"/run/bascule/fence.sock"};  ///< where hostd-fence-peer asks; fixed, it has no configuration

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <algorithm>
 
+#include "hostd/core/four_eyes.hpp"
 #include "hostd/core/names.hpp"
 #include "hostd/core/plan_rules.hpp"
 #include "hostd/core/planner.hpp"
@@ -352,7 +353,9 @@ Result<Plan> plan(const CellView& view, const Request& request, const std::strin
   if (static_cast<std::size_t>(unfinished) >= kMaxUnfinishedOperations) {
     return fail(Errc::exhausted, "too many operations are at work; try again when some have ended");
   }
-  return std::visit(planning::Planner{view, request, self}, request.verb);
+  auto made = std::visit(planning::Planner{view, request, self}, request.verb);
+  if (made) wait_for_second(*made, view, request, self);
+  return made;
 }
 
 }  // namespace bascule::core

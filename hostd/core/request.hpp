@@ -114,6 +114,12 @@ using Verb = std::variant<PutVm, StartVm, ShutdownVm, PowerOffVm, ResetVm, Migra
                           VerifyVolume, ImportImage, RemoveImage, FailoverVm, RestartVm, FailbackVm, CopyVm, RepairVm,
                           ProveWatchdog, SetMaintenance, SetArmed>;
 
+/// What a second operator has to agree to; hostd/core/four_eyes.hpp.
+struct FourEyes {
+  std::vector<std::string> verbs{};
+  std::int64_t minutes{60};
+};
+
 struct Request {
   Verb verb;
   Caller caller;
@@ -122,6 +128,7 @@ struct Request {
   std::optional<Revision> if_match;  ///< spec revision the caller saw; nullopt = any
   bool if_none_match{};              ///< only create
   bool dry_run{};
+  FourEyes four_eyes{};  ///< of the host that serves the request
 };
 
 }  // namespace bascule::core

@@ -142,6 +142,7 @@ std::string obey(FakeCell& cell, bascule::api::Server& server, Beat& beat, const
   if (verb == "revision") return std::to_string(cell.view().revision);
   if (verb == "spec") return std::to_string(cell.view().vms.at(a).spec.revision);
   if (verb == "late") return beat.tell();
+  if (verb == "four-eyes") return cell.four_eyes.verbs = {a, b}, "ok";
   if (verb == "reload") return server.reload() ? "ok" : "kept";
   if (verb == "stop") return server.stop(), "ok";
   return "what?";

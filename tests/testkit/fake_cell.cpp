@@ -214,6 +214,7 @@ asio::awaitable<Result<api::Submitted>> FakeCell::submit(core::Request request) 
     again.replayed = true;
     co_return again;
   }
+  request.four_eyes = four_eyes;
   auto plan = core::plan(view_, request, "a1");
   if (!plan) co_return plan.error();
   api::Submitted out;
@@ -256,6 +257,8 @@ asio::awaitable<Result<>> FakeCell::steer(core::Caller caller, std::string opera
 }
 
 void FakeCell::apply_end(const core::Operation& op) {
+  if (core::finish_effects(op).disarm)
+    view_.disarmed = {{op.author.name, op.reason, 1}, view_.revision, view_.revision};
   if (op.vm.empty()) return;
   auto& vm = view_.vms[op.vm];
   const auto effects = core::finish_effects(op);

@@ -61,6 +61,7 @@ class FakeCell final : public api::CellPort {
   core::Revision changed(const std::string& type, const std::string& object, const std::string& project);
 
   std::vector<core::SignedHead> heads;
+  core::FourEyes four_eyes;
   std::size_t submitted{};  ///< requests that reached the cell
 
  private:
