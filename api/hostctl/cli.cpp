@@ -106,8 +106,10 @@ class Tree {
         ->type_name("URL")
         ->allow_extra_args(false);
     g->add_option("--ca", args_.given.ca, "Certificate of the cell's CA (PEM)")->type_name("FILE");
-    g->add_option("--cert", args_.given.cert, "Your certificate (PEM)")->type_name("FILE");
-    g->add_option("--key", args_.given.key, "Your private key (PEM)")->type_name("FILE");
+    g->add_option("--cert", args_.given.cert, "Your certificate (PEM), or its pkcs11: URI")->type_name("FILE");
+    g->add_option("--key", args_.given.key, "Your private key (PEM), or its pkcs11: URI on a card")->type_name("FILE");
+    g->add_option("--pin-file", args_.given.pin_file, "The card's PIN; without it you are asked")->type_name("FILE");
+    g->add_option("--pkcs11-module", args_.given.pkcs11_module, "The card's PKCS#11 module")->type_name("FILE");
     g->add_option("--timeout", args_.given.timeout_s, "Seconds an answer may take, fail-over included (30)")
         ->type_name("SECONDS")
         ->check(CLI::Range(1, kMaxTimeoutS));
