@@ -13,6 +13,7 @@
 #include "hostd/core/engine.hpp"
 #include "hostd/core/error.hpp"
 #include "hostd/core/request.hpp"
+#include "hostd/core/signed_head.hpp"
 #include "hostd/core/view.hpp"
 
 namespace bascule::api {
@@ -56,6 +57,15 @@ class CellPort {
   virtual boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(std::int64_t from,
                                                                                      std::size_t limit) = 0;
 
+  /// The heads of the audit chain that the hosts countersigned, by host and then by number; read from etcd.
+  virtual boost::asio::awaitable<core::Result<std::vector<core::SignedHead>>> audit_heads() = 0;
+  /// What this host itself makes of the chain.
+  struct AuditWatch {
+    std::int64_t signed_up_to{};
+    std::string problem;  ///< empty: none
+  };
+  virtual AuditWatch audit_watch() const { return {}; }
+
   /// Events after `after`, oldest first, at most `limit`. Error `stale` when `after` is older than what is kept:
   /// the client must list again.
   virtual core::Result<std::vector<Event>> events_after(core::Revision after, std::size_t limit) = 0;
@@ -86,7 +96,8 @@ class CellPort {
     bool etcd{};
     bool libvirt{};
     bool drbd{};
-    std::string sentence;  ///< what is wrong and what it means
+    std::string sentence;                 ///< what is wrong and what it means
+    std::vector<std::string> warnings{};  ///< what a person should see to, though the host does its work
   };
   virtual Health health() const = 0;
   /// Whether this hostd keeps its times, for /metrics.

@@ -4,6 +4,7 @@
 #include "api/cell_port.hpp"
 #include "api/metrics.hpp"
 #include "api/routes.hpp"
+#include "api/trust_status.hpp"
 #include "api/vm_pages.hpp"
 
 namespace bascule::api {
@@ -16,6 +17,7 @@ struct Parts {
   CellPort& cell;
   VmPages& pages;
   Metrics& metrics;
+  const TrustStatus& trust;
 };
 
 /// One call. It lives until its reply is sent.
@@ -83,6 +85,7 @@ Task alert(const Call& call);
 Task test_alert(const Call& call);
 Task acknowledge(const Call& call);
 Task audit(const Call& call);
+Task audit_heads(const Call& call);
 Task health(const Call& call);
 Task version(const Call& call);
 Task whoami(const Call& call);

@@ -1,5 +1,8 @@
 // Handlers that only look. Each reads the view without suspending, so that an answer shows one moment.
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <ctime>
 #include <iterator>
 
 #include "api/handlers.hpp"
@@ -18,9 +21,7 @@ const std::string& Call::query(const std::string& name) const {
   return it == target.query.end() ? kNone : it->second;
 }
 
-bool Call::sees(const std::string& project) const {
-  return caller.role != core::Role::client || (!project.empty() && caller.project == project);
-}
+bool Call::sees(const std::string& project) const { return caller.role != core::Role::client || caller.owns(project); }
 
 namespace handlers {
 namespace {
@@ -113,7 +114,10 @@ Task vms(const Call& call) {
   VmQuery query{call.query("project"), call.query("host"), call.query("after"), *limit, full};
   if (call.caller.role == core::Role::client) {
     // A foreign project has no VMs for this caller: a name that no VM's project can have.
-    query.project = wanted(query.project, call.caller.project) ? call.caller.project : "/";
+    if (query.project.empty() && !call.caller.projects.empty())
+      query.among = call.caller.projects;
+    else if (query.project.empty() || !call.caller.owns(query.project))
+      query.project = wanted(query.project, call.caller.project) ? call.caller.project : "/";
   }
   HttpReply out;
   out.body = call.parts.pages.page(call.view(), query);
@@ -225,8 +229,24 @@ Task audit(const Call& call) {
                                    call.view().revision, head));
 }
 
+Task audit_heads(const Call& call) {
+  const auto limit = limit_of(call, kHeavyPage);
+  if (!limit) co_return limit.error();
+  auto heads = co_await call.parts.cell.audit_heads();
+  if (!heads) co_return heads.error();
+  std::map<std::string, std::string> found;  // the cursor is HOST/NUMBER
+  for (const auto& head : *heads) {
+    if (!wanted(call.query("host"), head.host)) continue;
+    found.emplace(fmt::format("{}/{:012}", head.host, head.sequence), codec::encode(head));
+  }
+  co_return page(call, found.upper_bound(call.query("after")), found.end(), *limit,
+                 [](const std::string& text) { return text; });
+}
+
 Task health(const Call& call) {
-  const auto h = call.parts.cell.health();
+  auto h = call.parts.cell.health();
+  for (auto& warning : call.parts.trust.warnings(std::time(nullptr))) h.warnings.push_back(std::move(warning));
+  if (call.caller.role == core::Role::client) h.warnings.clear();  // of the operators' business
   co_return reply(json::health(h, call.parts.cell.host_id()), h.ok ? 200 : 503);
 }
 Task ha(const Call& call) { co_return reply(json::ha(call.view()), 200); }
@@ -234,7 +254,7 @@ Task whoami(const Call& call) { co_return reply(json::caller(call.caller, call.p
 Task version(const Call& call) { co_return reply(json::version(call.parts.cell.host_id())); }
 Task openapi(const Call&) { co_return reply(std::string(openapi_yaml()), 200, "application/yaml"); }
 Task metrics(const Call& call) {
-  co_return reply(call.parts.metrics.text(call.parts.cell), 200, "text/plain; version=0.0.4");
+  co_return reply(call.parts.metrics.text(call.parts.cell, call.parts.trust), 200, "text/plain; version=0.0.4");
 }
 
 }  // namespace handlers

@@ -210,7 +210,8 @@ std::string health(const CellPort::Health& h, const std::string& host) {
                {"etcd", h.etcd},
                {"libvirt", h.libvirt},
                {"drbd", h.drbd},
-               {"sentence", h.sentence}});
+               {"sentence", h.sentence},
+               {"warnings", h.warnings}});
 }
 
 std::string version(const std::string& host) {
@@ -221,6 +222,7 @@ std::string caller(const core::Caller& caller, const std::string& host) {
   static constexpr const char* kRoles[] = {"operator", "client", "auditor", "host"};
   Json j = {{"name", caller.name}, {"role", kRoles[static_cast<std::size_t>(caller.role)]}, {"host", host}};
   if (!caller.project.empty()) j["project"] = caller.project;
+  if (!caller.projects.empty()) j["projects"] = caller.projects;
   return dump(j);
 }
 

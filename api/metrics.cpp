@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 #include <map>
 #include <vector>
 
@@ -102,7 +103,7 @@ void Metrics::connections(core::Role role, std::int64_t change) {
 void Metrics::streams(std::int64_t change) { impl_->streams->Increment(static_cast<double>(change)); }
 void Metrics::stream_dropped() { impl_->streams_dropped->Increment(); }
 
-std::string Metrics::text(const CellPort& cell) const {
+std::string Metrics::text(const CellPort& cell, const TrustStatus& trust) const {
   const auto& view = cell.view();
   prometheus::Registry now;
   auto& vms = prometheus::BuildGauge().Name("bascule_vms").Help("VMs of the cell").Register(now);
@@ -150,6 +151,23 @@ std::string Metrics::text(const CellPort& cell) const {
       .Register(now)
       .Add({})
       .Increment(static_cast<double>(pace.late_renewals));
+  const auto days = [now_s = static_cast<std::int64_t>(std::time(nullptr))](std::int64_t ends) {
+    return static_cast<double>(ends - now_s) / 86'400;
+  };
+  if (trust.certificate_ends_s != 0) {
+    gauge("bascule_certificate_expiry_days", "Until this host's API certificate ends", days(trust.certificate_ends_s));
+  }
+  if (trust.crl_ends_s) {
+    gauge("bascule_crl_expiry_days", "Until the revocation list that ends first does; below 0 it is old, but in use",
+          days(*trust.crl_ends_s));
+  }
+  gauge("bascule_trust_reload_failed", "1 when newer certificates, lists or identities were not good and not taken",
+        trust.problem.empty() ? 0 : 1);
+  const auto watch = cell.audit_watch();
+  gauge("bascule_audit_signed_sequence", "Audit record up to which this host has countersigned the chain",
+        static_cast<double>(watch.signed_up_to));
+  gauge("bascule_audit_broken", "1 when the audit chain is not the one this host knows, or cannot be signed",
+        watch.problem.empty() ? 0 : 1);
   const auto health = cell.health();
   auto& parts = prometheus::BuildGauge().Name("bascule_part_up").Help("1 when this part is reached").Register(now);
   parts.Add({{"part", "etcd"}}).Set(health.etcd ? 1 : 0);

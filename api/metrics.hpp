@@ -10,6 +10,7 @@
 
 #include "api/cell_port.hpp"
 #include "api/routes.hpp"
+#include "api/trust_status.hpp"
 
 namespace bascule::api {
 
@@ -29,7 +30,7 @@ class Metrics {
   void stream_dropped();
 
   /// Prometheus text format; reads the cell's gauges at this moment.
-  std::string text(const CellPort& cell) const;
+  std::string text(const CellPort& cell, const TrustStatus& trust) const;
 
  private:
   struct Impl;

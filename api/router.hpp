@@ -13,7 +13,7 @@ namespace bascule::api {
 class Router {
  public:
   explicit Router(CellPort& cell, ConsoleFiles console = ConsoleFiles())
-      : console_(std::move(console)), parts_{cell, pages_, metrics_} {}
+      : console_(std::move(console)), parts_{cell, pages_, metrics_, trust_} {}
 
   /// What the head alone decides: identity, address, method, role, parameters. A reply: it was refused.
   std::variant<Call, HttpReply> open(HttpRequest head, const core::Result<core::Caller>& identity);
@@ -23,12 +23,14 @@ class Router {
   static HttpReply refusal(const Call& call, const core::Error& error);
 
   Metrics& metrics() { return metrics_; }
+  void set_trust(TrustStatus status) { trust_ = std::move(status); }
   const VmPages& pages() const { return pages_; }
 
  private:
   ConsoleFiles console_;
   VmPages pages_;
   Metrics metrics_;
+  TrustStatus trust_;
   Parts parts_;
 };
 

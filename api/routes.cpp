@@ -53,6 +53,7 @@ constexpr std::array kRoutes{
     Route{"POST", "/v1/alerts/{alert}/actions/ack", operators, change, "", handlers::acknowledge},
     Route{"GET", "/v1/events", everyone, events, "after type object", nullptr},
     Route{"GET", "/v1/audit", everyone, read, "limit after from object", handlers::audit},
+    Route{"GET", "/v1/audit/heads", staff, read, "limit after host", handlers::audit_heads},
     Route{"GET", "/v1/health", everyone, read, "", handlers::health},
     Route{"GET", "/v1/whoami", everyone, read, "", handlers::whoami},
     Route{"GET", "/v1/version", everyone, read, "", handlers::version},

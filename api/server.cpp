@@ -12,12 +12,13 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <ctime>
 #include <optional>
 #include <thread>
 #include <vector>
 
+#include "api/crossing.hpp"
 #include "api/state.hpp"
-#include "api/tls.hpp"
 #include "hostd/runtime/background.hpp"
 
 namespace bascule::api {
@@ -119,6 +120,9 @@ struct Server::Impl {
   asio::awaitable<void> let_in();
   void come(Guest guest);
   void stop();
+  Result<> reload();
+  asio::awaitable<Result<>> reload_here();
+  asio::awaitable<void> watch_files();
   bool shaking_is_full() const { return state->shaking.size() >= state->limits().handshakes; }
   std::size_t shaking_of(const std::string& address) const;
   std::optional<Guest> next();
@@ -126,7 +130,11 @@ struct Server::Impl {
 };
 
 Result<> Server::Impl::open() {
-  if (auto ok = set_up_tls(state->tls, state->options.tls, state->options.allow_tls12); !ok) return ok;
+  auto trust = Trust::make(state->options.tls, state->options.allow_tls12, state->options.identities);
+  if (!trust) return trust.error();
+  state->trust = std::move(*trust);
+  state->router.set_trust(state->trust->status());
+  for (const auto& warning : state->trust->status().warnings(std::time(nullptr))) spdlog::warn("{}", warning);
   const auto endpoint = endpoint_of(state->options.listen);
   if (!endpoint) return endpoint.error();
   boost::system::error_code ec;
@@ -243,8 +251,63 @@ asio::awaitable<void> Server::Impl::accept() {
   }
 }
 
+namespace {
+constexpr std::size_t kAtOnce = 16;  // certificates checked in one turn of the io thread, some 0.1 ms each
+
+/// Ends the connections of those who are not welcome any more.
+asio::awaitable<void> look_through(std::shared_ptr<ServerState> state) {
+  const std::vector<Stoppable*> all(state->open.begin(), state->open.end());
+  std::size_t checked = 0;
+  std::size_t ended = 0;
+  for (auto* connection : all) {
+    if (!state->open.contains(connection)) continue;  // it has gone meanwhile
+    if (!connection->welcome_still()) {
+      connection->abort();
+      ++ended;
+    }
+    if (++checked % kAtOnce == 0) co_await asio::post(state->executor, asio::use_awaitable);
+  }
+  if (ended > 0) spdlog::warn("{} API connections are ended: their certificates are not accepted any more", ended);
+}
+}  // namespace
+
+/// On the API's thread, where whoever uses what is read again runs.
+Result<> Server::Impl::reload() {
+  auto done = state->trust->reload();
+  const auto now = state->trust->status();
+  asio::post(io_thread, [state = state, now] { state->router.set_trust(now); });
+  if (!done) {
+    spdlog::error("{}", now.problem);
+    return done;
+  }
+  spdlog::info("certificates, revocation lists and identities are read again");
+  for (const auto& warning : now.warnings(std::time(nullptr))) spdlog::warn("{}", warning);
+  auto task = look_through(state);
+  runtime::run_in_background(state->executor, "looking through the API's connections", std::move(task));
+  return done;
+}
+
+asio::awaitable<Result<>> Server::Impl::reload_here() { co_return reload(); }
+
+asio::awaitable<void> Server::Impl::watch_files() {
+  while (!state->stopping) {
+    co_await state->stop.wait(state->stop.count(), std::chrono::steady_clock::now() + state->limits().files_time);
+    if (!state->stopping && state->trust->files_changed()) static_cast<void>(reload());
+  }
+}
+
+asio::awaitable<Result<>> Server::reload() {
+  if (!impl_->own) co_return fail(Errc::unavailable, "the API is stopping");
+  auto task = impl_->reload_here();
+  auto done =
+      co_await carry_out_on<Result<>>(impl_->own->get_executor(), "reading certificates again", std::move(task));
+  if (!done) co_return fail(Errc::unavailable, "the API is stopping");
+  co_return *done;
+}
+
 asio::awaitable<void> Server::Impl::serve_all() {
   runtime::run_in_background(state->executor, "the API's door", let_in());
+  runtime::run_in_background(state->executor, "watching certificates", watch_files());
   co_await accept();
   co_await wait_until_empty(*state, std::chrono::steady_clock::now() + state->limits().stop_time);
   if (state->connections > 0) {

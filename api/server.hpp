@@ -8,15 +8,24 @@
 #include <boost/asio/awaitable.hpp>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "api/cell_port.hpp"
+#include "api/identity.hpp"
 
 namespace bascule::api {
 
 struct ServerTls {
   std::string ca, cert, key;
+  std::vector<std::string> crls{};  ///< PEM files of revocation lists; empty: none is asked
+};
+
+/// Where the mapping of names comes from; without it `urn:bascule:` URIs alone say who somebody is.
+struct IdentitySource {
+  std::string file{};  ///< looked at for changes
+  std::function<core::Result<IdentityMap>()> load{};
 };
 
 /// Limits of one connection or of the whole server. The defaults are for a daemon with 1024 descriptors.
@@ -46,12 +55,15 @@ struct ServerLimits {
   std::chrono::milliseconds idle_time{75'000};   ///< between the requests of a connection
   std::chrono::milliseconds piece_time{30'000};  ///< for 256 KiB of an upload
   std::chrono::milliseconds heartbeat{15'000};   ///< a comment on a quiet event stream
-  std::chrono::milliseconds stop_time{5'000};    ///< for calls at work when the server stops
+  std::chrono::milliseconds files_time{
+      3'000};                                  ///< between two looks at the files: a change counts when it stands still
+  std::chrono::milliseconds stop_time{5'000};  ///< for calls at work when the server stops
 };
 
 struct ServerOptions {
   std::string listen;  ///< ip:port; port 0 = any
   ServerTls tls;
+  IdentitySource identities;
   bool allow_tls12{};  ///< for a client that cannot do better; off unless asked for
   std::uint64_t max_image_bytes{std::uint64_t{10} << 30U};
   std::string console;  ///< folder of the web console; empty = none. One that cannot be read is told in the log
@@ -72,6 +84,9 @@ class Server {
   boost::asio::awaitable<void> run();
   /// No new connections; idle ones and streams end now, calls at work are answered.
   void stop();
+  /// Reads certificates, revocation lists and identities again, as it does by itself when they change. Connections of
+  /// those who are not let in any more, or are somebody else now, end. Error: nothing was taken, what was in use stays.
+  boost::asio::awaitable<core::Result<>> reload();
   std::uint16_t port() const;
 
  private:

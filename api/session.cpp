@@ -78,9 +78,10 @@ bool has_body(const Parser& head) {
 Session::Session(std::shared_ptr<ServerState> state, Guest guest)
     : state_(std::move(state)),
       address_(std::move(guest.address)),
-      stream_(beast::tcp_stream(std::move(guest.socket)), state_->tls),
+      stream_(beast::tcp_stream(std::move(guest.socket)), state_->trust->context()),
       buffer_(limits().header_bytes + kReadAhead),
-      identity_(fail(Errc::forbidden, "no handshake yet")) {
+      identity_(fail(Errc::forbidden, "no handshake yet")),
+      generation_(state_->trust->generation()) {
   state_->open.insert(this);
 }
 Session::~Session() { state_->open.erase(this); }
@@ -98,8 +99,21 @@ asio::awaitable<bool> Session::shake_hands() {
     state_->router.metrics().handshake_failed();
     co_return false;
   }
-  identity_ = peer_of(stream_.native_handle());
+  known_ = true;
+  identity_ = peer_of(stream_.native_handle(), state_->trust->identities());
+  // The files may have changed while hands were shaken.
+  if (generation_ != state_->trust->generation() && !accepts(state_->trust->context(), stream_.native_handle())) {
+    state_->router.metrics().handshake_failed();
+    co_return false;
+  }
   co_return true;
+}
+
+bool Session::welcome_still() {
+  if (!known_ || !identity_) return true;  // its handshake asks by itself; who is nobody gets nothing
+  if (!accepts(state_->trust->context(), stream_.native_handle())) return false;
+  const auto now = peer_of(stream_.native_handle(), state_->trust->identities());
+  return now && *now == *identity_;
 }
 
 /// Whether one more connection is within its role's and its name's limits.

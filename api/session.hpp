@@ -29,6 +29,7 @@ class Session final : public Stoppable {
   boost::asio::awaitable<void> run();
   void stop() override;
   void abort() override;
+  bool welcome_still() override;
 
  private:
   using SharedCall = std::shared_ptr<const Call>;  ///< the io thread may work on it when this connection has gone
@@ -73,6 +74,8 @@ class Session final : public Stoppable {
   boost::asio::ssl::stream<boost::beast::tcp_stream> stream_;
   boost::beast::flat_buffer buffer_;
   core::Result<core::Caller> identity_;
+  std::uint64_t generation_;  ///< of the files that its handshake was judged by
+  bool known_{};              ///< the handshake is over
   bool idle_{true};
   bool wrote_too_slowly_{};
 };

@@ -4,7 +4,6 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/ssl/context.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <list>
@@ -16,6 +15,7 @@
 #include "api/fair_queue.hpp"
 #include "api/router.hpp"
 #include "api/server.hpp"
+#include "api/trust.hpp"
 #include "api/turns.hpp"
 #include "hostd/runtime/signal.hpp"
 
@@ -27,6 +27,8 @@ class Stoppable {
   virtual ~Stoppable() = default;
   virtual void stop() = 0;   ///< end when the call at work is answered; at once when there is none
   virtual void abort() = 0;  ///< end now
+  /// False: whoever is at the other end would not be let in any more, or is somebody else by now.
+  virtual bool welcome_still() = 0;
 };
 
 /// A connection that was not let in, from where and since when: it gives way when places are short.
@@ -61,7 +63,7 @@ struct ServerState {
   ServerOptions options;
   CellPort& cell;  ///< used on the io thread only
   Router router;   ///< `open` and the metrics here, `handle` on the io thread
-  boost::asio::ssl::context tls{boost::asio::ssl::context::tls_server};
+  std::unique_ptr<Trust> trust;
   boost::asio::thread_pool files{1};
 
   Turns turns;            ///< of the calls; used on the io thread only

@@ -1,5 +1,6 @@
 #include "api/vm_pages.hpp"
 
+#include <algorithm>
 #include <vector>
 
 #include "api/json.hpp"
@@ -46,6 +47,7 @@ std::string VmPages::build(const core::CellView& view, const VmQuery& query) {
     const auto& [name, vm] = *it;
     if (vm.spec.revision == 0) continue;
     if (!query.project.empty() && vm.spec.value.project != query.project) continue;
+    if (!query.among.empty() && std::ranges::find(query.among, vm.spec.value.project) == query.among.end()) continue;
     if (!query.host.empty() && vm.right.value.host != query.host) continue;
     if (items.size() == query.limit) {
       next = last;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "hostd/core/view.hpp"
 
@@ -18,7 +19,8 @@ struct VmQuery {
   std::string project, host;  ///< empty = any
   std::string after;          ///< name of the last VM of the page before
   std::size_t limit{};
-  bool full{};  ///< whole VMs instead of summaries; not kept
+  bool full{};                       ///< whole VMs instead of summaries; not kept
+  std::vector<std::string> among{};  ///< projects; empty = any
   auto operator<=>(const VmQuery&) const = default;
 };
 

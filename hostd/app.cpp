@@ -8,6 +8,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -17,7 +18,9 @@
 #include "hostd/alert/loop.hpp"
 #include "hostd/arbiter.hpp"
 #include "hostd/cell_service.hpp"
+#include "hostd/countersigner.hpp"
 #include "hostd/ha_loop.hpp"
+#include "hostd/identities.hpp"
 #include "hostd/observer.hpp"
 #include "hostd/pacer.hpp"
 #include "hostd/runtime/background.hpp"
@@ -70,6 +73,8 @@ struct App {
   std::string instance = new_instance();
   std::unique_ptr<runtime::KvStore> kv;
   std::unique_ptr<runtime::CellStore> cell;
+  std::unique_ptr<runtime::HeadStore> heads;
+  std::unique_ptr<Countersigner> countersigner;
   std::unique_ptr<runtime::LibvirtHost> vms;
   std::unique_ptr<storage::DrbdAdapter> drbd;
   std::unique_ptr<storage::PoolPort> pool;
@@ -115,6 +120,11 @@ core::Result<> App::build() {
   if (!store) return store.error();
   kv = std::move(*store);
   cell = std::make_unique<runtime::CellStore>(io.get_executor(), *kv, config.cell, config.host, instance);
+  heads = std::make_unique<runtime::HeadStore>(*kv, config.cell, config.host);
+  countersigner = std::make_unique<Countersigner>(
+      *cell, *heads,
+      CountersignOptions{config.cell, config.api.tls.cert, config.api.tls.key, config.state_path + "/audit-head.json",
+                         std::chrono::minutes(config.countersign_minutes)});
   runtime::LibvirtOptions libvirt;
   libvirt.uri = config.libvirt_uri;
   libvirt.cell = config.cell;
@@ -164,12 +174,15 @@ core::Result<> App::build() {
   alerts = std::make_unique<alert::Loop>(*cell, config.alerts, config.cell, instance,
                                          std::vector{config.api.tls.cert, config.etcd.tls.cert});
   service = std::make_unique<CellService>(
-      *cell, images, [this] { return health(); }, [this] { return pacer->pace(); },
+      *cell, *heads, *countersigner, images, [this] { return health(); }, [this] { return pacer->pace(); },
       [this](const std::string& host, const core::HostLease& lease) { return guardian->promise(host, lease); },
-      !config.alerts.to.empty());
+      config.four_eyes, !config.alerts.to.empty());
   api::ServerOptions server_options;
   server_options.listen = config.api.listen;
-  server_options.tls = {config.api.tls.ca, config.api.tls.cert, config.api.tls.key};
+  server_options.tls = {config.api.tls.ca, config.api.tls.cert, config.api.tls.key, config.api.crl};
+  if (!config.api.identities.empty()) {
+    server_options.identities = {config.api.identities, [this] { return load_identities(config.api.identities); }};
+  }
   server_options.console = config.api.console;
   server_options.max_image_bytes = config.images.limit_mib * 1024 * 1024;
   auto made_server = api::Server::make(io.get_executor(), std::move(server_options), *service);
@@ -239,6 +252,7 @@ api::CellPort::Health App::health() const {
   if (!h.libvirt) h.sentence += "libvirt is not reached: guests run on, none can be started or moved here. ";
   if (!h.drbd) h.sentence += "DRBD's events are not read: states shown may be old. ";
   if (h.ok) h.sentence = "everything this host needs answers";
+  if (!countersigner->problem().empty()) h.warnings.push_back(countersigner->problem());
   return h;
 }
 
@@ -253,11 +267,17 @@ asio::awaitable<void> App::run() {
   runtime::run_in_background(executor, "libvirt", vms->run());
   runtime::run_in_background(executor, "the worker", worker->run());
   runtime::run_in_background(executor, "alerts", alerts->run());
+  runtime::run_in_background(executor, "countersigning the audit chain", countersigner->run());
   runtime::run_in_background(executor, "announcing the host", announce());
   runtime::run_in_background(executor, "the API", server->run());
   ::sd_notify(0, "READY=1");
-  asio::signal_set signals(executor, SIGTERM, SIGINT);
-  co_await signals.async_wait(asio::as_tuple(asio::use_awaitable));
+  asio::signal_set signals(executor, SIGTERM, SIGINT, SIGHUP);
+  for (int signal = SIGHUP; signal == SIGHUP;) {
+    auto [ec, number] = co_await signals.async_wait(asio::as_tuple(asio::use_awaitable));
+    signal = ec ? SIGTERM : number;
+    if (signal == SIGHUP)
+      static_cast<void>(co_await server->reload());  // the log and `hostctl health` tell how it went
+  }
   ::sd_notify(0, "STOPPING=1");
   spdlog::info("stopping; guests run on");
   guardian->release();
@@ -271,6 +291,8 @@ asio::awaitable<void> App::run() {
 
 int run_app(const Config& config) {
   start_log();
+  // Until it is waited for: a reload that comes with the start must not end hostd.
+  std::signal(SIGHUP, SIG_IGN);
   App app(config);
   if (auto ok = app.build(); !ok) {
     spdlog::error("hostd does not start: {}", ok.error().what);

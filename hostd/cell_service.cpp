@@ -25,17 +25,22 @@ std::string digest(const std::string& words) {
 }
 }  // namespace
 
-CellService::CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health, PaceProbe pace,
-                         Promise promise, bool alerts)
+CellService::CellService(runtime::CellStore& store, runtime::HeadStore& heads, const Countersigner& countersigner,
+                         ImageStore& images, HealthProbe health, PaceProbe pace, Promise promise,
+                         core::FourEyes four_eyes, bool alerts)
     : store_(store),
+      heads_(heads),
+      countersigner_(countersigner),
       images_(images),
       health_(std::move(health)),
       pace_(std::move(pace)),
       promise_(std::move(promise)),
+      four_eyes_(std::move(four_eyes)),
       alerts_(alerts) {}
 
 asio::awaitable<Result<api::Submitted>> CellService::submit(core::Request request) {
   const bool dry_run = request.dry_run;
+  request.four_eyes = four_eyes_;
   auto accepted = co_await store_.submit(std::move(request), wall_ms());
   if (!accepted) co_return accepted.error();
   api::Submitted out;
@@ -53,7 +58,7 @@ asio::awaitable<Result<>> CellService::steer(core::Caller caller, std::string op
   const auto& operations = store_.view().operations;
   const auto it = operations.find(operation);
   const bool client = caller.role == core::Role::client;
-  if (it == operations.end() || (client && it->second.value.project != caller.project)) {
+  if (it == operations.end() || (client && !caller.owns(it->second.value.project))) {
     co_return fail(Errc::not_found, "there is no operation '" + operation + "'");
   }
   if (caller.role != core::Role::operator_ && !(client && it->second.value.author.name == caller.name)) {
@@ -91,6 +96,8 @@ asio::awaitable<Result<>> CellService::acknowledge(core::Caller caller, std::str
 asio::awaitable<Result<std::vector<core::AuditRecord>>> CellService::audit(std::int64_t from, std::size_t limit) {
   co_return co_await store_.audit(from, limit);
 }
+
+asio::awaitable<Result<std::vector<core::SignedHead>>> CellService::audit_heads() { co_return co_await heads_.all(); }
 
 Result<std::vector<api::Event>> CellService::events_after(core::Revision after, std::size_t limit) {
   if (after < store_.events_from()) return fail(Errc::stale, "events that old are not kept; list again");

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "api/cell_port.hpp"
+#include "hostd/countersigner.hpp"
 #include "hostd/images.hpp"
 #include "hostd/node.hpp"
 #include "hostd/runtime/cell/store.hpp"
@@ -18,7 +19,8 @@ class CellService final : public api::CellPort {
   using Promise = std::function<core::Result<>(const std::string& host, const core::HostLease& lease)>;
   using PaceProbe = std::function<Pace()>;
   /// `alerts`: this host has lists of recipients.
-  CellService(runtime::CellStore& store, ImageStore& images, HealthProbe health, PaceProbe pace, Promise promise,
+  CellService(runtime::CellStore& store, runtime::HeadStore& heads, const Countersigner& countersigner,
+              ImageStore& images, HealthProbe health, PaceProbe pace, Promise promise, core::FourEyes four_eyes = {},
               bool alerts = false);
 
   const core::CellView& view() const override { return store_.view(); }
@@ -27,6 +29,8 @@ class CellService final : public api::CellPort {
                                                std::string reason) override;
   boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(std::int64_t from,
                                                                              std::size_t limit) override;
+  boost::asio::awaitable<core::Result<std::vector<core::SignedHead>>> audit_heads() override;
+  AuditWatch audit_watch() const override { return {countersigner_.signed_up_to(), countersigner_.problem()}; }
   core::Result<std::vector<api::Event>> events_after(core::Revision after, std::size_t limit) override;
   boost::asio::awaitable<core::Result<>> wait_event(core::Revision after, std::int64_t timeout_ms) override;
   core::Result<std::string> image_upload_path(const std::string& name, std::uint64_t bytes) override;
@@ -45,10 +49,13 @@ class CellService final : public api::CellPort {
 
  private:
   runtime::CellStore& store_;
+  runtime::HeadStore& heads_;
+  const Countersigner& countersigner_;
   ImageStore& images_;
   HealthProbe health_;
   PaceProbe pace_;
   Promise promise_;
+  core::FourEyes four_eyes_;
   bool alerts_{};
   std::uint64_t tests_{};
 };

@@ -1,6 +1,7 @@
 #include "hostd/config.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -12,6 +13,7 @@
 #include <sstream>
 
 #include "hostd/core/domain.hpp"
+#include "hostd/core/four_eyes.hpp"
 #include "hostd/core/names.hpp"
 
 namespace bascule {
@@ -58,8 +60,8 @@ class Table {
     const auto* node = find(key, needed);
     if (node == nullptr) return;
     const auto* array = node->as_array();
-    if (array == nullptr || array->empty() || array->size() > most) {
-      return wrong(*node, key, fmt::format("a list of 1 to {} strings", most));
+    if (array == nullptr || (needed && array->empty()) || array->size() > most) {
+      return wrong(*node, key, fmt::format("a list of {}{} strings", needed ? "1 to " : "at most ", most));
     }
     for (const auto& item : *array) {
       if (const auto* value = item.as_string())
@@ -247,6 +249,8 @@ void read(Table& top, Config& c, std::string& fault) {
   auto api = top.table("api");
   api.text("listen", c.api.listen, true);
   api.tls(c.api.tls);
+  api.list("crl", c.api.crl, 16, false);
+  api.text("identities", c.api.identities);
   api.text("console", c.api.console);
   api.no_more();
   auto etcd = top.table("etcd");
@@ -281,6 +285,13 @@ void read(Table& top, Config& c, std::string& fault) {
   watchdog.text("device", c.watchdog.device);
   watchdog.flag("accept_softdog", c.watchdog.accept_softdog);
   watchdog.no_more();
+  auto audit = top.table("audit");
+  audit.number("countersign_minutes", c.countersign_minutes, 1, 1440);
+  audit.no_more();
+  auto four_eyes = top.table("four_eyes");
+  four_eyes.list("verbs", c.four_eyes.verbs, std::size(core::kFourEyesVerbs), false);
+  four_eyes.number("minutes", c.four_eyes.minutes, 1, 1440);
+  four_eyes.no_more();
   auto verify = top.table("verify");
   verify.text("at", c.verify.at);
   verify.number("hours", c.verify.hours, 1, 24);
@@ -334,6 +345,11 @@ void check(const Config& c, std::string& fault) {
   if (auto sums = core::check(c.timing); !sums && fault.empty()) fault = "[timing] " + sums.error().what;
   if (!c.verify.at.empty() && !core::minute_of_day(c.verify.at) && fault.empty())
     fault = "[verify] at is not a time of the day in UTC such as 01:30";
+  for (const auto& verb : c.four_eyes.verbs) {
+    if (!core::four_eyes_verb(verb) && fault.empty()) {
+      fault = fmt::format("[four_eyes] verbs: '{}' is none of {}", verb, fmt::join(core::kFourEyesVerbs, ", "));
+    }
+  }
   for (const auto& [host, power] : c.power) {
     if (auto ok = runtime::check(power); !ok && fault.empty()) fault = "[power." + host + "] " + ok.error().what;
     if (host == c.host && fault.empty()) fault = "[power." + host + "]: a host does not switch itself off";

@@ -10,6 +10,7 @@
 #include "hostd/core/calendar.hpp"
 #include "hostd/core/error.hpp"
 #include "hostd/core/model.hpp"
+#include "hostd/core/request.hpp"
 #include "hostd/core/timing.hpp"
 #include "hostd/runtime/power/agent_power.hpp"
 
@@ -25,6 +26,8 @@ struct Config {
   struct {
     std::string listen;  ///< ip:port
     TlsFiles tls;
+    std::vector<std::string> crl;                       ///< PEM files of revocation lists
+    std::string identities;                             ///< TOML file; empty: the certificate's own URI alone
     std::string console{"/usr/share/bascule/console"};  ///< folder of the web console; empty = none
   } api;
   struct {
@@ -53,6 +56,8 @@ struct Config {
     std::string device{"/dev/watchdog"};
     bool accept_softdog{};
   } watchdog;
+  std::uint32_t countersign_minutes{15};                ///< [audit]
+  core::FourEyes four_eyes;                             ///< [four_eyes]
   core::VerifyCalendar verify;                          ///< [verify]
   std::map<std::string, runtime::PowerSwitch> power;    ///< [power.<host>]: how another host is switched off
   alert::Settings alerts;                               ///< [alerts]: who is told what

@@ -28,7 +28,7 @@ struct Args {
   // Arguments of single commands
   std::string name;  ///< VM, image, host, operation id, or VM/VOLUME
   std::vector<std::string> files;
-  std::string target, policy, project, state, object, type, since, known;
+  std::string target, policy, project, state, object, type, since, known, format{"jsonl"};
   std::int64_t cpus{}, memory_mib{}, size_mib{}, limit{}, from{};
   bool follow{}, host_is_off{}, with_failed_disk{};
   std::string shell;

@@ -106,8 +106,10 @@ class Tree {
         ->type_name("URL")
         ->allow_extra_args(false);
     g->add_option("--ca", args_.given.ca, "Certificate of the cell's CA (PEM)")->type_name("FILE");
-    g->add_option("--cert", args_.given.cert, "Your certificate (PEM)")->type_name("FILE");
-    g->add_option("--key", args_.given.key, "Your private key (PEM)")->type_name("FILE");
+    g->add_option("--cert", args_.given.cert, "Your certificate (PEM), or its pkcs11: URI")->type_name("FILE");
+    g->add_option("--key", args_.given.key, "Your private key (PEM), or its pkcs11: URI on a card")->type_name("FILE");
+    g->add_option("--pin-file", args_.given.pin_file, "The card's PIN; without it you are asked")->type_name("FILE");
+    g->add_option("--pkcs11-module", args_.given.pkcs11_module, "The card's PKCS#11 module")->type_name("FILE");
     g->add_option("--timeout", args_.given.timeout_s, "Seconds an answer may take, fail-over included (30)")
         ->type_name("SECONDS")
         ->check(CLI::Range(1, kMaxTimeoutS));
@@ -235,7 +237,17 @@ class Tree {
     list->add_option("--limit", args_.limit, "How many (50)")
         ->type_name("N")
         ->check(CLI::Range(std::int64_t{1}, std::int64_t{100'000}));
-    auto* verify = leaf(audit, "verify", "Fetch all records and check the hash chain here", &audit_verify);
+    auto* save = leaf(audit, "export", "All records and countersigned heads, to standard output", &audit_export);
+    save->add_option("--format", args_.format, "JSON lines, or CSV for spreadsheets")
+        ->type_name("jsonl|csv")
+        ->check(one_of("jsonl|csv"))
+        ->capture_default_str();
+    auto* verify = leaf(audit, "verify", "Check the chain and the hosts' signatures here, of the cell or of an export",
+                        &audit_verify);
+    verify->add_option("FILE", args_.files)->type_name("FILE")->expected(0, 1);
+    verify->add_option("--heads", args_.object, "Heads kept elsewhere: hostd's lines 'audit head:' of the journal")
+        ->type_name("FILE")
+        ->check(not_empty());
     verify->add_option("--known", args_.known, "A record noted earlier: finds a chain rewritten up to its end")
         ->type_name("N:HASH")
         ->check(known_record());

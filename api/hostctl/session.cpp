@@ -75,6 +75,12 @@ core::Result<Client*> Session::client() {
   return client_.get();
 }
 
+core::Result<std::string> Session::ca() const {
+  auto file = find_config(environment);
+  if (!file) return file.error();
+  return settle_ca(args.given, environment, *file);
+}
+
 void Session::print(const std::string& text) { write_all(stdout, text); }
 void Session::note(const std::string& text) { write_all(stderr, text); }
 

@@ -23,6 +23,8 @@ class Session {
 
   /// Connects on first use. An error says which setting is missing.
   core::Result<Client*> client();
+  /// The CA's file alone, for what needs no connection.
+  core::Result<std::string> ca() const;
   /// For completion: a short time limit.
   void hurry(int seconds) { hurry_s_ = seconds; }
 
@@ -81,6 +83,7 @@ Exit alert_ack(Session&);
 Exit events(Session&);
 Exit audit_list(Session&);
 Exit audit_verify(Session&);
+Exit audit_export(Session&);
 Exit why(Session&);
 Exit health(Session&);
 Exit version(Session&);

@@ -48,7 +48,20 @@ Given from_environment(const Environment& environment) {
   out.ca = environment("BASCULE_CA").value_or("");
   out.cert = environment("BASCULE_CERT").value_or("");
   out.key = environment("BASCULE_KEY").value_or("");
+  out.pkcs11_module = environment("BASCULE_PKCS11_MODULE").value_or("");
+  out.pin_file = environment("BASCULE_PIN_FILE").value_or("");
+  out.askpass = environment("BASCULE_ASKPASS").value_or("");
   return out;
+}
+
+/// nullptr: no setting that is a text is called that.
+std::string* text_setting(Given& given, std::string_view key) {
+  if (key == "ca") return &given.ca;
+  if (key == "cert") return &given.cert;
+  if (key == "key") return &given.key;
+  if (key == "pkcs11_module") return &given.pkcs11_module;
+  if (key == "pin_file") return &given.pin_file;
+  return key == "askpass" ? &given.askpass : nullptr;
 }
 
 }  // namespace
@@ -125,11 +138,12 @@ core::Result<Given> read_config(const std::string& text, const std::string& name
     } else if (key == "timeout" && value.is_integer()) {
       if (auto r = check_timeout(value.as_integer()->get(), where); !r) return r.error();
       out.timeout_s = static_cast<int>(value.as_integer()->get());
-    } else if ((key == "ca" || key == "cert" || key == "key") && value.is_string()) {
-      (key == "ca" ? out.ca : key == "cert" ? out.cert : out.key) = value.as_string()->get();
+    } else if (auto* slot = text_setting(out, key.str()); slot != nullptr && value.is_string()) {
+      *slot = value.as_string()->get();
     } else {
       return fail(Errc::invalid, fmt::format("{}: '{}' is not known or of the wrong type; there are endpoints = [..], "
-                                             "ca, cert, key = \"FILE\", timeout = SECONDS",
+                                             "ca, cert, key, pkcs11_module, pin_file, askpass = \"FILE\", "
+                                             "timeout = SECONDS",
                                              where, safe(std::string(key.str()))));
     }
   }
@@ -152,6 +166,16 @@ core::Result<Given> find_config(const Environment& environment) {
     return read_config(*text, path);
   }
   return Given{};
+}
+
+core::Result<std::string> settle_ca(const Given& flags, const Environment& environment, const Given& file) {
+  const Given env = from_environment(environment);
+  for (const auto* value : {&flags.ca, &env.ca, &file.ca}) {
+    if (!value->empty()) return *value;
+  }
+  return fail(Errc::invalid,
+              "the CA's certificate is not given: --ca FILE, BASCULE_CA or ca = \"FILE\" in hostctl.toml; "
+              "the hosts' signatures are checked against it");
 }
 
 core::Result<Settings> settle(const Given& flags, const Environment& environment, const Given& file) {
@@ -178,6 +202,9 @@ core::Result<Settings> settle(const Given& flags, const Environment& environment
   out.ca = pick(&Given::ca);
   out.cert = pick(&Given::cert);
   out.key = pick(&Given::key);
+  out.pkcs11_module = pick(&Given::pkcs11_module);
+  out.pin_file = pick(&Given::pin_file);
+  out.askpass = pick(&Given::askpass);
   for (const auto& [value, name, what] :
        {std::tuple{&out.ca, "ca", "the CA's certificate"}, std::tuple{&out.cert, "cert", "your certificate"},
         std::tuple{&out.key, "key", "your private key"}}) {

@@ -29,7 +29,8 @@ std::string to_string(const Endpoint& endpoint);
 
 struct Settings {
   std::vector<Endpoint> endpoints;
-  std::string ca, cert, key;
+  std::string ca, cert, key;                     ///< cert and key: a PEM file, or a pkcs11: URI
+  std::string pkcs11_module, pin_file, askpass;  ///< for a key on a card; empty: the system's, the terminal
   int timeout_s{kDefaultTimeoutS};
 };
 
@@ -37,17 +38,22 @@ struct Settings {
 struct Given {
   std::vector<std::string> endpoints;
   std::string ca, cert, key;
+  std::string pkcs11_module, pin_file, askpass;
   std::optional<int> timeout_s;
 };
 
 using Environment = std::function<std::optional<std::string>(const std::string&)>;
 
-/// One configuration file: endpoints, ca, cert, key, timeout. Unknown keys are errors.
+/// One configuration file: endpoints, ca, cert, key, pkcs11_module, pin_file, askpass, timeout. Unknown keys are
+/// errors.
 core::Result<Given> read_config(const std::string& text, const std::string& name);
 /// The first file that exists of ~/.config/bascule/hostctl.toml and /etc/bascule/hostctl.toml; nothing when none does.
 core::Result<Given> find_config(const Environment& environment);
 /// Each setting from the first place that has it. An error says what is missing and where it can be given.
 core::Result<Settings> settle(const Given& flags, const Environment& environment, const Given& file);
+
+/// The CA alone.
+core::Result<std::string> settle_ca(const Given& flags, const Environment& environment, const Given& file);
 
 core::Result<std::string> read_file(const std::string& path, std::size_t limit);
 

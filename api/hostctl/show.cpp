@@ -119,7 +119,9 @@ Exit health(Session& session) {
         j.flag("ok") ? paint(session.colour, Colour::green, "ok") : paint(session.colour, Colour::red, "not ok");
     out += ": host " + safe(j.text("host")) + "\n";
     for (const char* part : {"etcd", "libvirt", "drbd"}) out += field(part, j.flag(part) ? "ok" : "down");
-    session.print(out + field("means", j.text("sentence")));
+    out += field("means", j.text("sentence"));
+    for (const auto& warning : j["warnings"].items()) out += field("warning", warning.text());
+    session.print(out);
   }
   return j.flag("ok") ? Exit::done : Exit::refused;
 }

@@ -34,6 +34,8 @@
 #include <fstream>
 #include <optional>
 
+#include "api/hostctl/smartcard.hpp"
+
 namespace bascule::hostctl {
 namespace {
 namespace asio = boost::asio;
@@ -377,6 +379,10 @@ core::Result<std::unique_ptr<Transport>> Transport::make(const Settings& s) {
     return fail(Errc::invalid, fmt::format("{}: {}", file, error.message()));
   };
   if (tls.load_verify_file(s.ca, error)) return bad(s.ca);
+  if (is_card(s.cert) || is_card(s.key)) {
+    if (auto ok = use_card(tls.native_handle(), s); !ok) return ok.error();
+    return std::make_unique<BeastTransport>(std::move(tls));
+  }
   if (tls.use_certificate_chain_file(s.cert, error)) return bad(s.cert);
   if (tls.use_private_key_file(s.key, asio::ssl::context::pem, error)) {
     const bool other = ERR_GET_REASON(static_cast<unsigned long>(error.value())) == X509_R_KEY_VALUES_MISMATCH;

@@ -231,6 +231,7 @@ BASCULE_RECORD(core::AuditRecord)
 BASCULE_RECORD(core::AuditHead)
 BASCULE_RECORD(core::Notes)
 BASCULE_RECORD(core::Alert)
+BASCULE_RECORD(core::SignedHead)
 #undef BASCULE_RECORD
 
 std::string audit_hash(const core::AuditRecord& record) {

@@ -4,6 +4,7 @@
 #include "hostd/core/alert.hpp"
 #include "hostd/core/model.hpp"
 #include "hostd/core/notes.hpp"
+#include "hostd/core/signed_head.hpp"
 
 namespace bascule::codec {
 
@@ -62,6 +63,10 @@ template <class A> void describe(A& a, core::AuditRecord& v) {
 }
 template <class A> void describe(A& a, core::VmNote& v) { a("epoch", v.epoch); a("revision", v.revision); a("failed", v.failed); a("lost", v.lost); a("others", v.others); }
 template <class A> void describe(A& a, core::Notes& v) { a("cluster_id", v.cluster_id); a("highest", v.highest); a("vms", v.vms); a("addresses", v.addresses); }
+template <class A> void describe(A& a, core::SignedHead& v) {
+  a("cell", v.cell); a("host", v.host); a("sequence", v.sequence); a("hash", v.hash); a("when_ms", v.when_ms);
+  a("signature", v.signature); a("certificate", v.certificate);
+}
 template <class A> void describe(A& a, core::AuditHead& v) { a("sequence", v.sequence); a("hash", v.hash); }
 template <class A> void describe(A& a, core::Delivery& v) {
   a("state", v.state); a("by", v.by); a("instance", v.instance); a("bundle", v.bundle); a("tries", v.tries); a("when_ms", v.when_ms);

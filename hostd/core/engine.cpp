@@ -167,6 +167,7 @@ Finish finish_effects(const Operation& op) {
   if (op.state == OpState::done) {
     f.put_spec = op.spec;
     f.delete_vm = op.kind == OpKind::vm_remove;
+    f.disarm = op.kind == OpKind::ha_disarm && !op.steps.empty();
     if (op.kind == OpKind::image_remove) f.delete_image = op.object;
   }
   if (op.state == OpState::undone) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <algorithm>
 
+#include "hostd/core/four_eyes.hpp"
 #include "hostd/core/names.hpp"
 #include "hostd/core/plan_rules.hpp"
 #include "hostd/core/planner.hpp"
@@ -17,7 +18,7 @@ Result<const VmView*> Planner::vm_for(const std::string& name) const {
   auto found = find_vm(view, name);
   if (!found) return found;
   const VmView& vm = **found;
-  if (request.caller.role == Role::client && vm.spec.value.project != request.caller.project) {
+  if (request.caller.role == Role::client && !request.caller.owns(vm.spec.value.project)) {
     return fail(Errc::not_found, "there is no VM '" + name + "'");
   }
   if (request.if_match && *request.if_match != vm.spec.revision) {
@@ -39,7 +40,7 @@ Result<> Planner::allowed(bool client_too, const std::string& project, bool host
   if (c.role == Role::operator_) return {};
   // A host acts by the failover rules, or for the operator who wants it empty (maintenance).
   if (c.role == Role::host && host_too) return {};
-  if (c.role == Role::client && client_too && c.project == project) return {};
+  if (c.role == Role::client && client_too && c.owns(project)) return {};
   return fail(Errc::forbidden, "your role may not do this; an operator can");
 }
 
@@ -370,7 +371,9 @@ Result<Plan> plan(const CellView& view, const Request& request, const std::strin
   if (static_cast<std::size_t>(unfinished) >= kMaxUnfinishedOperations) {
     return fail(Errc::exhausted, "too many operations are at work; try again when some have ended");
   }
-  return std::visit(planning::Planner{view, request, self}, request.verb);
+  auto made = std::visit(planning::Planner{view, request, self}, request.verb);
+  if (made) wait_for_second(*made, view, request, self);
+  return made;
 }
 
 }  // namespace bascule::core

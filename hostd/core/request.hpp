@@ -1,10 +1,12 @@
 // What a person asks for, after the API has checked its shape. `plan()` turns it into an operation.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "hostd/core/model.hpp"
 
@@ -16,6 +18,12 @@ struct Caller {
   Role role{Role::auditor};
   std::string name;
   std::string project;  ///< clients only
+  /// A client of more projects than that one: all of them, `project` first.
+  std::vector<std::string> projects{};
+  bool owns(const std::string& p) const {
+    return !p.empty() && (p == project || std::ranges::find(projects, p) != projects.end());
+  }
+  bool operator==(const Caller&) const = default;
 };
 
 // Each verb, with its own arguments. Hosts and sizes that are empty/0 are chosen by `plan`.
@@ -108,6 +116,12 @@ using Verb = std::variant<PutVm, StartVm, ShutdownVm, PowerOffVm, ResetVm, Migra
                           VerifyVolume, ImportImage, RemoveImage, FailoverVm, RestartVm, FailbackVm, CopyVm, RepairVm,
                           ProveWatchdog, SetMaintenance, SetArmed>;
 
+/// What a second operator has to agree to; hostd/core/four_eyes.hpp.
+struct FourEyes {
+  std::vector<std::string> verbs{};
+  std::int64_t minutes{60};
+};
+
 struct Request {
   Verb verb;
   Caller caller;
@@ -116,6 +130,7 @@ struct Request {
   std::optional<Revision> if_match;  ///< spec revision the caller saw; nullopt = any
   bool if_none_match{};              ///< only create
   bool dry_run{};
+  FourEyes four_eyes{};  ///< of the host that serves the request
 };
 
 }  // namespace bascule::core

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "hostd/core/four_eyes.hpp"
 #include "hostd/steps/step.hpp"
 
 namespace bascule::steps {
@@ -221,14 +222,19 @@ Answer compare_legs(Context c) {
 Answer await_approval(Context c) {
   co_await c.progress({.text = "waits for a second operator: hostctl op approve " + c.op.id});
   while (true) {
+    if (const auto why = core::approval_is_void(c.node.cell.view(), c.op); !why.empty()) {
+      co_return fail(Errc::refused, why);
+    }
     const auto it = c.node.cell.view().operations.find(c.op.id);
     if (it != c.node.cell.view().operations.end()) {
       const auto by = it->second.value.result.find("approved_by");
       if (by != it->second.value.result.end()) co_return done("approved by " + by->second);
     }
     if (c.cancelled()) co_return fail(Errc::cancelled, "cancelled while waiting for a second operator");
-    if (std::chrono::milliseconds(wall_ms() - c.op.created_ms) > kApproval) {
-      co_return fail(Errc::refused, "no second operator approved it within an hour; nothing was changed");
+    const auto limit = core::approval_time(c.op, std::chrono::milliseconds(kApproval).count());
+    if (wall_ms() - c.op.created_ms > limit) {
+      co_return fail(Errc::refused, fmt::format("no second operator approved it within {} minutes; nothing was changed",
+                                                limit / 60'000));
     }
     co_await pause(kLook);
   }

@@ -1,5 +1,6 @@
 """A CA and certificates as a cell has them, made with the openssl program in a folder of its own."""
 import subprocess
+import time
 from pathlib import Path
 
 PEOPLE = {
@@ -54,6 +55,35 @@ class Pki:
         openssl("req", "-new", "-key", self.key(name), "-subj", f"/CN={name}", "-out", request)
         openssl("x509", "-req", "-in", request, "-CA", self.pem(ca), "-CAkey", self.key(ca), "-CAcreateserial",
                 "-days", days, "-extfile", extensions, "-out", self.pem(name))
+
+class Revoker:
+    """The revocation lists of one of these CAs."""
+
+    CONFIG = """[ca]
+default_ca = one
+[one]
+database = {0}/index.txt
+crlnumber = {0}/crlnumber
+default_md = sha256
+"""
+
+    def __init__(self, pki, folder, ca="ca"):
+        self.pki, self.ca, self.folder = pki, ca, Path(folder)
+        self.folder.mkdir()
+        (self.folder / "index.txt").write_text("")
+        (self.folder / "crlnumber").write_text("01\n")
+        (self.folder / "ca.cnf").write_text(self.CONFIG.format(self.folder))
+        self.with_ca = ("ca", "-config", self.folder / "ca.cnf", "-keyfile", pki.key(ca), "-cert", pki.pem(ca))
+
+    def revoke(self, name):
+        openssl(*self.with_ca, "-revoke", self.pki.pem(name))
+
+    def crl(self, made_days=0, ends_days=7):
+        """Both counted from now."""
+        out = self.folder / "ca.crl"
+        made, ends = (time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + d * 86400)) for d in (made_days, ends_days))
+        openssl(*self.with_ca, "-gencrl", "-crl_lastupdate", made, "-crl_nextupdate", ends, "-out", out)
+        return out.read_bytes()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@
 #include <sstream>
 
 #include "api/server.hpp"
+#include "hostd/identities.hpp"
 #include "tests/testkit/fake_cell.hpp"
 
 namespace asio = boost::asio;
@@ -144,6 +145,10 @@ std::string obey(FakeCell& cell, bascule::api::Server& server, Beat& beat, const
   if (verb == "progress") return cell.progress(a, number(b)), "ok";
   if (verb == "forget") return cell.forget_events(), "ok";
   if (verb == "synced") return cell.set_synced(a == "yes"), "ok";
+  if (verb == "head") {
+    cell.heads.push_back({"cell", a, number(b), std::string(64, 'a'), 1, "c2ln", "pem"});
+    return "ok";
+  }
   if (verb == "lost") {
     cell.edit().hosts.at(a).silent = b == "yes";
     return cell.changed("host.changed", a, {}), "ok";
@@ -162,6 +167,7 @@ std::string obey(FakeCell& cell, bascule::api::Server& server, Beat& beat, const
   if (verb == "revision") return std::to_string(cell.view().revision);
   if (verb == "spec") return std::to_string(cell.view().vms.at(a).spec.revision);
   if (verb == "late") return beat.tell();
+  if (verb == "four-eyes") return cell.four_eyes.verbs = {a, b}, "ok";
   if (verb == "stop") return server.stop(), "ok";
   return "what?";
 }
@@ -179,6 +185,11 @@ asio::awaitable<void> listen(FakeCell& cell, bascule::api::Server& server, Beat&
     const std::string line = buffer.substr(0, n - 1);
     buffer.erase(0, n);
     std::string answer;
+    if (line.starts_with("reload")) {
+      const auto done = co_await server.reload();
+      std::cout << (done ? "ok" : "kept") << std::endl;
+      continue;
+    }
     try {
       answer = obey(cell, server, beat, line);
     } catch (const std::exception& e) {
@@ -210,9 +221,15 @@ int main(int argc, char** argv) {
     if (word == "fast") options.limits = fast_limits();
     if (word.starts_with("roomy=")) make_room(options.limits, static_cast<std::size_t>(number(word.substr(6))));
     if (word.starts_with("unsent=")) options.limits.unsent_per_name = static_cast<std::size_t>(number(word.substr(7)));
+    if (word.starts_with("crl=")) options.tls.crls.push_back(word.substr(word.find('=') + 1));
+    if (word.starts_with("identities=")) {
+      const std::string file = word.substr(word.find('=') + 1);
+      options.identities = {file, [file] { return bascule::load_identities(file); }};
+    }
     if (word.starts_with("console=")) options.console = word.substr(word.find('=') + 1);
     if (word.starts_with("port=")) options.listen = "127.0.0.1:" + word.substr(word.find('=') + 1);
   }
+  options.limits.files_time = std::chrono::milliseconds(100);
   auto server = bascule::api::Server::make(io.get_executor(), std::move(options), cell);
   if (!server) {
     std::cerr << server.error().what << '\n';

@@ -403,7 +403,7 @@ class Input(ApiCase):
         self.rig.tell("synced no")
         self.rig.tell("sick x")
         self.assertEqual(self.operator.change("POST", "/v1/vms/web/actions/reset").status, 503)
-        self.assertEqual(self.operator.get("/v1/audit").status, 503)
+        self.assertEqual({self.operator.get(path).status for path in ("/v1/audit", "/v1/audit/heads")}, {503})
         self.assertEqual(self.operator.get("/v1/health").status, 503)
         self.assertEqual(self.operator.get("/v1/vms/web").status, 200)
 

@@ -2,6 +2,7 @@
 
 One Cell is shared by several Hosts, as etcd is by real ones. A Host can be told to misbehave for its next requests.
 """
+import base64
 import hashlib
 import http.server
 import json
@@ -33,6 +34,8 @@ def make_pki(folder):
     certificate("ca", "host", "URI:urn:bascule:host:a1,DNS:localhost,IP:127.0.0.1", "serverAuth,clientAuth")
     certificate("ca", "elsewhere", "URI:urn:bascule:host:b1,DNS:b1,IP:192.0.2.1", "serverAuth,clientAuth")
     certificate("ca", "operator", "URI:urn:bascule:operator:alice", "clientAuth")
+    certificate("ca", "b1", "URI:urn:bascule:host:b1,DNS:b1", "serverAuth,clientAuth")
+    certificate("foreign", "foreign-host", "URI:urn:bascule:host:a1,DNS:a1", "serverAuth,clientAuth")
     certificate("foreign", "stranger", "URI:urn:bascule:operator:eve", "clientAuth")
     return folder
 
@@ -41,8 +44,22 @@ def netstring_hash(record):
     fields = [record["sequence"], record["when_ms"], record["who"]["name"], record["who"]["role"],
               record["who"].get("project", ""), record["why"], record["what"], record["object"], record["project"],
               record["operation"], record["result"], record["previous"]]
-    text = b"".join(b"%d:%s," % (len(b), b) for b in (str(f).encode() for f in fields))
-    return hashlib.sha256(text).hexdigest()
+    return hashlib.sha256(netstrings(*fields)).hexdigest()
+
+
+def netstrings(*fields):
+    return b"".join(b"%d:%s," % (len(b), b) for b in (str(f).encode() for f in fields))
+
+
+def sign_head(folder, record, host="a1", certificate="host", cell="test", when_ms=None):
+    """What hostd's countersigner makes of a record, by the openssl program."""
+    when_ms = int(time.time() * 1000) if when_ms is None else when_ms
+    text = netstrings("bascule audit head 1", cell, host, record["sequence"], record["hash"], when_ms)
+    done = subprocess.run(["openssl", "dgst", "-sha256", "-sign", f"{certificate}.key"], input=text, check=True,
+                          capture_output=True, cwd=folder)
+    return {"cell": cell, "host": host, "sequence": record["sequence"], "hash": record["hash"], "when_ms": when_ms,
+            "signature": base64.b64encode(done.stdout).decode(),
+            "certificate": (pathlib.Path(folder) / f"{certificate}.pem").read_text()}
 
 
 class Cell:
@@ -51,6 +68,7 @@ class Cell:
     def __init__(self):
         self.lock = threading.Lock()
         self.vms, self.operations, self.audit, self.images, self.events, self.alerts = {}, {}, [], {}, [], {}
+        self.heads, self.role = [], "operator"
         self.keys = {}      # idempotency key -> answer
         self.changes = []   # every change that was carried out: (method, path, body, reason)
         self.requests = []  # every request that arrived: (host, method, target, headers)
@@ -142,11 +160,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             first = int(query.get("after", int(query.get("from", 1)) - 1))
             limit = min(int(query.get("limit", 100)), self.server.host.audit_page)
             rest = [r for r in cell.audit if r["sequence"] > first]
-            head = cell.audit[-1] if cell.audit else {"sequence": 0, "hash": "0" * 64}
+            head = self.server.host.head or (cell.audit[-1] if cell.audit else {"sequence": 0, "hash": "0" * 64})
             body = {"items": rest[:limit], "revision": 1, "head": {"sequence": head["sequence"], "hash": head["hash"]}}
             if len(rest) > limit:
                 body["next"] = str(rest[limit - 1]["sequence"])
             return self.answer(200, body)
+        if path == "/v1/audit/heads":
+            return self.answer(200, self.listed(cell.heads, query, lambda h: f"{h['host']}/{h['sequence']:012}"))
+        if path == "/v1/whoami":
+            return self.answer(200, {"name": "alice", "role": cell.role, "host": self.server.host.name})
         if path == "/v1/health":
             return self.answer(*self.server.host.health)
         if path == "/v1/version":
@@ -252,7 +274,7 @@ class Host:
         self.faults, self.script = [], []
         self.hang_seconds, self.image_limit, self.events_per_stream, self.audit_page = 5, 1 << 30, 0, 1000
         self.health = (200, {"host": name, "ok": True, "etcd": True, "libvirt": True, "drbd": True, "sentence": "all is well"})
-        self.stopping = False
+        self.stopping, self.head = False, None  # of the audit chain, when it is to say another than the last record
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.load_cert_chain(pki / f"{certificate}.pem", pki / f"{certificate}.key")

@@ -1,4 +1,4 @@
-"""The real hostctl against a fake API: watching, lists, the audit chain, events, completion, the man page."""
+"""The real hostctl against a fake API: watching, lists, events, completion, the man page."""
 import json
 import pathlib
 import re
@@ -114,49 +114,6 @@ class Reading(rig.HostctlTest):
     def test_version_tells_both(self):
         self.assertRegex(self.ctl("version").stdout, r"hostctl \d+\.\d+\.\d+\nhostd   9\.9 on a1")
 
-
-class Audit(rig.HostctlTest):
-    def setUp(self):
-        super().setUp()
-        self.a.audit_page = 7
-        for i in range(30):
-            self.cell.record(f"reason {i}, ü", "vm-start requested", "vm/db")
-
-    def test_a_whole_chain_is_exit_0(self):
-        self.assertIn("ok: 30 records", self.ctl("audit", "verify").stdout)
-        self.assertTrue(json.loads(self.ctl("--json", "audit", "verify").stdout)["ok"])
-
-    def test_a_changed_record_is_exit_2_and_is_named(self):
-        self.cell.audit[16]["why"] = "nothing happened"
-        done = self.ctl("audit", "verify", exit_code=2)
-        self.assertIn("record 17 was changed", done.stdout)
-        self.assertIn("records 1 to 16 are as they were written", done.stdout)
-
-    def test_a_removed_record_is_exit_2(self):
-        del self.cell.audit[10]
-        self.assertIn("record 11 is missing", self.ctl("audit", "verify", exit_code=2).stdout)
-
-    def test_reordered_records_are_exit_2(self):
-        self.cell.audit[4], self.cell.audit[5] = self.cell.audit[5], self.cell.audit[4]
-        self.ctl("audit", "verify", exit_code=2)
-
-    def test_a_chain_written_anew_does_not_hold_a_record_noted_earlier(self):
-        noted = re.search(r"newest: (30:[0-9a-f]{64})", self.ctl("audit", "verify").stdout).group(1)
-        self.cell.record("later", "vm-stop requested", "vm/db")
-        self.ctl("audit", "verify", "--known", noted)
-        kept, self.cell.audit = self.cell.audit, []
-        for old in kept:
-            self.cell.record("another reason" if old["sequence"] == 20 else old["why"], old["what"], old["object"])
-        self.ctl("audit", "verify")
-        self.assertIn("record 30 is not the one you know", self.ctl("audit", "verify", "--known", noted, exit_code=2).stdout)
-        del self.cell.audit[20:]
-        self.assertIn("record 30, which you know, is missing", self.ctl("audit", "verify", "--known", noted, exit_code=2).stdout)
-        self.ctl("audit", "verify", "--known", "30:abc", exit_code=1)
-
-    def test_the_newest_records_are_listed(self):
-        done = self.ctl("--json", "audit", "list", "--limit", "10")
-        self.assertEqual([r["sequence"] for r in json.loads(done.stdout)], list(range(21, 31)))
-        self.assertIn("reason 29, ü", self.ctl("audit", "list").stdout)
 
 
 class Events(rig.HostctlTest):

@@ -215,6 +215,7 @@ asio::awaitable<Result<api::Submitted>> FakeCell::submit(core::Request request) 
     again.replayed = true;
     co_return again;
   }
+  request.four_eyes = four_eyes;
   auto plan = core::plan(view_, request, "a1");
   if (!plan) co_return plan.error();
   api::Submitted out;
@@ -272,7 +273,7 @@ asio::awaitable<Result<>> FakeCell::acknowledge(core::Caller caller, std::string
 asio::awaitable<Result<>> FakeCell::steer(core::Caller caller, std::string operation, core::Steer how, std::string) {
   const auto it = view_.operations.find(operation);
   const bool client = caller.role == core::Role::client;
-  if (it == view_.operations.end() || (client && it->second.value.project != caller.project)) {
+  if (it == view_.operations.end() || (client && !caller.owns(it->second.value.project))) {
     co_return fail(Errc::not_found, "there is no operation '" + operation + "'");
   }
   if (client && it->second.value.author.name != caller.name) {
@@ -288,6 +289,8 @@ asio::awaitable<Result<>> FakeCell::steer(core::Caller caller, std::string opera
 }
 
 void FakeCell::apply_end(const core::Operation& op) {
+  if (core::finish_effects(op).disarm)
+    view_.disarmed = {{op.author.name, op.reason, 1}, view_.revision, view_.revision};
   if (op.vm.empty()) return;
   auto& vm = view_.vms[op.vm];
   const auto effects = core::finish_effects(op);
@@ -343,6 +346,11 @@ asio::awaitable<Result<std::vector<core::AuditRecord>>> FakeCell::audit(std::int
     if (r.sequence >= from && out.size() < limit) out.push_back(r);
   }
   co_return out;
+}
+
+asio::awaitable<Result<std::vector<core::SignedHead>>> FakeCell::audit_heads() {
+  if (!view_.synced) co_return fail(Errc::unavailable, "etcd is not reached; ask another host");
+  co_return heads;
 }
 
 Result<std::vector<api::Event>> FakeCell::events_after(core::Revision after, std::size_t limit) {

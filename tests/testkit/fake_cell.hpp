@@ -27,6 +27,7 @@ class FakeCell final : public api::CellPort {
                                                std::string reason) override;
   boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(std::int64_t from,
                                                                              std::size_t limit) override;
+  boost::asio::awaitable<core::Result<std::vector<core::SignedHead>>> audit_heads() override;
   core::Result<std::vector<api::Event>> events_after(core::Revision after, std::size_t limit) override;
   core::Revision events_kept_after() const override { return forgotten_; }
   boost::asio::awaitable<core::Result<>> wait_event(core::Revision after, std::int64_t timeout_ms) override;
@@ -62,6 +63,8 @@ class FakeCell final : public api::CellPort {
   core::CellView& edit() { return view_; }
   core::Revision changed(const std::string& type, const std::string& object, const std::string& project);
 
+  std::vector<core::SignedHead> heads;
+  core::FourEyes four_eyes;
   std::size_t submitted{};  ///< requests that reached the cell
 
  private:

@@ -250,6 +250,24 @@ TEST_F(Transactions, EveryChangeLeavesItsRecordInOneChain) {
                                             "vm-failover ended by b1: a1 is lost"}));
 }
 
+TEST_F(Transactions, FailoverIsDisarmedAsTheSecondOperatorHasAgreedAndNotBefore) {
+  auto r = request(core::SetArmed{false});
+  r.four_eyes.verbs = {"ha-disarm"};
+  const auto asked = run(io_, cell_.submit(r, 1));
+  ASSERT_TRUE(asked);
+  EXPECT_EQ(cell_.view().disarmed.revision, 0);
+  const auto& id = asked->operation;
+  EXPECT_FALSE(run(io_, cell_.steer(id, core::Steer::approve, {"olga", "operator", {}}, "why not", 2)));
+  ASSERT_TRUE(run(io_, cell_.steer(id, core::Steer::approve, {"paul", "operator", {}}, "looked at it", 2)));
+  EXPECT_EQ(cell_.view().disarmed.revision, 0);
+  ASSERT_TRUE(run(io_, cell_.end_step(id, {core::Work::Kind::run, 0}, {.ok = true}, 3)));
+  EXPECT_EQ(cell_.view().disarmed.value.author, "olga");
+  EXPECT_EQ(cell_.view().operations.at(id).value.state, core::OpState::done);
+  std::string said;
+  for (const auto& record : audit()) said += record.what + " " + record.object + " by " + record.who.name + "; ";
+  EXPECT_EQ(said, "ha-disarm requested cell by olga; ha-disarm approved cell by paul; ha-disarm ended cell by olga; ");
+}
+
 TEST_F(Transactions, TwoWritersOfTheChainGetOnePlaceEach) {
   core::AuditHead head;
   head.sequence = 1;

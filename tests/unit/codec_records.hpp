@@ -108,6 +108,7 @@ BASCULE_FIELDS(Operation, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, 
 BASCULE_FIELDS(Progress, a, b, c, d, e)
 BASCULE_FIELDS(AuditRecord, a, b, c, d, e, f, g, h, i, j, k)
 BASCULE_FIELDS(AuditHead, a, b)
+BASCULE_FIELDS(SignedHead, a, b, c, d, e, f, g)
 BASCULE_FIELDS(VmNote, a, b, c, d, e)
 BASCULE_FIELDS(Notes, a, b, c, d)
 BASCULE_FIELDS(Delivery, a, b, c, d, e, f, g, h, i)

@@ -16,7 +16,7 @@ using Structs = testing::Types<core::VolumeSpec, core::NicSpec, core::VmSpec, co
                                core::Layout, core::Writer, core::Right, core::VmStatus::Volume, core::VmStatus,
                                core::HostInfo, core::HostLease, core::FenceIntent, core::Maintenance, core::LastCare,
                                core::Disarmed, core::Image, core::Step, core::Who, core::Operation, core::Progress,
-                               core::AuditRecord, core::AuditHead, core::Notes, core::Delivery, core::Alert>;
+                               core::AuditRecord, core::AuditHead, core::Notes, core::Delivery, core::Alert, core::SignedHead>;
 TYPED_TEST_SUITE(EveryStruct, Structs);
 
 TYPED_TEST(EveryStruct, IsDescribedFieldByField) {
@@ -41,7 +41,7 @@ class EveryRecord : public testing::Test {};
 using Records =
     testing::Types<core::VmSpec, core::Layout, core::Right, core::VmStatus, core::HostInfo, core::HostLease,
                    core::FenceIntent, core::Maintenance, core::LastCare, core::Disarmed, core::Image, core::Operation,
-                   core::Progress, core::AuditRecord, core::AuditHead, core::Notes, core::Alert>;
+                   core::Progress, core::AuditRecord, core::AuditHead, core::Notes, core::Alert, core::SignedHead>;
 TYPED_TEST_SUITE(EveryRecord, Records);
 
 TYPED_TEST(EveryRecord, ComesBackEqualWithEveryFieldSet) {

@@ -103,6 +103,21 @@ TEST(Configuration, AsDeliveredIsValidAndShowsEveryDefault) {
   EXPECT_THAT(all, testing::HasSubstr("\nfirst_port = 7800"));
 }
 
+TEST(Configuration, WhatWaitsForASecondOperatorIsNamedByItsWord) {
+  const auto plain = parse_config(kGood, "t.toml");
+  ASSERT_TRUE(plain);
+  EXPECT_TRUE(plain->four_eyes.verbs.empty()) << "one person on call can act";
+  const auto good =
+      parse_config(kGood + "[four_eyes]\nverbs = [\"vm-remove\", \"ha-disarm\"]\nminutes = 5\n", "t.toml");
+  ASSERT_TRUE(good) << good.error().what;
+  EXPECT_EQ(good->four_eyes.verbs, (std::vector<std::string>{"vm-remove", "ha-disarm"}));
+  EXPECT_EQ(good->four_eyes.minutes, 5);
+  EXPECT_THAT(said(kGood + "[four_eyes]\nverbs = [\"vm-start\"]\n"),
+              testing::HasSubstr("'vm-start' is none of vm-remove"));
+  EXPECT_THAT(said(kGood + "[four_eyes]\nminutes = 0\n"), testing::HasSubstr("a whole number from 1 to 1440"));
+  EXPECT_THAT(said(kGood + "[audit]\ncountersign_minutes = 0\n"), testing::HasSubstr("a whole number from 1 to 1440"));
+}
+
 TEST(Configuration, SaysLineKeyAndRule) {
   const struct {
     const char* from;

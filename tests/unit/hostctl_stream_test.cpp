@@ -1,9 +1,11 @@
 #include <gmock/gmock.h>
 
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "api/hostctl/chain.hpp"
+#include "api/hostctl/csv.hpp"
 #include "api/hostctl/operation.hpp"
 #include "api/hostctl/sse.hpp"
 #include "hostd/core/audit_chain.hpp"
@@ -73,10 +75,8 @@ std::vector<core::AuditRecord> chain(int n) {
 
 std::string verify(const std::vector<core::AuditRecord>& records) {
   ChainChecker checker;
-  for (const auto& r : records) {
-    if (auto broken = checker.add(r)) return *broken;
-  }
-  return "ok " + std::to_string(checker.count());
+  for (const auto& r : records) checker.add(r);
+  return checker.problem().value_or("ok " + std::to_string(checker.count()));
 }
 
 TEST(HostctlChain, TheCanonicalTextIsNetstringsInTheOrderOfTheRecord) {
@@ -124,14 +124,61 @@ TEST(HostctlChain, RemovalInsertionAndReorderingAreFound) {
   EXPECT_THAT(verify(first), HasSubstr("record 1 is missing"));
   auto twice = chain(5);
   twice.insert(twice.begin() + 2, twice[1]);
-  EXPECT_THAT(verify(twice), HasSubstr("twice or out of order"));
+  EXPECT_THAT(verify(twice), HasSubstr("record 2 comes a second time, after record 2"));
   auto swapped = chain(5);
   std::swap(swapped[1], swapped[2]);
-  EXPECT_THAT(verify(swapped), HasSubstr("record 2 is missing"));
-  auto renumbered = chain(5);
-  renumbered.erase(renumbered.begin() + 1);
-  for (std::size_t i = 0; i < renumbered.size(); ++i) renumbered[i].sequence = static_cast<std::int64_t>(i) + 1;
-  EXPECT_THAT(verify(renumbered), HasSubstr("record 2 does not follow"));
+  EXPECT_THAT(verify(swapped), HasSubstr("records 2 and 3 stand in the wrong order"));
+  auto gap = chain(9);
+  gap.erase(gap.begin() + 2, gap.begin() + 5);
+  EXPECT_THAT(verify(gap), HasSubstr("records 3 to 5 are missing: after 2 comes 6"));
+  const auto numbered = [](std::vector<core::AuditRecord> records) {
+    for (std::size_t i = 0; i < records.size(); ++i) records[i].sequence = static_cast<std::int64_t>(i) + 1;
+    return records;
+  };
+  auto fewer = chain(5);
+  fewer.erase(fewer.begin() + 1);
+  EXPECT_THAT(verify(numbered(fewer)), HasSubstr("record 2 was written as record 3: something before it was removed"));
+  auto more = chain(5);
+  more.insert(more.begin() + 2, more[0]);
+  EXPECT_THAT(verify(numbered(more)), HasSubstr("record 3 was written as record 1: something was inserted"));
+  auto forged = more;
+  forged[2].sequence = 3;
+  forged[2].previous = forged[1].hash;
+  forged[2].hash = chain_hash(forged[2]);
+  EXPECT_THAT(verify(numbered(forged)),
+              HasSubstr("record 4 was written as record 3: something was inserted before it"));
+  forged = chain(5);
+  forged.insert(forged.begin() + 2, forged[2]);
+  forged[2].previous = std::string(64, 'a');
+  EXPECT_THAT(verify(forged), HasSubstr("a record was inserted before record 3: two have that number"));
+}
+
+TEST(HostctlCsv, WhatWasWrittenIsReadAgain) {
+  const std::vector<std::string> fields{"",   "plain", "a,b", "say \"x\"", "two\r\nlines", "=1",  "'=1",
+                                        "''", "-",     "@",   "\t",        "\xEF\xBC\x9D", " =1", "x'"};
+  const std::string row = csv_row(fields);
+  EXPECT_TRUE(row.ends_with("\r\n"));
+  std::istringstream in(row + row);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(read_csv_row(in).value(), fields);
+  EXPECT_TRUE(read_csv_row(in).value().empty());
+}
+
+TEST(HostctlCsv, NoFieldBeginsLikeAFormula) {
+  for (const char* text : {"=1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "\xEF\xBC\x9D", "\xEF\xBC\x8B", "\xEF\xBC\x8D",
+                           "\xEF\xBC\xA0", "'=1"}) {
+    EXPECT_TRUE(csv_row({text}).starts_with("\"'")) << text;
+  }
+  EXPECT_EQ(csv_row({"a", ""}), "\"a\",\"\"\r\n");
+}
+
+TEST(HostctlCsv, ABrokenRowIsAnError) {
+  for (const char* text : {"\"open", "\"a\"b\r\n", "\"a\",", "\"a\"", "plain", "\"a\"\rb"}) {
+    std::istringstream in(text);
+    EXPECT_FALSE(read_csv_row(in)) << text;
+  }
+  std::istringstream plain("a,b\n\"c\",d\r\n");
+  EXPECT_EQ(read_csv_row(plain).value(), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(read_csv_row(plain).value(), (std::vector<std::string>{"c", "d"}));
 }
 
 OpView migration() {

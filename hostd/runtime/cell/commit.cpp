@@ -20,6 +20,7 @@ namespace {
 /// The object of an operation, for the audit.
 std::string object_of(const core::Operation& op) {
   if (!op.vm.empty()) return "vm/" + op.vm;
+  if (op.kind == core::OpKind::ha_disarm) return "cell";
   return op.kind == core::OpKind::watchdog_prove ? "host/" + op.target_host : "image/" + op.object;
 }
 }  // namespace
@@ -110,6 +111,7 @@ Result<CellStore::Draft> CellStore::draft_op(const core::Operation& next_in, Rev
   } else if (effects.care) {
     runtime::put(d.txn, keys::vm_last(root_, next.vm, core::care_of(next)), codec::encode(*effects.care));
   }
+  if (effects.disarm) switch_armed(d.txn, next, false, now);
   if (effects.delete_image) del(d.txn, keys::image(root_, *effects.delete_image));
   if (view_.progress.contains(next.id)) del(d.txn, keys::progress(root_, next.id));
   core::AuditRecord record;

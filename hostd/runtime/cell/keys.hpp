@@ -33,6 +33,11 @@ inline std::string audit_head(const std::string& r) { return r + "audit-head"; }
 inline std::string audit_prefix(const std::string& r) { return r + "audit/"; }
 /// Twelve digits keep etcd's byte order equal to the sequence.
 inline std::string audit(const std::string& r, std::int64_t n) { return audit_prefix(r) + fmt::format("{:012}", n); }
+inline std::string audit_heads(const std::string& r) { return r + "audit-heads/"; }
+inline std::string audit_heads(const std::string& r, const std::string& h) { return audit_heads(r) + h + "/"; }
+inline std::string signed_head(const std::string& r, const std::string& h, std::int64_t n) {
+  return audit_heads(r, h) + fmt::format("{:012}", n);
+}
 inline std::string idempotency(const std::string& r, const std::string& digest) { return r + "idem/" + digest; }
 inline std::string alert(const std::string& r, const std::string& id) { return r + "alerts/" + id; }
 inline std::string probe(const std::string& r, const std::string& h) { return r + "probe/" + h; }
