@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <charconv>
 
+#include "api/hostctl/audit_json.hpp"
 #include "api/hostctl/chain.hpp"
 #include "api/hostctl/lists.hpp"
 #include "api/hostctl/paths.hpp"
@@ -9,9 +10,6 @@
 #include "api/hostctl/text.hpp"
 
 namespace bascule::hostctl {
-namespace {
-constexpr std::int64_t kShownByDefault = 50;
-
 core::AuditRecord record_of(const Json& j) {
   core::AuditRecord r;
   r.sequence = j.integer("sequence", -1);
@@ -27,6 +25,9 @@ core::AuditRecord record_of(const Json& j) {
   r.hash = j.text("hash");
   return r;
 }
+
+namespace {
+constexpr std::int64_t kShownByDefault = 50;
 
 std::string since(std::int64_t from) { return fmt::format("{}?from={}", paths::kAudit, from); }
 

@@ -78,6 +78,7 @@ Exit apply(Session&);
 Exit events(Session&);
 Exit audit_list(Session&);
 Exit audit_verify(Session&);
+Exit cell_backup(Session&);
 Exit why(Session&);
 Exit health(Session&);
 Exit version(Session&);

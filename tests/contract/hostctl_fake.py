@@ -149,6 +149,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, body)
         if path == "/v1/health":
             return self.answer(*self.server.host.health)
+        if path == "/v1/whoami":
+            return self.answer(200, {"name": "alice", "role": self.server.host.role})
+        if path == "/v1/ha":
+            self.server.host.meanwhile()
+            return self.answer(200, {"armed": True})
         if path == "/v1/version":
             return self.answer(200, {"version": "9.9", "api": "1", "host": self.server.host.name})
         if path in ("/v1/vms", "/v1/images", "/v1/hosts", "/v1/volumes"):
@@ -249,6 +254,7 @@ class Host:
         self.faults, self.script = [], []
         self.hang_seconds, self.image_limit, self.events_per_stream, self.audit_page = 5, 1 << 30, 0, 1000
         self.health = (200, {"host": name, "ok": True, "etcd": True, "libvirt": True, "drbd": True, "sentence": "all is well"})
+        self.role, self.meanwhile = "operator", lambda: None  # the last is called while a list of all is read
         self.stopping = False
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
