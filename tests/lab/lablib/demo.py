@@ -94,7 +94,7 @@ def main(args, say):
             if not args.keep:
                 ok = _step(steps, "the lab is taken down and nothing is left", lambda: cluster.down(lab)) and all(
                     step["ok"] for step in steps)
-    if args.keep:
+    if args.keep and lab.complete:
         print(f"\nThe lab is up. Its web console in this machine's browser: ./lab web, then {web.address(lab.hosts[0])};\n"
               "./lab web says which certificate to import. The lab goes with ./lab down.")
     if args.json:
