@@ -3,8 +3,11 @@ import contextlib
 import importlib.util
 import io
 import json
+import os
 import pathlib
+import subprocess
 import sys
+import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -145,6 +148,29 @@ class Setup(unittest.TestCase):
             with self.subTest(words=words), contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit) as ended:
                 setup.main(words, Fake())
             self.assertNotEqual(ended.exception.code, 0)
+
+    def over_ssh(self, script, *targets):
+        """--ssh with another program in ssh's place."""
+        with tempfile.TemporaryDirectory() as folder:
+            fake = pathlib.Path(folder, "ssh")
+            fake.write_text("#!/bin/sh\n" + script)
+            fake.chmod(0o700)
+            done = subprocess.run([sys.executable, "-B", str(PROGRAM), "--json", *PEERS, *(word for t in targets for word in ("--ssh", t))], text=True,
+                                  capture_output=True, timeout=50, check=False, env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"})
+        return done.returncode, json.loads(done.stdout)["machines"]
+
+    def test_over_ssh_the_program_is_sent_there_with_its_role(self):
+        there = 'while [ "$1" != -- ]; do shift; done\necho "$2" >&2; shift 2; exec "$@" --config /nowhere\n'
+        _code, found = self.over_ssh(there, "host:root@192.0.2.11", "witness:root@192.0.2.5")
+        self.assertEqual(list(found), ["host root@192.0.2.11", "witness root@192.0.2.5"])
+        checks = [{one["check"] for one in looks} for looks in found.values()]
+        self.assertTrue({"watchdog", "drbd", "link to b1"} <= checks[0] and "etcd" in checks[1] and "watchdog" not in checks[1], checks)
+
+    def test_a_machine_that_cannot_be_reached_is_something_to_mend(self):
+        for script in ("echo 'ssh: connect to host: Connection refused' >&2; exit 255\n", "echo not json\n"):
+            code, found = self.over_ssh(script, "host:root@192.0.2.11")
+            self.assertEqual((code, found["host root@192.0.2.11"][0]["level"]), (1, "bad"))
+            self.assertIn("could not be looked at", found["host root@192.0.2.11"][0]["found"])
 
     def test_on_this_machine_it_ends_and_says_something(self):
         out = io.StringIO()
