@@ -155,7 +155,8 @@ std::string image(const core::Versioned<core::Image>& image) {
 
 std::string volume(const core::VmView& vm, const core::VolumeLayout& volume) {
   Json j = {{"vm", vm.spec.value.name},    {"name", volume.name},   {"project", vm.spec.value.project},
-            {"size_mib", volume.size_mib}, {"minor", volume.minor}, {"legs", Json::array()}};
+            {"size_mib", volume.size_mib}, {"minor", volume.minor}, {"port", vm.layout.value.port},
+            {"legs", Json::array()}};
   bool both = !volume.legs.empty();
   for (const auto& l : volume.legs) {
     j["legs"].push_back(leg(vm, volume.name, l));

@@ -251,6 +251,9 @@ class Tree {
     verify->add_option("--known", args_.known, "A record noted earlier: finds a chain rewritten up to its end")
         ->type_name("N:HASH")
         ->check(known_record());
+    auto* cell = group("cell", "The cell as a whole");
+    auto* backup = leaf(cell, "backup", "Write the cell's records and its audit chain into a new file", &cell_backup);
+    backup->add_option("FILE", args_.files)->required()->type_name("FILE")->expected(1)->check(not_empty());
   }
 
   void tools() {

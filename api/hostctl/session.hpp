@@ -84,6 +84,7 @@ Exit events(Session&);
 Exit audit_list(Session&);
 Exit audit_verify(Session&);
 Exit audit_export(Session&);
+Exit cell_backup(Session&);
 Exit why(Session&);
 Exit health(Session&);
 Exit version(Session&);

@@ -171,6 +171,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, {"name": "alice", "role": cell.role, "host": self.server.host.name})
         if path == "/v1/health":
             return self.answer(*self.server.host.health)
+        if path == "/v1/whoami":
+            return self.answer(200, {"name": "alice", "role": self.server.host.role})
+        if path == "/v1/ha":
+            self.server.host.meanwhile()
+            return self.answer(200, {"armed": True})
         if path == "/v1/version":
             return self.answer(200, {"version": "9.9", "api": "1", "host": self.server.host.name})
         if path in ("/v1/vms", "/v1/images", "/v1/hosts", "/v1/volumes", "/v1/alerts"):
@@ -275,6 +280,7 @@ class Host:
         self.hang_seconds, self.image_limit, self.events_per_stream, self.audit_page = 5, 1 << 30, 0, 1000
         self.health = (200, {"host": name, "ok": True, "etcd": True, "libvirt": True, "drbd": True, "sentence": "all is well"})
         self.stopping, self.head = False, None  # of the audit chain, when it is to say another than the last record
+        self.meanwhile = lambda: None  # the last is called while a list of all is read
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.load_cert_chain(pki / f"{certificate}.pem", pki / f"{certificate}.key")

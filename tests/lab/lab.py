@@ -7,7 +7,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lablib import cluster, demo, faults, net, proc, remote, suite, work  # noqa: E402
+from lablib import cluster, demo, faults, net, proc, remote, suite, web, work  # noqa: E402
 from lablib.campaign import options as campaign_options  # noqa: E402
 from lablib.campaign import run as campaign_run  # noqa: E402
 from lablib.plan import POOLS, Lab  # noqa: E402
@@ -29,7 +29,7 @@ def cmd_up(args):
     with cluster.locked(lab):
         proc.mark(lab.name)
         work.up(lab, args.hosts, say, build=not args.no_build)
-    say(f"lab {lab.name} is up: ./lab status, ./lab exec HOST -- CMD, ./lab ctl ..., ./lab down")
+    say(f"lab {lab.name} is up: ./lab status, ./lab exec HOST -- CMD, ./lab ctl ..., ./lab web, ./lab down")
 
 
 def cmd_down(args):
@@ -80,6 +80,11 @@ def _hostctl(args, user):
     os.environ.update(cluster.user_environment(lab, user))
     argv = net.inside(lab, [str(cluster.program(lab, "hostctl")), *args.command])
     os.execvp(argv[0], argv)
+
+
+def cmd_web(args):
+    lab = Lab(args.name).load()
+    web.serve(lab, lab.node(args.host), args.port, say)
 
 
 def cmd_cut(args):
@@ -163,6 +168,9 @@ def parser():
     add("ctl", "hostctl as the operator: lab ctl [--name NAME] ARGS...", cmd_ctl)
     sub = add("as", "hostctl as another user", cmd_as)
     sub.add_argument("user", choices=("operator", "client", "auditor"))
+    sub = add("web", "the web console in this machine's own browser: an address for it, certificates, what to do", cmd_web)
+    sub.add_argument("host", nargs="?", default="a1", help="which host serves it (default a1)")
+    sub.add_argument("--port", type=int, default=web.PORT, help=f"on this machine's 127.0.0.1 (default {web.PORT})")
     sub = add("cut", "cut one link of a host", cmd_cut)
     sub.add_argument("host")
     sub.add_argument("link")

@@ -46,6 +46,10 @@ core::HostView host(const std::string& id, core::Site site) {
 /// What two requests with one idempotency key must agree in.
 std::string text_of(const core::Request& r) {
   struct Name {
+    template <class V>
+    std::string operator()(const V& v) const {  // those that name a VM and nothing else
+      return v.vm;
+    }
     std::string operator()(const core::PutVm& v) const { return codec::encode(v.spec); }
     std::string operator()(const core::ImportImage& v) const { return v.image.name + v.image.sha256; }
     std::string operator()(const core::RemoveImage& v) const { return v.image; }
@@ -58,15 +62,8 @@ std::string text_of(const core::Request& r) {
     std::string operator()(const core::VerifyVolume& v) const { return v.vm + v.volume; }
     std::string operator()(const core::MigrateVm& v) const { return v.vm + v.target + v.policy; }
     std::string operator()(const core::StartVm& v) const { return fmt::format("{} {}", v.vm, v.with_failed_disk); }
-    std::string operator()(const core::ShutdownVm& v) const { return v.vm; }
-    std::string operator()(const core::PowerOffVm& v) const { return v.vm; }
-    std::string operator()(const core::ResetVm& v) const { return v.vm; }
-    std::string operator()(const core::RemoveVm& v) const { return v.vm; }
     std::string operator()(const core::FailoverVm& v) const { return fmt::format("{} {}", v.vm, v.host_is_off); }
-    std::string operator()(const core::RestartVm& v) const { return v.vm; }
     std::string operator()(const core::FailbackVm& v) const { return v.vm + v.policy; }
-    std::string operator()(const core::CopyVm& v) const { return v.vm; }
-    std::string operator()(const core::RepairVm& v) const { return v.vm; }
     std::string operator()(const core::ProveWatchdog& v) const { return v.host; }
     std::string operator()(const core::SetMaintenance& v) const { return fmt::format("{} {}", v.host, v.on); }
     std::string operator()(const core::SetArmed& v) const { return fmt::format("{}", v.armed); }

@@ -25,6 +25,26 @@ async function everyPage(cell, page, noise, prefix) {
   expect(noise.length === 0, `the page complained: ${noise.join('\n')}`);
 }
 
+/** A VM that runs and is protected, as its page says it: both legs may run next, the guest runs, and who touched it is told. */
+async function runningVm(browser, cell, certificate, staff) {
+  const { page, noise, context } = await person(browser, cell.base, certificate);
+  await says(page, /Live from/);
+  await page.getByRole('row', { name: new RegExp(`${cell.vm}.*running`) }).waitFor();
+  await go(page, `#/vm/${cell.vm}`);
+  await page.getByRole('heading', { name: cell.vm, level: 1 }).waitFor();
+  await says(page, 'running');
+  await page.locator('.why .sentence', { hasNotText: '…' }).waitFor();
+  const legs = page.getByRole('region', { name: 'Volumes and legs' });
+  await legs.getByText('may run next').nth(1).waitFor();
+  expect((await legs.getByText('may NOT run next').count()) === 0, 'a leg may not run next');
+  expect((await legs.getByText('UpToDate', { exact: true }).count()) === 2, `the legs are not both UpToDate: ${await legs.textContent()}`);
+  await page.getByRole('region', { name: /^Who touched it/ }).getByRole('row').nth(1).waitFor();
+  expect((await page.getByRole('button', { name: 'Move to the other site' }).count()) === (staff ? 1 : 0), 'who may move it is wrong');
+  await page.getByRole('button', { name: 'Shut down' }).waitFor();
+  expect(noise.length === 0, `the page complained: ${noise.join('\n')}`);
+  await context.close();
+}
+
 export const looks = (cell) => [
   ['every page of the operator, light, is accessible and complains of nothing', async (browser) => {
     const { page, noise, context } = await person(browser, cell.base, cell.operator);
@@ -107,6 +127,8 @@ export const looks = (cell) => [
     expect(posts.length === 1, 'something was done');
     await context.close();
   }],
+  ...(cell.vm ? [[`${cell.vm} runs, protected, for the operator`, (browser) => runningVm(browser, cell, cell.operator, true)]] : []),
+  ...(cell.vm && cell.client ? [[`${cell.vm} runs, protected, for its client`, (browser) => runningVm(browser, cell, cell.client, false)]] : []),
   ...(cell.client ? [['every page of a client is accessible and shows its own only', async (browser) => {
     const { page, noise, context } = await person(browser, cell.base, cell.client);
     await everyPage(cell, page, noise, 'client');

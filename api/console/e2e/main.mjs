@@ -1,7 +1,8 @@
 // The console in a real browser with a client certificate.
 //   node e2e/main.mjs --rig API_RIG [--dist DIST] [--shots FOLDER]      the server before a fake cell; everything
-//   node e2e/main.mjs --base https://HOST:8443 --operator CERT,KEY [--client CERT,KEY] [--shots FOLDER]
-//                                                                       a running cell; looks, and changes nothing
+//   node e2e/main.mjs --base https://HOST:8443 --operator CERT,KEY [--client CERT,KEY] [--vm NAME] [--shots FOLDER]
+//                                                                       a running cell; looks, and changes nothing. --vm: one
+//                                                                       that runs, protected; its page must say so
 // Ends with "N passed, N failed".
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,7 +16,7 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const repository = path.resolve(here, '../../..');
 const { values } = parseArgs({
   options: { rig: { type: 'string' }, dist: { type: 'string' }, base: { type: 'string' }, operator: { type: 'string' },
-    client: { type: 'string' }, shots: { type: 'string' }, only: { type: 'string' } },
+    client: { type: 'string' }, vm: { type: 'string' }, shots: { type: 'string' }, only: { type: 'string' } },
 });
 if (!values.rig === !values.base || (values.base && !values.operator)) {
   console.error('say --rig PROGRAM, or --base URL --operator CERT,KEY');
@@ -29,6 +30,7 @@ const cell = {
   base: (rig?.base ?? values.base).replace(/\/$/, ''),
   operator: rig ? rig.certificate('operator') : pair(values.operator),
   client: rig ? rig.certificate('client') : pair(values.client),
+  vm: values.vm,
   shots: values.shots && path.resolve(values.shots),
 };
 for (const line of rig ? ['vms 6', 'behind vm-1 204800', 'vm web blue'] : []) await rig.tell(line);

@@ -1,10 +1,11 @@
 """The demo: the main job through hostctl, each step with its time and result."""
 import json
+import pathlib
 import sys
 import time
 import tomllib
 
-from . import case, cluster, ledger, net, proc, work
+from . import case, cluster, ledger, net, proc, web, work
 from .plan import HERE, Lab
 from .proc import LabError, run, wait_for
 
@@ -40,6 +41,17 @@ class Demo:
             return sum(seen["alive"] for seen in json.loads(said)) == len(self.lab.hosts)
         wait_for("the hosts to answer", lambda: all(sees_all(host) for host in self.lab.hosts), 60, every=1)
         return ", ".join(host.id for host in self.lab.hosts)
+
+    def console(self):
+        """The page is served to who opens it as `lab web` says: by its name, with a certificate, the CA checked."""
+        if not pathlib.Path(self.lab.build, "console", "index.html").is_file():
+            return "it was not built: that needs npm"
+        host = self.lab.hosts[0]
+        with web.relay(self.lab, host, 0) as port:
+            page = web.curl(self.lab, "operator", web.address(host, port))
+        if page[0] != 200 or "<title>Bascule" not in page[1]:
+            raise LabError(f"{web.address(host)}: {page[0]} {page[1][:300]}")
+        return f"after ./lab demo --keep, ./lab web shows it in this machine's browser at {web.address(host)}"
 
     def records(self, count, seconds):
         return f"{ledger.wait_records(self.lab, count, seconds)} acknowledged"
@@ -82,6 +94,9 @@ def main(args, say):
             if not args.keep:
                 ok = _step(steps, "the lab is taken down and nothing is left", lambda: cluster.down(lab)) and all(
                     step["ok"] for step in steps)
+    if args.keep and lab.complete:
+        print(f"\nThe lab is up. Its web console in this machine's browser: ./lab web, then {web.address(lab.hosts[0])};\n"
+              "./lab web says which certificate to import. The lab goes with ./lab down.")
     if args.json:
         with open(args.json, "w", encoding="utf-8") as out:
             json.dump({"steps": steps, "ok": ok}, out, indent=1)

@@ -16,7 +16,7 @@ def make_all(lab):
     lab.pki.mkdir(mode=0o700)
     make_ca(lab.pki, "ca", "Bascule lab CA")
     for node in lab.nodes.values():
-        names = [f"URI:urn:bascule:host:{node.id}", f"DNS:{node.id}"]
+        names = [f"URI:urn:bascule:host:{node.id}", f"DNS:{node.id}", f"DNS:{node.id}.localhost"]  # the last for web.py
         names += [f"IP:{node.address(link)}" for link in ("mgmt", "repl") if link in node.links]
         make_cert(lab.pki, "ca", node.id, names, "serverAuth,clientAuth")
     for user, uri in USERS.items():
