@@ -69,7 +69,7 @@ class Backup(rig.HostctlTest):
         self.assertFalse(self.file.exists())
 
     def test_a_client_sees_a_part_and_is_refused(self):
-        self.a.role = "client"
+        self.cell.role = "client"
         self.assertIn("a part of the cell", self.backup(exit_code=2).stderr)
         self.assertFalse(self.file.exists())
 

@@ -171,8 +171,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, {"name": "alice", "role": cell.role, "host": self.server.host.name})
         if path == "/v1/health":
             return self.answer(*self.server.host.health)
-        if path == "/v1/whoami":
-            return self.answer(200, {"name": "alice", "role": self.server.host.role})
         if path == "/v1/ha":
             self.server.host.meanwhile()
             return self.answer(200, {"armed": True})

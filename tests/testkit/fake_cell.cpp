@@ -43,31 +43,27 @@ core::HostView host(const std::string& id, core::Site site) {
   return h;
 }
 
+struct Name {
+  std::string operator()(const auto& v) const { return v.vm; }
+  std::string operator()(const core::PutVm& v) const { return codec::encode(v.spec); }
+  std::string operator()(const core::ImportImage& v) const { return v.image.name + v.image.sha256; }
+  std::string operator()(const core::RemoveImage& v) const { return v.image; }
+  std::string operator()(const core::ResizeVm& v) const { return fmt::format("{} {} {}", v.vm, v.cpus, v.memory_mib); }
+  std::string operator()(const core::GrowVolume& v) const {
+    return fmt::format("{} {} {}", v.vm, v.volume, v.size_mib);
+  }
+  std::string operator()(const core::VerifyVolume& v) const { return v.vm + v.volume; }
+  std::string operator()(const core::MigrateVm& v) const { return v.vm + v.target + v.policy; }
+  std::string operator()(const core::StartVm& v) const { return fmt::format("{} {}", v.vm, v.with_failed_disk); }
+  std::string operator()(const core::FailoverVm& v) const { return fmt::format("{} {}", v.vm, v.host_is_off); }
+  std::string operator()(const core::FailbackVm& v) const { return v.vm + v.policy; }
+  std::string operator()(const core::ProveWatchdog& v) const { return v.host; }
+  std::string operator()(const core::SetMaintenance& v) const { return fmt::format("{} {}", v.host, v.on); }
+  std::string operator()(const core::SetArmed& v) const { return fmt::format("{}", v.armed); }
+};
+
 /// What two requests with one idempotency key must agree in.
 std::string text_of(const core::Request& r) {
-  struct Name {
-    template <class V>
-    std::string operator()(const V& v) const {  // those that name a VM and nothing else
-      return v.vm;
-    }
-    std::string operator()(const core::PutVm& v) const { return codec::encode(v.spec); }
-    std::string operator()(const core::ImportImage& v) const { return v.image.name + v.image.sha256; }
-    std::string operator()(const core::RemoveImage& v) const { return v.image; }
-    std::string operator()(const core::ResizeVm& v) const {
-      return fmt::format("{} {} {}", v.vm, v.cpus, v.memory_mib);
-    }
-    std::string operator()(const core::GrowVolume& v) const {
-      return fmt::format("{} {} {}", v.vm, v.volume, v.size_mib);
-    }
-    std::string operator()(const core::VerifyVolume& v) const { return v.vm + v.volume; }
-    std::string operator()(const core::MigrateVm& v) const { return v.vm + v.target + v.policy; }
-    std::string operator()(const core::StartVm& v) const { return fmt::format("{} {}", v.vm, v.with_failed_disk); }
-    std::string operator()(const core::FailoverVm& v) const { return fmt::format("{} {}", v.vm, v.host_is_off); }
-    std::string operator()(const core::FailbackVm& v) const { return v.vm + v.policy; }
-    std::string operator()(const core::ProveWatchdog& v) const { return v.host; }
-    std::string operator()(const core::SetMaintenance& v) const { return fmt::format("{} {}", v.host, v.on); }
-    std::string operator()(const core::SetArmed& v) const { return fmt::format("{}", v.armed); }
-  };
   return fmt::format("{} {} {}", r.verb.index(), std::visit(Name{}, r.verb), r.reason);
 }
 
