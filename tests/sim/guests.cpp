@@ -38,9 +38,11 @@ void Cell::guest_starts(const std::string& host, const std::string& vm, core::Do
   const std::string resource = storage::resource_name(vm);
   const auto& mine = drbd.side(resource, host);
   for (const auto& [index, leg] : mine.legs) {
-    // Without a disk here it reads over the link; where there is none either it waits for the one it had.
+    // Without a disk here it reads over the link, from a leg that is whole; where there is none it waits for the one it
+    // had.
     const auto& other = drbd.peer_of(resource, host)->legs[index];
-    guest.holds[index] = leg.attached || !mine.linked || !other.attached ? leg.content : other.content;
+    const bool over_link = !leg.attached && mine.linked && other.attached && leg.peer_disk == storage::Disk::up_to_date;
+    guest.holds[index] = over_link ? other.content : leg.content;
   }
   guest_changes(host, vm, DomainState::running, DomainReason::started);
   guest_writes(host, vm, guest.life);

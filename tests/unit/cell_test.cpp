@@ -250,6 +250,14 @@ TEST_F(Transactions, EveryChangeLeavesItsRecordInOneChain) {
                                             "vm-failover ended by b1: a1 is lost"}));
 }
 
+TEST_F(Transactions, ARecordThatIsNotUtf8StandsInTheChainAsItIsRead) {
+  ASSERT_TRUE(run(io_, cell_.commit_right("vm1", vm().right.value, vm().right.revision, "a tool said \xff\xfe", 6)));
+  const auto records = audit();
+  ASSERT_EQ(records.size(), 1U);
+  EXPECT_THAT(records[0].why, testing::StartsWith("a tool said "));
+  EXPECT_EQ(records[0].hash, codec::audit_hash(records[0]));
+}
+
 TEST_F(Transactions, FailoverIsDisarmedAsTheSecondOperatorHasAgreedAndNotBefore) {
   auto r = request(core::SetArmed{false});
   r.four_eyes.verbs = {"ha-disarm"};

@@ -66,6 +66,7 @@ class Kernel final : public FakeDrbd {
   }
   storage::Task<> set_two_primaries(std::string, bool allow) override {
     if (allow) ++windows;
+    if (!allow && keeps_window) co_return fail(Errc::refused, "there are primaries on both sides");
     co_return Result<>{};
   }
   storage::Task<> suspend_io(std::string) override {
@@ -79,7 +80,7 @@ class Kernel final : public FakeDrbd {
   Disk attached_as{Disk::diskless};
   std::vector<storage::Resource> brought_up;
   int connects{}, cuts{}, windows{}, promotions{};
-  bool stopped{};
+  bool stopped{}, keeps_window{};
 };
 
 struct Paper final : NotePort {

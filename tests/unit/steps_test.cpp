@@ -239,6 +239,15 @@ TEST_F(Marked, ACopyThatWaitsForItsMemoryIsNotLetRun) {
   EXPECT_THAT(vms_.calls, testing::Contains("resume vm1"));
 }
 
+TEST_F(Marked, AWindowThatTheKernelDoesNotCloseYetIsTriedAgain) {
+  drbd_.keeps_window = true;
+  const auto out = step(core::StepKind::close_window, "b1");
+  ASSERT_FALSE(out);
+  EXPECT_EQ(out.error().code, Errc::unavailable) << "a definite no would ask for a person";
+  drbd_.keeps_window = false;
+  EXPECT_TRUE(step(core::StepKind::close_window, "b1"));
+}
+
 TEST_F(Marked, TheWindowOpensUnderTheMarkAlone) {
   EXPECT_FALSE(step(core::StepKind::open_window));
   EXPECT_EQ(drbd_.windows, 0);

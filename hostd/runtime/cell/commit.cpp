@@ -33,6 +33,8 @@ void CellStore::add_audit(kv::Txn& txn, std::vector<core::AuditRecord> records, 
     record.sequence = ++head.sequence;
     record.when_ms = now;
     record.previous = head.hash;
+    // Of what will be read: writing replaces bytes that are not UTF-8, and a tool's message may hold some.
+    if (auto read = codec::decode<core::AuditRecord>(codec::encode(record))) record = std::move(*read);
     record.hash = codec::audit_hash(record);
     head.hash = record.hash;
     runtime::put(txn, keys::audit(root_, record.sequence), codec::encode(record));
