@@ -283,6 +283,7 @@ void Cell::kill_helpers(const std::string& host) {
 }
 
 bool Cell::out_of_legs(const core::VmView& vm) {
+  if (vm.right.revision == 0) return false;  // being made: nothing is lost
   const std::string resource = storage::resource_name(vm.spec.value.name);
   std::uint16_t index = 0;
   for (const auto& volume : vm.layout.value.volumes) {
