@@ -43,7 +43,8 @@ Result<> read_preconditions(const Call& call, core::Request& out) {
   }
   if (match == nullptr) return {};
   if (*match == "*") {
-    const bool of_vm = call.target.segments.size() > 2;
+    // Not of an image: an upload comes here on the API's own thread, which may not look at the cell.
+    const bool of_vm = call.target.segments.size() > 2 && call.target.segments[1] != "images";
     const auto* vm = of_vm ? call.view().vm(call.part(2)) : nullptr;
     if (vm == nullptr || vm->spec.revision == 0) {
       return fail(Errc::stale, "there is no such VM; nothing was changed");

@@ -1,6 +1,8 @@
 // Event streams: their texts are made on the io thread and written here.
 #include <fmt/format.h>
 
+#include <spdlog/spdlog.h>
+
 #include <array>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/post.hpp>
@@ -26,8 +28,8 @@ struct Following {
   bool left{};  ///< io thread
 };
 
-/// On the io thread.
-asio::awaitable<std::string> next_text(std::shared_ptr<Following> f) {
+/// On the io thread. Whatever goes wrong ends this stream alone.
+asio::awaitable<std::string> next_text(std::shared_ptr<Following> f) try {
   auto turn = f->state->turns.take(name_of(f->call->caller), !is_other(f->call->caller.role));
   co_await std::move(turn);
   if (f->left) co_return std::string();
@@ -36,6 +38,9 @@ asio::awaitable<std::string> next_text(std::shared_ptr<Following> f) {
   }
   auto text = f->follower->next();
   co_return co_await std::move(text);
+} catch (const std::exception& e) {
+  spdlog::error("an event stream ends: {}", e.what());
+  co_return std::string();
 }
 
 /// Whatever ends a stream, nothing goes on for it on the io thread.

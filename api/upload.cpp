@@ -53,7 +53,11 @@ class Temporary {
 /// On the io thread.
 asio::awaitable<Result<std::string>> upload_path(std::shared_ptr<ServerState> state, std::string name,
                                                  std::uint64_t bytes) {
-  co_return state->cell.image_upload_path(name, bytes);
+  try {
+    co_return state->cell.image_upload_path(name, bytes);
+  } catch (const std::exception& e) {
+    co_return fail(Errc::internal, e.what());
+  }
 }
 
 /// On the io thread.

@@ -99,6 +99,7 @@ struct App {
 
   core::Result<> build();
   asio::awaitable<void> run();
+  asio::awaitable<void> reload();
   core::HostInfo host_info(const core::HostCapacity& capacity, const runtime::libvirt::AccelProbe& probe) const;
   asio::awaitable<void> announce();
   api::CellPort::Health health() const;
@@ -256,6 +257,9 @@ api::CellPort::Health App::health() const {
   return h;
 }
 
+/// The log and `hostctl health` tell how it went.
+asio::awaitable<void> App::reload() { static_cast<void>(co_await server->reload()); }
+
 asio::awaitable<void> App::run() {
   const auto executor = co_await asio::this_coro::executor;
   runtime::run_in_background(executor, "the view of the cell", cell->run());
@@ -275,11 +279,12 @@ asio::awaitable<void> App::run() {
   for (int signal = SIGHUP; signal == SIGHUP;) {
     auto [ec, number] = co_await signals.async_wait(asio::as_tuple(asio::use_awaitable));
     signal = ec ? SIGTERM : number;
-    if (signal == SIGHUP)
-      static_cast<void>(co_await server->reload());  // the log and `hostctl health` tell how it went
+    // Not waited for: a SIGTERM is heard meanwhile.
+    if (signal == SIGHUP) runtime::run_in_background(executor, "reading certificates again", reload());
   }
   ::sd_notify(0, "STOPPING=1");
   spdlog::info("stopping; guests run on");
+  alerts->stop();
   guardian->release();
   fence->stop();
   server->stop();

@@ -111,8 +111,8 @@ void ImageStore::forget_unknown(const std::set<std::string>& known) {
 std::uint64_t ImageStore::used_bytes() const {
   std::uint64_t used = 0;
   std::error_code ec;
-  for (const auto& entry : fs::directory_iterator(folder_, ec)) {
-    if (entry.is_regular_file(ec)) used += entry.file_size(ec);
+  for (auto it = fs::directory_iterator(folder_, ec); !ec && it != fs::directory_iterator(); it.increment(ec)) {
+    if (it->is_regular_file(ec)) used += it->file_size(ec);
   }
   return used;
 }

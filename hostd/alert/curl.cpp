@@ -76,6 +76,7 @@ void prepare(Session& s, const Transfer& t, const char* protocols) {
   s.set(CURLOPT_FOLLOWLOCATION, 0L);
   s.set(CURLOPT_PROXY, "");  // not even if the environment names one
   s.set(CURLOPT_NOSIGNAL, 1L);
+  s.set(CURLOPT_QUICK_EXIT, 1L);  // a name that is still being looked up holds nobody's end up
   s.set(CURLOPT_CONNECTTIMEOUT_MS, kConnectMs);
   s.set(CURLOPT_TIMEOUT_MS, static_cast<long>(t.limit.count()));
   s.set(CURLOPT_ERRORBUFFER, s.error.data());

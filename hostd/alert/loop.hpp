@@ -26,6 +26,8 @@ class Loop {
   Loop& operator=(const Loop&) = delete;
   /// For ever; run it once. With no list configured it does nothing.
   boost::asio::awaitable<void> run();
+  /// What is being sent is given up: hostd ends, and its guests' watchdog waits for the next one.
+  void stop() { sender_.stop(); }
 
  private:
   core::AlertFacts facts();

@@ -122,6 +122,11 @@ AlertOutcome Sender::sms(const Target& target, const AlertMessage& message) cons
   AlertOutcome out{true, {}, message.accepted};
   for (const auto& number : target.to) {
     if (std::ranges::find(out.accepted, number) != out.accepted.end()) continue;
+    if (stop_) {
+      out.sent = false;
+      out.error = "hostd is being stopped";
+      break;
+    }
     const auto left = std::chrono::duration_cast<milliseconds>(end - steady_clock::now());
     auto done = left < kLeast ? Result<>(fail(Errc::timeout, "no time was left for " + number))
                               : sms_to(target, message, number, text, left);
