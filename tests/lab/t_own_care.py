@@ -182,7 +182,9 @@ def test_compared_by_the_calendar():
     expect(cell.leg("b1") == SECOND, "the leg was not changed below DRBD")
     cell.run("a1", "printf '[verify]\\nat = \"%s\"\\n' $(date -u +%H:%M) >>/etc/bascule/hostd.toml; systemctl restart hostd")
     try:
-        wait_for("a verify with its verdict", lambda: "volume-verify.data" in cell.show().get("last", {}), 90, every=0.5)
+        cell.job.hosts_ready()
+        cell.running_on("a1")
+        wait_for("a verify with its verdict", lambda: "volume-verify.data" in cell.show().get("last", {}), 150, every=0.5)
         found = cell.show()["last"]["volume-verify.data"]
         expect(not found["good"] and "4 KiB differ" in found["text"], found)
         wait_for("the other leg to be out of the record", lambda: [leg["host"] for leg in cell.show()["right"]["insync"]["data"]] == ["a1"], 30, every=0.5)
