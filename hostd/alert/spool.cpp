@@ -56,8 +56,12 @@ Result<> put_into(const std::string& folder, const SpoolFile& file) {
   if (fd.get() < 0) return failed("no file can be made");
   const auto wrote = ::write(fd.get(), file.text.data(), file.text.size());
   if (wrote != static_cast<ssize_t>(file.text.size())) return failed("the file is not written whole");
-  if (::fchown(fd.get(), static_cast<uid_t>(-1), about.st_gid) != 0)
-    return failed("the folder's group does not get it");
+  // The daemon reads it by its group. hostd's unit lets it change no file's group: a folder with the setgid bit, as
+  // smstools makes it, gives its own.
+  struct stat made{};
+  if (::fstat(fd.get(), &made) != 0) return failed("no file can be made");
+  if (made.st_gid != about.st_gid && ::fchown(fd.get(), static_cast<uid_t>(-1), about.st_gid) != 0)
+    return failed("the folder's group does not get it (chmod g+s the folder)");
   if (::fchmod(fd.get(), 0660) != 0 || ::fsync(fd.get()) != 0) return failed("the file is not kept");
   const std::string self = fmt::format("/proc/self/fd/{}", fd.get());
   if (::linkat(AT_FDCWD, self.c_str(), at.get(), file.name.c_str(), AT_SYMLINK_FOLLOW) != 0 && errno != EEXIST) {

@@ -82,6 +82,12 @@ bool missed_at_boot(const VmView& vm, const LocalVm& local, const std::string& s
   });
 }
 
+/// A hostd that was ended while it brought the legs up left the resource without some of its volumes.
+bool half_made(const VmView& vm, const LocalVm& local) {
+  return local.domain == DomainState::absent && local.role != "Primary" && !local.io_ended &&
+         local.volumes.size() < vm.layout.value.volumes.size();
+}
+
 /// The last verify that came to an end found the legs of this volume different.
 bool known_different(const VmView& vm, const std::string& volume) {
   const auto last = vm.last.find(std::string(to_string(OpKind::volume_verify)) + '.' + volume);
@@ -248,6 +254,7 @@ Remedy reconcile(const VmView& vm, const LocalVm& local, const std::string& self
   const Protection protection = vm.spec.value.protection;
   if (!holder && protection == Protection::none) return {};  // there is no leg here
   if (!local.up) return simple(Remedy::Kind::bring_up, "legs are down: attaching them");
+  if (half_made(vm, local)) return simple(Remedy::Kind::bring_up, "not all legs are there: attaching them");
   // The kernel closes a window only when one side is Secondary again: the side without a guest goes first.
   if (local.role == "Primary" && local.domain == DomainState::absent) {
     Remedy r = simple(Remedy::Kind::demote, "no guest runs here: demoting");

@@ -148,6 +148,7 @@ TEST(OneLeg, NobodyLooksForTheOther) {
   EXPECT_EQ(reconcile(vm, local, "a1", true).kind, Remedy::Kind::bring_up);
   local.up = true;
   local.connection = "StandAlone";
+  local.volumes["root"] = {"UpToDate", "DUnknown", "Off", 0};
   EXPECT_EQ(reconcile(vm, local, "a1", true).kind, Remedy::Kind::none) << "nothing to connect to";
 }
 
