@@ -5,15 +5,14 @@ namespace bascule::sim {
 namespace {
 
 /// S1's stated limit: the watchdogs are broken, this machine stood still while another host took the VM over, and when
-/// it wakes libvirt lets the copy that was leaving run on, or one that had arrived go on as hostd had asked before,
-/// until hostd ends it. It has started from nothing: S2 asks of it that it confirms nothing (`confirmed` below).
+/// it wakes libvirt lets the copy that was leaving run on, or lets one go on or start as hostd had asked before, until
+/// hostd ends it. It has started from nothing: S2 asks of it that it confirms nothing (`confirmed` below).
 bool zombie(Cell& cell, const std::string& host, const std::string& vm) {
   constexpr Us kAnswers = 1'000'000;  // what was asked of libvirt before has its effect within this time
   const auto& machine = cell.machine(host);
   const auto& guest = machine.guests.at(vm);
   const bool left_over = guest.info.reason == core::DomainReason::migration_cancelled ||
-                         (guest.info.reason == core::DomainReason::user && machine.woke &&
-                          cell.engine.now_us() - *machine.woke < kAnswers);
+                         (machine.woke && cell.engine.now_us() - *machine.woke < kAnswers);
   if (cell.options.watchdogs_fire || !left_over) return false;
   const auto* view = cell.view().vm(vm);
   return view != nullptr && view->right.value.host != host;
