@@ -205,6 +205,10 @@ asio::awaitable<void> Worker::run() {
     if (Clock::now() >= sweep) {
       sweep = Clock::now() + kSweep;
       if (node_.cell.view().synced) touch_untold();
+      // Legs that wait for a silent holder: that it is back changes nothing of the VM, and no event tells.
+      for (const auto& [vm, local] : node_.local) {
+        if (local.connection == "StandAlone") look_at_.insert(vm);
+      }
     }
     for (const auto& vm : node_.cell.take_changed_vms()) {
       look_at_.insert(vm);
