@@ -109,6 +109,7 @@ asio::awaitable<Result<std::vector<std::string>>> use(Node& node, std::string vm
   if (failed->empty()) co_return std::vector<std::string>{};
   // What the kernel's helper wrote down, under the legs' names: what it writes from now on is another failure.
   const auto layout = view->layout.value;
+  const auto right = view->right;  // as it was decided on: the view may be another after a wait
   auto named = node.notes.keep(core::legs_named(node.notes.notes(), vm, layout, node.self()));
   if (named) named = node.notes.drop_lost_disks(vm);
   if (!named) co_return named.error();
@@ -116,7 +117,6 @@ asio::awaitable<Result<std::vector<std::string>>> use(Node& node, std::string vm
   if (!resource) co_return resource.error();
   // safety: R1, S7. A guest that stands still goes on by the attach: the record was this host's a moment ago, and says
   // who let it. [model: R4_resume]
-  const auto right = view->right;
   auto told = co_await node.cell.commit_right(vm, right.value, right.revision,
                                               "a leg whose disk has failed is used again, by the word of " + who,
                                               runtime::wall_ms());
