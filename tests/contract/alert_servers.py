@@ -54,7 +54,8 @@ class MailServer:
     def __init__(self, folder, host="127.0.0.1", port=0, certificate="server", implicit=False):
         self.mails, self.logins, self.times = [], [], []
         self.refused, self.no_tls = set(), False
-        self.stall = 0.0  # seconds that the next mail waits after its sender's name
+        self.stall = 0.0  # seconds that the next mail waits after its text, before it is taken; only one
+        self.stall_for = ""  # of an alert whose id begins like this
         self.stalled = threading.Event()
         tls = context(folder, certificate)
         kinds = dict(authenticator=self._login, auth_required=True, auth_require_tls=not implicit, hostname="mail.test", timeout=30)
@@ -89,18 +90,14 @@ class MailServer:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_MAIL(self, _server, _session, envelope, address, _options):
-        wait, self.stall = self.stall, 0.0
-        if wait:
-            self.stalled.set()
-            await asyncio.sleep(wait)
-        envelope.mail_from = address
-        return "250 OK"
-
     async def handle_DATA(self, _server, _session, envelope):
+        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        if self.stall and str(mail["X-Bascule-Alert"]).startswith(self.stall_for):
+            wait, self.stall = self.stall, 0.0
+            self.stalled.set()
+            await asyncio.sleep(wait)  # ends here when the sender goes away
         self.times.append(time.time())
-        self.mails.append((list(envelope.rcpt_tos), envelope.content,
-                           email.message_from_bytes(envelope.content, policy=email.policy.default)))
+        self.mails.append((list(envelope.rcpt_tos), envelope.content, mail))
         return "250 kept"
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The mail server of a lab's network, for as long as its standard input is open: mail_server.py FOLDER ADDRESS. Certificates come into
-FOLDER, and a line of JSON in FOLDER/mails for each mail it has accepted. The line "stall SECONDS" on standard input lets the next
-mail wait before it is taken; FOLDER/stalled is there from then on."""
+FOLDER, and a line of JSON in FOLDER/mails for each mail it has accepted. The line "stall SECONDS PREFIX" on standard
+input lets the next mail of an alert whose id begins with PREFIX wait before it is taken; FOLDER/stalled is there from then on."""
 import json
 import pathlib
 import sys
@@ -38,6 +38,7 @@ def main():
     (folder / "mails").touch()
     for line in sys.stdin:
         if line.startswith("stall "):
+            server.stall_for = line.split()[2]
             server.stall = float(line.split()[1])
     server.stop()
 

@@ -80,9 +80,9 @@ severity = "critical"
             found.append((float(when), self._in(host, "cat", path)))
         return found
 
-    def stall(self, seconds):
-        """The next mail stands still before it is taken."""
-        self.server.stdin.write(f"stall {seconds}\n")
+    def stall(self, seconds, alert):
+        """The next mail of an alert whose id begins like that stands still before it is taken. Others may be on their way, too."""
+        self.server.stdin.write(f"stall {seconds} {alert}\n")
         self.server.stdin.flush()
 
     def stalled(self):
