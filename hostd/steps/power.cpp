@@ -27,6 +27,8 @@ constexpr std::chrono::milliseconds kLook{500};
 constexpr std::array kAnnounce{std::chrono::milliseconds(50), std::chrono::milliseconds(150),
                                std::chrono::milliseconds(250), std::chrono::milliseconds(0)};
 
+constexpr auto kRanBefore = "ran_before";  // in the operation's result: the host whose guest made the start needless
+
 /// While it lives the guest counts as one that runs here (Guardian::guarded).
 class Beginning {
  public:
@@ -90,6 +92,17 @@ Answer admit_start(Context c) {
 }
 
 Answer promote(Context c) {
+  // A start that was asked for while libvirt was silent may find its guest at work, over the link when a disk of its
+  // own has failed: nothing is promoted for it, and its legs stay as they are when the operation is undone.
+  if (c.op.kind == core::OpKind::vm_start && !c.op.result.contains("with_failed_disk")) {
+    auto here = co_await c.node.vms.observe(c.op.vm);
+    if (!here) co_return here.error();
+    if (here->state == DomainState::running) {
+      auto out = done("its guest runs here already; nothing was promoted");
+      out.result[kRanBefore] = c.self();
+      co_return out;
+    }
+  }
   // safety: S1. No guest may run on a host that would not stop it in time: the watchdog first.
   if (auto armed = c.node.arm(); !armed) co_return armed.error();
   const Start start = c.op.kind == core::OpKind::vm_restart    ? Start::automatic
@@ -104,6 +117,7 @@ Answer promote(Context c) {
 }
 
 Answer demote(Context c) {
+  if (c.op.result.contains(kRanBefore)) co_return done("nothing was promoted");
   auto ok = co_await c.node.drbd.demote(storage::resource_name(c.op.vm));
   if (!ok) co_return ok.error();
   co_return done();
@@ -119,6 +133,11 @@ Answer start_domain(Context c) {
   auto here = co_await c.node.vms.observe(c.op.vm);
   if (!here) co_return here.error();
   if (here->state == DomainState::running) co_return done("already running");
+  // safety: R2. Step `promote` left the legs of a guest that was here as they were: nothing proves that they may be
+  // started from. [model: R2_start]
+  if (c.op.result.contains(kRanBefore)) {
+    co_return fail(Errc::conflict, "its guest has ended meanwhile; none was started. Ask for the start again");
+  }
   c.node.domains.erase(c.op.vm);  // as libvirt said just now
   // safety: S1. From here on the watchdog is petted as with this guest, also while libvirt is still at it.
   // [model: F_beginning]

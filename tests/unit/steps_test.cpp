@@ -193,6 +193,56 @@ TEST_F(FailedDisk, IsNotTakenBackFromAGuestThatRunsOnIt) {
   EXPECT_FALSE(noted());
 }
 
+class StartOfARunningVm : public Shell {
+ protected:
+  StartOfARunningVm() {
+    op_.id = "op-1";
+    op_.vm = "vm1";
+    op_.kind = core::OpKind::vm_start;
+    op_.source_host = "a1";
+    op_.steps = {{.kind = core::StepKind::promote, .host = "a1"}, {.kind = core::StepKind::start_domain, .host = "a1"}};
+    guest_.info.name = "vm1";
+    guest_.info.state = core::DomainState::running;
+    node_.local["vm1"] = holder();
+    note_failed_leg();
+  }
+  std::string end_of(std::size_t index, bool undo = false) {
+    std::string said = "no end";
+    const steps::Context context{node_, op_, index};
+    asio::co_spawn(io_, undo ? steps::undo(context) : steps::run(context),
+                   [&](std::exception_ptr, Result<core::Outcome> end) {
+                     said = end ? "ok" : std::string(core::to_string(end.error().code));
+                     if (end) op_.result.merge(end->result);
+                   });
+    time_.pass(Mono(3000));
+    return said;
+  }
+  core::Operation op_;
+  FakeHypervisors::Guest& guest_{hypervisors_.guests["a1"]["vm1"]};
+};
+
+TEST_F(StartOfARunningVm, ChangesNothingThoughItsDiskHasFailed) {
+  EXPECT_EQ(end_of(0), "ok");
+  EXPECT_EQ(end_of(1), "ok");
+  EXPECT_EQ(drbd_.promotions, 0);
+  EXPECT_EQ(record().epoch, core::test::right().epoch);
+  EXPECT_THAT(vms_.calls, testing::Not(testing::Contains("start vm1")));
+}
+
+TEST_F(StartOfARunningVm, StartsNothingWhenTheGuestEndsMeanwhile) {
+  EXPECT_EQ(end_of(0), "ok");
+  hypervisors_.guests["a1"].clear();
+  EXPECT_EQ(end_of(1), "conflict");
+  EXPECT_THAT(vms_.calls, testing::Not(testing::Contains("start vm1")));
+  EXPECT_EQ(end_of(0, true), "ok");
+}
+
+TEST_F(StartOfARunningVm, IsRefusedOnAFailedDiskWhenNoGuestIsThere) {
+  hypervisors_.guests["a1"].clear();
+  EXPECT_EQ(end_of(0), "refused");
+  EXPECT_EQ(drbd_.promotions, 0);
+}
+
 class Marked : public Shell {
  protected:
   void mark(const std::string& target) {
