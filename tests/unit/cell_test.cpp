@@ -250,6 +250,28 @@ TEST_F(Transactions, EveryChangeLeavesItsRecordInOneChain) {
                                             "vm-failover ended by b1: a1 is lost"}));
 }
 
+TEST_F(Transactions, AnOperationThatAFailoverEndsHasItsEndInTheChain) {
+  journal();
+  auto start = get<core::Operation>(keys::op(root_, "op-1")).value();
+  start.kind = core::OpKind::vm_start;
+  start.author = {"olga", "operator", {}};
+  start.reason = "a reason";
+  set(keys::op(root_, "op-1"), start);
+  settle();
+  make_silent();
+  auto asked = request(core::FailoverVm{"vm1", false, {}, "op-1", {}});
+  asked.caller = {core::Role::host, "b1", {}};
+  asked.reason = "a1 is lost";
+  const auto done = run(io_, cell_.submit(asked, 9));
+  ASSERT_TRUE(done) << done.error().what;
+  const auto records = audit();
+  ASSERT_EQ(records.size(), 2U);
+  EXPECT_EQ(records[0].what + " by " + records[0].who.name, "vm-start ended by olga");
+  EXPECT_EQ(records[0].operation, "op-1");
+  EXPECT_THAT(records[0].result, testing::StartsWith("undone: ended by failover"));
+  EXPECT_EQ(records[1].what, "vm-failover requested");
+}
+
 TEST_F(Transactions, ARecordThatIsNotUtf8StandsInTheChainAsItIsRead) {
   ASSERT_TRUE(run(io_, cell_.commit_right("vm1", vm().right.value, vm().right.revision, "a tool said \xff\xfe", 6)));
   const auto records = audit();

@@ -76,6 +76,18 @@ asio::awaitable<Result<Revision>> CellStore::commit(std::function<Result<Draft>(
   co_return last;
 }
 
+core::AuditRecord CellStore::end_record(const core::Operation& op) {
+  core::AuditRecord record;
+  record.who = op.author;
+  record.why = op.reason;
+  record.what = std::string(core::to_string(op.kind)) + " ended";
+  record.object = object_of(op);
+  record.project = op.project;
+  record.operation = op.id;
+  record.result = std::string(core::to_string(op.state)) + (op.error.empty() ? "" : ": " + op.error);
+  return record;
+}
+
 /// The next state of an operation, with everything that must change in the same transaction.
 Result<CellStore::Draft> CellStore::draft_op(const core::Operation& next_in, Revision revision,
                                              const core::Outcome* outcome, core::WallMs now) {
@@ -116,15 +128,7 @@ Result<CellStore::Draft> CellStore::draft_op(const core::Operation& next_in, Rev
   if (effects.disarm) switch_armed(d.txn, next, false, now);
   if (effects.delete_image) del(d.txn, keys::image(root_, *effects.delete_image));
   if (view_.progress.contains(next.id)) del(d.txn, keys::progress(root_, next.id));
-  core::AuditRecord record;
-  record.who = next.author;
-  record.why = next.reason;
-  record.what = std::string(core::to_string(next.kind)) + " ended";
-  record.object = object_of(next);
-  record.project = next.project;
-  record.operation = next.id;
-  record.result = std::string(core::to_string(next.state)) + (next.error.empty() ? "" : ": " + next.error);
-  add_audit(d.txn, {record}, now);
+  add_audit(d.txn, {end_record(next)}, now);
   return d;
 }
 

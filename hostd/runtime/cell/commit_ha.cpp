@@ -92,7 +92,8 @@ asio::awaitable<Result<>> CellStore::end_fence(std::string host, Revision intent
 
 /// A failover takes the VM out of the hands of an operation whose host is lost. That one ends as undone; what it left
 /// behind (a mark, an open window) is put right by the VM's new holder.
-void CellStore::supersede(kv::Txn& txn, const core::Versioned<core::Operation>& old, const core::Operation& by) {
+core::AuditRecord CellStore::supersede(kv::Txn& txn, const core::Versioned<core::Operation>& old,
+                                       const core::Operation& by) {
   core::Operation ended = old.value;
   ended.state = core::OpState::undone;
   ended.finished_ms = by.created_ms;
@@ -102,6 +103,8 @@ void CellStore::supersede(kv::Txn& txn, const core::Versioned<core::Operation>& 
   expect(txn, keys::op(root_, ended.id), old.revision);
   expect(txn, keys::vm_op(root_, by.vm), vm == nullptr ? 0 : vm->operation.revision);
   runtime::put(txn, keys::op(root_, ended.id), codec::encode(ended));
+  if (view_.progress.contains(ended.id)) del(txn, keys::progress(root_, ended.id));
+  return end_record(ended);
 }
 
 void CellStore::switch_maintenance(kv::Txn& txn, const core::Operation& op, bool on, core::WallMs now) const {

@@ -157,7 +157,9 @@ class CellStore {
   void apply_host(std::string_view rest, const core::kv::Event& event);
   void apply_alert(std::string_view rest, const core::kv::Event& event);
   void note(core::Revision revision, std::string type, std::string object, std::string project);
-  void supersede(core::kv::Txn& txn, const core::Versioned<core::Operation>& old, const core::Operation& by);
+  static core::AuditRecord end_record(const core::Operation& op);
+  core::AuditRecord supersede(core::kv::Txn& txn, const core::Versioned<core::Operation>& old,
+                              const core::Operation& by);
   void switch_maintenance(core::kv::Txn& txn, const core::Operation& op, bool on, core::WallMs now) const;
   void switch_armed(core::kv::Txn& txn, const core::Operation& op, bool armed, core::WallMs now) const;
 

@@ -109,10 +109,11 @@ Result<CellStore::Draft> CellStore::draft_submit(const core::Plan& plan, const c
   d.value = codec::encode(op);
   expect(d.txn, d.key, 0);
   runtime::put(d.txn, d.key, d.value);
+  std::vector<core::AuditRecord> records;
   if (!op.vm.empty()) {
     expect(d.txn, keys::vm_spec(root_, op.vm), plan.compare_spec);
     if (plan.superseded)
-      supersede(d.txn, *plan.superseded, op);
+      records.push_back(supersede(d.txn, *plan.superseded, op));
     else
       expect(d.txn, keys::vm_op(root_, op.vm), 0);
     if (!at_once) runtime::put(d.txn, keys::vm_op(root_, op.vm), id);
@@ -132,7 +133,7 @@ Result<CellStore::Draft> CellStore::draft_submit(const core::Plan& plan, const c
   record.object = plan.object;
   record.project = op.project;
   record.operation = id;
-  std::vector<core::AuditRecord> records{record};
+  records.push_back(record);
   if (at_once) {
     record.what = std::string(core::to_string(op.kind)) + " ended";
     record.result = "done";
