@@ -13,7 +13,7 @@ LABELS = "unit|contract|lint|sim"
 BUILD_SECONDS = 1500
 CTEST_SECONDS = 900
 FILE_SECONDS = 1200  # one t_*.py
-FUZZ_SECONDS = 30  # each target; two run at a time
+FUZZ_SECONDS = 20  # each target; two run at a time
 NAME = "test"
 
 
