@@ -12,6 +12,7 @@
 #include "hostd/core/alert.hpp"
 #include "hostd/core/engine.hpp"
 #include "hostd/core/error.hpp"
+#include "hostd/core/history.hpp"
 #include "hostd/core/request.hpp"
 #include "hostd/core/signed_head.hpp"
 #include "hostd/core/view.hpp"
@@ -90,6 +91,10 @@ class CellPort {
   /// A person has taken notice: it goes to nobody further. Errors: not_found, conflict.
   virtual boost::asio::awaitable<core::Result<>> acknowledge(core::Caller caller, std::string id,
                                                              std::string reason) = 0;
+
+  /// How the VM that was made at `incarnation` fared in the last `days` days (1 and more), read from etcd.
+  virtual boost::asio::awaitable<core::Result<core::History>> history(std::string vm, core::Revision incarnation,
+                                                                      std::size_t days) = 0;
 
   struct Health {
     bool ok{};

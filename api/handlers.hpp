@@ -56,6 +56,7 @@ Task vm(const Call& call);
 Task put_vm(const Call& call);
 Task delete_vm(const Call& call);
 Task why(const Call& call);
+Task history(const Call& call);
 Task start(const Call& call);
 Task shutdown(const Call& call);
 Task power_off(const Call& call);

@@ -28,6 +28,7 @@ namespace {
 
 /// Items that cost tens of microseconds each: a longer page would hold up the io thread.
 constexpr std::size_t kHeavyPage = 100;
+constexpr std::optional<std::int64_t> kHistoryDefault = 30;  // days
 
 core::Error none(std::string_view what, const std::string& name) {
   return fail(Errc::not_found, "there is no " + std::string(what) + " '" + name + "'");
@@ -134,6 +135,22 @@ Task why(const Call& call) {
   const auto* v = visible(call, call.part(2));
   if (v == nullptr) co_return none("VM", call.part(2));
   co_return reply(json::why(call.view(), *v, call.caller.role));
+}
+
+Task history(const Call& call) {
+  const auto* v = visible(call, call.part(2));
+  if (v == nullptr) co_return none("VM", call.part(2));
+  constexpr std::int64_t kMost{core::HistoryLimits::days};
+  const std::string& text = call.query("days");
+  const auto days = call.target.query.contains("days") ? parse_number(text) : kHistoryDefault;
+  if (!days || *days < 1 || *days > kMost) {
+    co_return fail(Errc::invalid, fmt::format("days: a whole number from 1 to {} is needed", kMost));
+  }
+  const bool replicates = core::replicates(v->spec.value.protection);
+  auto task = call.parts.cell.history(call.part(2), v->spec.created, static_cast<std::size_t>(*days));
+  auto read = co_await std::move(task);
+  if (!read) co_return read.error();
+  co_return reply(json::history(call.part(2), replicates, *read));
 }
 
 Task volumes(const Call& call) {

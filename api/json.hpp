@@ -21,6 +21,8 @@ std::string volume(const core::VmView& vm, const core::VolumeLayout& volume);
 std::string operation(const core::CellView& view, const core::Versioned<core::Operation>& op);
 std::string alert(const core::Versioned<core::Alert>& alert);
 std::string why(const core::CellView& view, const core::VmView& vm, core::Role role);
+/// `replicates`: two legs are meant to be in sync; else there is no protection to tell of.
+std::string history(const std::string& vm, bool replicates, const core::History& history);
 std::string submitted(const Submitted& s);
 std::string health(const CellPort::Health& h, const std::string& host);
 std::string version(const std::string& host);

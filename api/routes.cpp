@@ -29,6 +29,7 @@ constexpr std::array kRoutes{
     Route{"PUT", "/v1/vms/{vm}", operators, change, "dry_run", handlers::put_vm},
     Route{"DELETE", "/v1/vms/{vm}", operators, change, "dry_run", handlers::delete_vm},
     Route{"GET", "/v1/vms/{vm}/why", everyone, read, "", handlers::why},
+    Route{"GET", "/v1/vms/{vm}/history", everyone, read, "days", handlers::history},
     Route{"POST", "/v1/vms/{vm}/actions/start", owners, change, "dry_run", handlers::start},
     Route{"POST", "/v1/vms/{vm}/actions/shutdown", owners, change, "dry_run", handlers::shutdown},
     Route{"POST", "/v1/vms/{vm}/actions/power-off", owners, change, "dry_run", handlers::power_off},

@@ -20,6 +20,7 @@
 #include "hostd/cell_service.hpp"
 #include "hostd/countersigner.hpp"
 #include "hostd/ha_loop.hpp"
+#include "hostd/history_loop.hpp"
 #include "hostd/identities.hpp"
 #include "hostd/observer.hpp"
 #include "hostd/pacer.hpp"
@@ -74,6 +75,7 @@ struct App {
   std::unique_ptr<runtime::KvStore> kv;
   std::unique_ptr<runtime::CellStore> cell;
   std::unique_ptr<runtime::HeadStore> heads;
+  std::unique_ptr<runtime::HistoryStore> history_store;
   std::unique_ptr<Countersigner> countersigner;
   std::unique_ptr<runtime::LibvirtHost> vms;
   std::unique_ptr<storage::DrbdAdapter> drbd;
@@ -91,6 +93,7 @@ struct App {
   std::unique_ptr<Worker> worker;
   std::unique_ptr<Pacer> pacer;
   std::unique_ptr<alert::Loop> alerts;
+  std::unique_ptr<HistoryLoop> history;
   std::unique_ptr<CellService> service;
   std::unique_ptr<api::Server> server;
 
@@ -122,6 +125,7 @@ core::Result<> App::build() {
   kv = std::move(*store);
   cell = std::make_unique<runtime::CellStore>(io.get_executor(), *kv, config.cell, config.host, instance);
   heads = std::make_unique<runtime::HeadStore>(*kv, config.cell, config.host);
+  history_store = std::make_unique<runtime::HistoryStore>(*kv, config.cell);
   countersigner = std::make_unique<Countersigner>(
       *cell, *heads,
       CountersignOptions{config.cell, config.api.tls.cert, config.api.tls.key, config.state_path + "/audit-head.json",
@@ -174,8 +178,10 @@ core::Result<> App::build() {
   pacer = std::make_unique<Pacer>(*cell, config.timing.renew);
   alerts = std::make_unique<alert::Loop>(*cell, config.alerts, config.cell, instance,
                                          std::vector{config.api.tls.cert, config.etcd.tls.cert});
+  history = std::make_unique<HistoryLoop>(*cell, *history_store);
   service = std::make_unique<CellService>(
-      *cell, *heads, *countersigner, images, [this] { return health(); }, [this] { return pacer->pace(); },
+      *cell, *heads, *history_store, *countersigner, images, [this] { return health(); },
+      [this] { return pacer->pace(); },
       [this](const std::string& host, const core::HostLease& lease) { return guardian->promise(host, lease); },
       config.four_eyes, !config.alerts.to.empty());
   api::ServerOptions server_options;
@@ -271,6 +277,8 @@ asio::awaitable<void> App::run() {
   runtime::run_in_background(executor, "libvirt", vms->run());
   runtime::run_in_background(executor, "the worker", worker->run());
   runtime::run_in_background(executor, "alerts", alerts->run());
+  runtime::run_in_background(executor, "the history of the VMs", history->run());
+  runtime::run_in_background(executor, "old history", history->tidy());
   runtime::run_in_background(executor, "countersigning the audit chain", countersigner->run());
   runtime::run_in_background(executor, "announcing the host", announce());
   runtime::run_in_background(executor, "the API", server->run());

@@ -25,11 +25,12 @@ std::string digest(const std::string& words) {
 }
 }  // namespace
 
-CellService::CellService(runtime::CellStore& store, runtime::HeadStore& heads, const Countersigner& countersigner,
-                         ImageStore& images, HealthProbe health, PaceProbe pace, Promise promise,
-                         core::FourEyes four_eyes, bool alerts)
+CellService::CellService(runtime::CellStore& store, runtime::HeadStore& heads, runtime::HistoryStore& history,
+                         const Countersigner& countersigner, ImageStore& images, HealthProbe health, PaceProbe pace,
+                         Promise promise, core::FourEyes four_eyes, bool alerts)
     : store_(store),
       heads_(heads),
+      history_(history),
       countersigner_(countersigner),
       images_(images),
       health_(std::move(health)),
@@ -91,6 +92,20 @@ asio::awaitable<Result<std::string>> CellService::test_alert(core::Request reque
 
 asio::awaitable<Result<>> CellService::acknowledge(core::Caller caller, std::string id, std::string reason) {
   co_return co_await store_.acknowledge(std::move(id), {caller.name, "operator", {}}, std::move(reason), wall_ms());
+}
+
+asio::awaitable<Result<core::History>> CellService::history(std::string vm, core::Revision incarnation,
+                                                            std::size_t days) {
+  const core::WallMs now = wall_ms();
+  const core::WallMs first = now - static_cast<core::WallMs>(days - 1) * 24 * 3'600'000;
+  auto began = co_await history_.began(vm, incarnation);
+  if (!began) co_return began.error();
+  auto reading = history_.days(vm, incarnation, core::history_day(first), core::history_day(now));
+  auto read = co_await std::move(reading);
+  if (!read) co_return read.error();
+  std::vector<core::HistoryDay> records;
+  for (auto& day : *read) records.push_back(std::move(day.value));
+  co_return core::history_of(records, *began, now, days);
 }
 
 asio::awaitable<Result<std::vector<core::AuditRecord>>> CellService::audit(std::int64_t from, std::size_t limit) {

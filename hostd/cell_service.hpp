@@ -9,6 +9,7 @@
 #include "hostd/countersigner.hpp"
 #include "hostd/images.hpp"
 #include "hostd/node.hpp"
+#include "hostd/runtime/cell/history.hpp"
 #include "hostd/runtime/cell/store.hpp"
 
 namespace bascule {
@@ -19,9 +20,9 @@ class CellService final : public api::CellPort {
   using Promise = std::function<core::Result<>(const std::string& host, const core::HostLease& lease)>;
   using PaceProbe = std::function<Pace()>;
   /// `alerts`: this host has lists of recipients.
-  CellService(runtime::CellStore& store, runtime::HeadStore& heads, const Countersigner& countersigner,
-              ImageStore& images, HealthProbe health, PaceProbe pace, Promise promise, core::FourEyes four_eyes = {},
-              bool alerts = false);
+  CellService(runtime::CellStore& store, runtime::HeadStore& heads, runtime::HistoryStore& history,
+              const Countersigner& countersigner, ImageStore& images, HealthProbe health, PaceProbe pace,
+              Promise promise, core::FourEyes four_eyes = {}, bool alerts = false);
 
   const core::CellView& view() const override { return store_.view(); }
   boost::asio::awaitable<core::Result<api::Submitted>> submit(core::Request request) override;
@@ -42,6 +43,8 @@ class CellService final : public api::CellPort {
   const core::AlertBook& alerts() const override { return store_.alerts(); }
   boost::asio::awaitable<core::Result<std::string>> test_alert(core::Request request) override;
   boost::asio::awaitable<core::Result<>> acknowledge(core::Caller caller, std::string id, std::string reason) override;
+  boost::asio::awaitable<core::Result<core::History>> history(std::string vm, core::Revision incarnation,
+                                                              std::size_t days) override;
   core::Result<> promise(const std::string& host, const core::HostLease& lease) override {
     return promise_(host, lease);
   }
@@ -50,6 +53,7 @@ class CellService final : public api::CellPort {
  private:
   runtime::CellStore& store_;
   runtime::HeadStore& heads_;
+  runtime::HistoryStore& history_;
   const Countersigner& countersigner_;
   ImageStore& images_;
   HealthProbe health_;

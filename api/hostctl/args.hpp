@@ -29,7 +29,7 @@ struct Args {
   std::string name;  ///< VM, image, host, operation id, or VM/VOLUME
   std::vector<std::string> files;
   std::string target, policy, project, state, object, type, since, known, format{"jsonl"};
-  std::int64_t cpus{}, memory_mib{}, size_mib{}, limit{}, from{};
+  std::int64_t cpus{}, memory_mib{}, size_mib{}, limit{}, from{}, days{};
   bool follow{}, host_is_off{}, with_failed_disk{};
   std::string shell;
   std::vector<std::string> words;  ///< __complete

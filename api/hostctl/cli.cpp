@@ -155,6 +155,10 @@ class Tree {
     list->add_option("--project", args_.project, "Only those of this project")->type_name("PROJECT");
     list->add_option("--host", args_.target, "Only those this host has the right to run")->type_name("HOST");
     named(vm, "show", "One VM: definition, where it runs, its volumes", "VM", &vm_show);
+    auto* history = named(vm, "history", "How long it ran, was protected or not seen, day by day", "VM", &vm_history);
+    history->add_option("--days", args_.days, "The last so many, today included (30)")
+        ->type_name("N")
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{400}));
     auto* start = named(vm, "start", "Start it on the host that has the right to run it", "VM", &vm_start);
     start->add_flag("--with-failed-disk", args_.with_failed_disk,
                     "You state, with your name, that its leg is used although its disk has failed, where the record "

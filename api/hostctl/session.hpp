@@ -56,6 +56,7 @@ Exit image_import(Session&);
 Exit image_remove(Session&);
 Exit vm_list(Session&);
 Exit vm_show(Session&);
+Exit vm_history(Session&);
 Exit vm_start(Session&);
 Exit vm_stop(Session&);
 Exit vm_off(Session&);

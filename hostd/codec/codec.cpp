@@ -121,6 +121,8 @@ BASCULE_ENUM(core::StepState, core::parse_step_state)
 BASCULE_ENUM(core::Severity, core::parse_severity)
 BASCULE_ENUM(core::AlertKind, core::parse_alert_kind)
 BASCULE_ENUM(core::DeliveryState, core::parse_delivery_state)
+BASCULE_ENUM(core::HistoryState, core::parse_history_state)
+BASCULE_ENUM(core::OutageWhy, core::parse_outage_why)
 #undef BASCULE_ENUM
 
 template <class T>
@@ -232,6 +234,7 @@ BASCULE_RECORD(core::AuditHead)
 BASCULE_RECORD(core::Notes)
 BASCULE_RECORD(core::Alert)
 BASCULE_RECORD(core::SignedHead)
+BASCULE_RECORD(core::HistoryDay)
 #undef BASCULE_RECORD
 
 std::string audit_hash(const core::AuditRecord& record) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "hostd/core/alert.hpp"
+#include "hostd/core/history.hpp"
 #include "hostd/core/model.hpp"
 #include "hostd/core/notes.hpp"
 #include "hostd/core/signed_head.hpp"
@@ -77,6 +78,14 @@ template <class A> void describe(A& a, core::Alert& v) {
   a("operation", v.operation); a("title", v.title); a("what", v.what); a("did", v.did); a("todo", v.todo); a("hint", v.hint);
   a("created_ms", v.created_ms); a("ended_ms", v.ended_ms); a("reporter", v.reporter); a("acked_by", v.acked_by);
   a("ack_reason", v.ack_reason); a("acked_ms", v.acked_ms); a("deliveries", v.deliveries);
+}
+template <class A> void describe(A& a, core::Outage& v) { a("from_ms", v.from_ms); a("to_ms", v.to_ms); a("why", v.why); a("operation", v.operation); }
+template <class A> void describe(A& a, core::HistoryDay& v) {
+  a("day", v.day); a("since_ms", v.since_ms); a("until_ms", v.until_ms); a("up_ms", v.up_ms); a("down_ms", v.down_ms);
+  a("unknown_ms", v.unknown_ms); a("off_ms", v.off_ms); a("protected_ms", v.protected_ms); a("resync_ms", v.resync_ms);
+  a("behind_kib", v.behind_kib); a("outages", v.outages); a("more_outages", v.more_outages); a("failovers", v.failovers);
+  a("state", v.state); a("both_legs", v.both_legs); a("epoch", v.epoch); a("unsure_ms", v.unsure_ms);
+  a("last_failover", v.last_failover); a("by", v.by);
 }
 // clang-format on
 

@@ -128,6 +128,45 @@ class Calls(api_test.ApiCase):
         said = self.client("client").get("/v1/vms/web/why").json["if_lost"]  # who did it is no client's affair
         self.assertEqual((said["outcome"], said["text"]), ("waits", "the provider decides when it starts again"))
 
+    def test_how_a_vm_fared_is_told_to_its_client_and_to_staff(self):
+        for vm in ("web", "shop"):
+            self.rig.tell(f"history {vm} 60")
+        for who in ("operator", "auditor", "client"):
+            told = self.client(who).get("/v1/vms/web/history?days=20").json
+            self.assertEqual((told["vm"], len(told["days"])), ("web", 20), who)
+        days = told["days"]
+        self.assertEqual([d["day"] for d in days], sorted(d["day"] for d in days))
+        for d in days:
+            self.assertEqual(d["up_ms"] + d["down_ms"] + d["unknown_ms"] + d["off_ms"], d["to_ms"] - d["from_ms"])
+        outages = [o for d in days for o in d["outages"]]
+        self.assertEqual([(o["why"], o["operation"], o["to_ms"] - o["from_ms"]) for o in outages], [("host-lost", "op-failover", 14200)])
+        total = told["sum"]
+        for name in ("up_ms", "down_ms", "unknown_ms", "off_ms", "protected_ms"):
+            self.assertEqual(total[name], sum(d[name] for d in days), name)
+        self.assertAlmostEqual(total["available"], total["up_ms"] / (total["up_ms"] + total["down_ms"]))
+        self.assertLess(total["available_least"], total["available"])  # 40 minutes were not seen
+        self.assertEqual(len(self.operator.get("/v1/vms/web/history").json["days"]), 30)
+        self.assertEqual(len(self.operator.get("/v1/vms/web/history?days=400").json["days"]), 60)
+
+    def test_how_anothers_vm_fared_is_not_told_to_a_client(self):
+        self.rig.tell("history shop 60")
+        carl = self.client("client")
+        foreign, missing = carl.get("/v1/vms/shop/history"), carl.get("/v1/vms/none/history")
+        self.assertEqual((foreign.status, foreign.detail.replace("shop", "none")), (404, missing.detail))
+        self.assertEqual(self.client("green").get("/v1/vms/shop/history").status, 200)
+        self.assertEqual(self.client("green").get("/v1/vms/web/history").status, 404)
+        self.assertEqual(self.client("nobody").get("/v1/vms/shop/history").status, 403)
+
+    def test_a_vm_of_which_nothing_is_known_yet_has_no_figures(self):
+        told = self.operator.get("/v1/vms/web/history").json
+        self.assertEqual((told["days"], told["sum"]["up_ms"], told["sum"].get("available")), ([], 0, None))
+
+    def test_so_many_days_and_no_others(self):
+        for days in ("0", "401", "-1", "x", "", "1e2", "99999999999999999999"):
+            answer = self.operator.get(f"/v1/vms/web/history?days={days}")
+            self.assertEqual(answer.status, 400, days)
+            self.assertIn("from 1 to 400", answer.detail)
+
     def test_a_client_reads_who_touched_its_own_vms_and_nothing_of_others(self):
         for vm in ("shop", "web"):
             self.settle(self.operator.change("POST", f"/v1/vms/{vm}/actions/migrate"))

@@ -132,6 +132,12 @@ std::string obey(FakeCell& cell, bascule::api::Server& server, Beat& beat, const
     }
     return "ok";
   }
+  if (verb == "history") return cell.set_history(a, number(b)), "ok";
+  if (verb == "alert") {  // ID KIND SEVERITY [over]
+    std::string severity, over;
+    in >> severity >> over;
+    return cell.add_alert(a, b, severity, over == "over"), "ok";
+  }
   if (verb == "promises") return cell.refuses_promises = a == "no", "ok";
   if (verb == "touch") return cell.touch_vm(a), "ok";
   if (verb == "touches") {

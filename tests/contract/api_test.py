@@ -218,7 +218,7 @@ class Roles(ApiCase):
         foreign, missing = carl.get("/v1/vms/shop"), carl.get("/v1/vms/none")
         self.assertEqual((foreign.status, missing.status), (404, 404))
         self.assertEqual(foreign.detail.replace("shop", "none"), missing.detail)
-        for target in ("/v1/vms/shop/why", "/v1/volumes/shop/root"):
+        for target in ("/v1/vms/shop/why", "/v1/vms/shop/history", "/v1/volumes/shop/root"):
             self.assertEqual(carl.get(target).status, 404, target)
         for verb in ("start", "shutdown", "power-off", "reset"):
             denied = carl.change("POST", f"/v1/vms/shop/actions/{verb}")
@@ -403,7 +403,7 @@ class Input(ApiCase):
         self.rig.tell("synced no")
         self.rig.tell("sick x")
         self.assertEqual(self.operator.change("POST", "/v1/vms/web/actions/reset").status, 503)
-        self.assertEqual({self.operator.get(path).status for path in ("/v1/audit", "/v1/audit/heads")}, {503})
+        self.assertEqual({self.operator.get(path).status for path in ("/v1/audit", "/v1/audit/heads", "/v1/vms/web/history")}, {503})
         self.assertEqual(self.operator.get("/v1/health").status, 503)
         self.assertEqual(self.operator.get("/v1/vms/web").status, 200)
 

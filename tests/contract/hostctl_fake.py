@@ -191,6 +191,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, body)
         if len(parts) == 2 and parts[0] == "vms" and parts[1] in cell.vms:
             return self.answer(200, cell.vms[parts[1]], headers=[("ETag", '"1"')])
+        if len(parts) == 3 and parts[2] == "history" and parts[1] in cell.vms:
+            return self.answer(200, cell.vms[parts[1]]["history"])
         if len(parts) == 3 and parts[2] == "why" and parts[1] in cell.vms:
             return self.answer(200, {"vm": parts[1], "state": "running", "why": cell.vms[parts[1]].get("why", "it runs")})
         return self.problem(404, "not_found", f"there is nothing at {path}")

@@ -170,6 +170,33 @@ class Shell(rig.HostctlTest):
         done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=20)
         self.assertEqual(done.stdout.split(), ["db"], done.stderr)
 
+    def test_how_a_vm_fared_is_told_with_what_nobody_saw_apart(self):
+        def times(up, down, unknown, protected):
+            return {"from_ms": 1700006400000, "to_ms": 1700179200000, "up_ms": up, "down_ms": down, "unknown_ms": unknown,
+                    "off_ms": 0, "protected_ms": protected, "resync_ms": 0, "failovers": 1}
+        outage = {"from_ms": 1700010000000, "to_ms": 1700010014000, "why": "host-lost \x1b[2J", "operation": "op-1"}
+        days = [{**times(86386000, 14000, 0, 43200000), "day": "2023-11-15", "behind_kib": [0, 2048] + [0] * 22,
+                 "outages": [outage], "more_outages": 3},
+                {**times(82800000, 0, 3600000, 82800000), "day": "2023-11-16", "behind_kib": [], "outages": [], "more_outages": 0}]
+        total = {**times(169186000, 14000, 3600000, 126000000), "outages": 4, "longest_outage_ms": 14000, "protected": 0.74}
+        self.cell.vms["db"] = {"name": "db", "history": {"vm": "db", "days": days, "sum": total}}
+        lines = self.ctl("vm", "history", "db", "--days", "2").stdout.splitlines()
+        self.assertEqual(self.cell.requests[-1][2], "/v1/vms/db/history?days=2")
+        text = "\n".join(lines)
+        self.assertIn("available:    99.99 % of the time", text)
+        self.assertIn("1 h 0 min by any host: had it been down then, 97.90 %", text)
+        self.assertIn("protected:    74.46 % of that time", text)
+        self.assertIn("4, 14.0 s in all, the longest 14.0 s", text)
+        self.assertRegex(text, r"2023-11-16 +100.00 % +23 h 0 min +- +1 h 0 min +- +100.00 % +-")
+        self.assertRegex(text, r"2023-11-15 +99.98 % .* 14.0 s +- +- +50.00 % +2(.0)? MiB")
+        self.assertRegex(text, r"host-lost \\x1b\[2J +op-1")
+        self.assertIn("and 3 more that day", text)
+        self.assertEqual(json.loads(self.ctl("--json", "vm", "history", "db").stdout)["sum"]["outages"], 4)
+        self.ctl("vm", "history", "db", "--days", "401", exit_code=1)
+        self.cell.vms["db"]["history"] = {"vm": "db", "days": [], "sum": {}}
+        self.assertIn("Nothing is known of VM db yet", self.ctl("vm", "history", "db").stdout)
+        self.assertEqual(self.complete("vm", "history", "d"), ["db"])
+
     def test_alerts_say_to_whom_they_went_and_why_not(self):
         sent = {"state": "sent", "by": "b1", "tries": 0, "repeat": True, "error": ""}
         failed = {"state": "failed", "by": "a1", "tries": 3, "repeat": False, "error": "Login denied \x1b[2J"}

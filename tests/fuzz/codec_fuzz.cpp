@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "hostd/codec/codec.hpp"
+#include "hostd/core/history.hpp"
 #include "hostd/core/audit_chain.hpp"
 
 namespace {
@@ -50,6 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 'A': round_trip<core::AuditRecord>(text); break;
     case 'D': round_trip<core::AuditHead>(text); break;
     case 'T': round_trip<core::Alert>(text); break;
+    case 'Y': round_trip<core::HistoryDay>(text); break;
     default: return -1;
   }
   return 0;

@@ -65,11 +65,25 @@ def test_power_cut():
     record = next(op for op in why if op["kind"] == "vm-failover")
     for key in ("lost_host", "absent_ms", "witness", "drbd", "last_word", "record", "power_off_confirmed"):
         expect(key in record["result"], f"the record of why lacks {key}: {record['result']}")
+    _history_tells(vm, record)
     expect(vm.where() == "b1", "it went home by itself")
     checks = {check["what"]: check["ready"] for check in vm.ask("vm", "show", NAME)["failback"]["checks"]}
     expect(set(checks) == {"legs", "link", "verify", "capacity", "host", "lease"}, f"the readiness report: {checks}")
     vm.failback()
     vm.runs_only_on(HOME)
+
+
+def _history_tells(vm, op):
+    """The outage is in the VM's history: from its host's last sign of life until it ran again, once, and none of that as up."""
+    def told():
+        days = vm.ask("vm", "history", NAME, "--days", "2")["days"]
+        return [o for day in days for o in day["outages"] if o.get("operation") == op["id"]]
+    found = wait_for("its outage in the history", told, 40, every=1)
+    took = (found[0]["to_ms"] - found[0]["from_ms"]) / 1000
+    print(f"      history: down for {took:.1f} s, {found[0]['why']}", flush=True)
+    expect(len(found) == 1 and found[0]["why"] == "host-lost", f"the outages: {found}")
+    expect(found[0]["from_ms"] < op["created_ms"] < found[0]["to_ms"], f"it was decided at {op['created_ms']}: {found}")
+    expect(op["finished_ms"] - op["created_ms"] < took * 1000 < 60_000, f"it lay for {took} s: {op}")
 
 
 def test_alerts():

@@ -23,7 +23,6 @@ using core::Result;
 
 namespace {
 
-constexpr core::WallMs kNow = 1'790'000'000'000;  // a test's time stands still
 constexpr std::uint64_t kMib = 1024 * 1024;
 
 core::HostView host(const std::string& id, core::Site site) {

@@ -17,6 +17,7 @@ namespace bascule::test {
 
 class FakeCell final : public api::CellPort {
  public:
+  static constexpr core::WallMs kNow = 1'790'000'000'000;  ///< a test's time stands still
   /// Hosts a1 (site A) and b1 (site B); images go to `folder`.
   FakeCell(boost::asio::any_io_executor executor, std::string folder);
 
@@ -38,6 +39,8 @@ class FakeCell final : public api::CellPort {
   const core::AlertBook& alerts() const override { return alerts_; }
   boost::asio::awaitable<core::Result<std::string>> test_alert(core::Request request) override;
   boost::asio::awaitable<core::Result<>> acknowledge(core::Caller caller, std::string id, std::string reason) override;
+  boost::asio::awaitable<core::Result<core::History>> history(std::string vm, core::Revision incarnation,
+                                                              std::size_t days) override;
   Health health() const override { return health_; }
   core::Result<> promise(const std::string& host, const core::HostLease& lease) override {
     if (refuses_promises) return core::fail(core::Errc::refused, "a takeover of a VM of " + host + " is at work on a1");
@@ -55,6 +58,8 @@ class FakeCell final : public api::CellPort {
   /// Ends an operation as its hosts would have; false: there is none at work under that id.
   bool finish(const std::string& operation, core::OpState state);
   void progress(const std::string& operation, int percent);
+  /// An alert as hosts write it; what it says is `id`'s.
+  void add_alert(const std::string& id, const std::string& kind, const std::string& severity, bool over);
   void forget_events();
   void set_synced(bool synced) { view_.synced = synced; }
   void set_health(const Health& health) { health_ = health; }
@@ -62,6 +67,9 @@ class FakeCell final : public api::CellPort {
   void fail_next(core::Error error) { next_failure_ = std::move(error); }
   core::CellView& edit() { return view_; }
   core::Revision changed(const std::string& type, const std::string& object, const std::string& project);
+
+  /// Puts it where history() finds it, ending now.
+  void set_history(const std::string& vm, int days);
 
   std::vector<core::SignedHead> heads;
   core::FourEyes four_eyes;
@@ -84,6 +92,7 @@ class FakeCell final : public api::CellPort {
   core::Revision forgotten_{};
   std::vector<core::AuditRecord> audit_;
   core::AlertBook alerts_;
+  std::map<std::string, std::vector<core::HistoryDay>> histories_;
   std::map<std::string, Answer> answers_;
   std::optional<core::Error> next_failure_;
   Health health_{true, true, true, true, "everything this host needs answers"};

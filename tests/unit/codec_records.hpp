@@ -113,6 +113,8 @@ BASCULE_FIELDS(VmNote, a, b, c, d, e)
 BASCULE_FIELDS(Notes, a, b, c, d)
 BASCULE_FIELDS(Delivery, a, b, c, d, e, f, g, h, i)
 BASCULE_FIELDS(Alert, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s)
+BASCULE_FIELDS(Outage, a, b, c, d)
+BASCULE_FIELDS(HistoryDay, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s)
 #undef BASCULE_FIELDS
 
 }  // namespace bascule::codec::test

@@ -30,7 +30,7 @@ class HandTime final : public runtime::TimePort {
   explicit HandTime(asio::io_context& io) : io_(io) { runtime::use_time(this); }
   ~HandTime() override { runtime::use_time(nullptr); }
   runtime::Clock::time_point now() override { return now_; }
-  std::int64_t wall_ms() override { return 1; }
+  std::int64_t wall_ms() override { return wall + (wall_goes ? (at() - began_).count() : 0); }
   std::unique_ptr<runtime::TimerPort> make_timer(asio::any_io_executor executor) override {
     return std::make_unique<Timer>(*this, std::move(executor));
   }
@@ -43,6 +43,8 @@ class HandTime final : public runtime::TimePort {
     settle();
   }
   Mono at() const { return std::chrono::duration_cast<Mono>(now_.time_since_epoch()); }
+  std::int64_t wall{1};  ///< the wall clock at the start, and as long as it does not go
+  bool wall_goes{};
 
  private:
   struct Timer final : runtime::TimerPort {
@@ -74,6 +76,7 @@ class HandTime final : public runtime::TimePort {
   asio::io_context& io_;
   // Ahead of the machine's, by which FakeKv judges deadlines.
   runtime::Clock::time_point now_{std::chrono::steady_clock::now() + std::chrono::hours(1)};
+  Mono began_{at()};
   std::set<Timer*> waiting_;
 };
 

@@ -123,6 +123,7 @@ export const acts = ({ rig, base, operator, client, shots }) => [
     await rig.tell('touch web');
     await go(page, '#/events');
     await says(page, 'vm.changed');
+    await page.waitForTimeout(500); // the stream begins one event before the page
     const before = await page.getByRole('row').count();
     rig.relay.cut();
     await page.getByRole('alert').filter({ hasText: 'is lost' }).waitFor({ timeout: 3000 });
@@ -152,10 +153,99 @@ export const acts = ({ rig, base, operator, client, shots }) => [
     await page.getByRole('link', { name: 'newcomer' }).waitFor({ timeout: 12_000 });
     await context.close();
   }],
+  ['how a VM fared is shown by figures, charts and a table, by mouse and by keyboard', async (browser) => {
+    await rig.tell('history web 120');
+    const { page, noise, context } = await person(browser, base, client);
+    await go(page, '#/vm/web');
+    await page.locator('.chart canvas').nth(2).waitFor();
+    const figure = (name) => page.locator('.history .facts div', { has: page.locator('dt', { hasText: new RegExp(`^${name}$`) }) }).locator('dd').textContent();
+    expect(/^99\.\d+ %$/.test(await figure('Available')), `available: ${await figure('Available')}`);
+    expect(/^40 min 0 s\. Had it been down then: 99\.\d+ %/.test(await figure('not seen')), `not seen: ${await figure('not seen')}`);
+    await page.getByRole('row', { name: /14\.2 s its host was lost op-failover/ }).waitFor();
+    const words = page.locator('.day-words');
+    const slider = page.getByRole('slider', { name: 'Day' });
+    await slider.focus();
+    const today = await words.textContent();
+    await page.keyboard.press('ArrowLeft');
+    expect((await words.textContent()) !== today, 'the arrow key does not move the day');
+    expect((await slider.getAttribute('aria-valuetext')) === (await words.textContent()), 'the day is not told to who does not see it');
+    await page.locator('.chart').first().hover({ position: { x: 300, y: 60 } });
+    await page.waitForFunction((before) => document.querySelector('.day-words').textContent !== before, today);
+    await page.getByLabel('Last').selectOption('90');
+    await page.getByText('Every day as a table').click();
+    await page.waitForFunction(() => document.querySelectorAll('.history details tbody tr').length === 90);
+    await page.locator('.history').scrollIntoViewIfNeeded();
+    await accessible(page, 'the history of a VM');
+    await page.getByText('Every day as a table').click();
+    await page.locator('.history').evaluate((e) => e.scrollIntoView());
+    await page.waitForTimeout(300);
+    await shot(page, shots, 'client-vm-history');
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.waitForTimeout(300);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    expect(wide <= 0, `on a phone it is ${wide} px too wide`);
+    await page.setViewportSize({ width: 1080, height: 760 });
+    const green = () => page.locator('.chart canvas').first().evaluate((c) => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].filter((v, i) => i % 4 === 3 && v > 0).length);
+    expect((await green()) > 500, 'nothing is drawn');
+    await page.getByLabel('Language').selectOption('fr');
+    await page.getByLabel('Thème').selectOption('dark');
+    await page.getByText(/son hôte a été perdu/).first().waitFor();
+    await page.waitForTimeout(300);
+    await accessible(page, 'the history in French and dark');
+    await page.locator('.history').evaluate((e) => e.scrollIntoView());
+    await shot(page, shots, 'client-vm-history-dark-fr');
+    await go(page, '#/vm/vm-0');
+    await page.getByText(/On ne sait rien encore/).waitFor();
+    expect(noise.length === 0, noise.join('\n'));
+    await context.close();
+  }],
+  ['alerts come by themselves, and an operator acknowledges one with a reason', async (browser) => {
+    const { page, noise, context } = await person(browser, base, operator);
+    const { page: reader, context: second } = await person(browser, base, rig.certificate('auditor'));
+    await go(page, '#/alerts');
+    await says(page, 'No alert stands');
+    await rig.tell('alert heartbeat-2026-11-28 heartbeat info');
+    await rig.tell('alert host-silent-b1 host-silent critical');
+    await says(page, 'One alert stands');
+    await rig.tell('alert vm-down-web vm-down warning');
+    const silent = page.locator('article.alert', { hasText: 'the title of host-silent-b1' });
+    await page.getByText('2 alerts stand', { exact: false }).first().waitFor();
+    for (const text of ['What happened, of host-silent-b1.', 'What Bascule did, of host-silent-b1.', 'docs/runbooks/host-dead.md', 'connection refused', '3 failed tries'])
+      await silent.getByText(text).first().waitFor();
+    expect((await page.locator('article.alert h3').first().textContent()).includes('Critical'), 'the worst is not first');
+    await page.getByRole('link', { name: 'Alerts (2)' }).waitFor();
+    await accessible(page, 'alerts');
+    await shot(page, shots, 'operator-alerts');
+    await silent.getByRole('button', { name: 'Acknowledge' }).click();
+    await page.getByRole('button', { name: 'Continue' }).click();
+    expect(await page.getByRole('dialog').isVisible(), 'it goes on without a reason');
+    await page.getByLabel(/^Why\?/).fill('on my way to site B');
+    await page.getByRole('button', { name: 'Continue' }).click();
+    await says(page, 'it goes to nobody further');
+    await page.getByRole('button', { name: 'Do it' }).click();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await silent.getByText('By olga').waitFor();
+    expect((await silent.getByRole('button', { name: 'Acknowledge' }).count()) === 0, 'it can be acknowledged twice');
+    await page.getByRole('link', { name: 'Alerts (1)' }).waitFor();
+    await go(reader, '#/alerts');
+    await reader.getByText('on my way to site B').waitFor();
+    expect((await reader.getByRole('button', { name: 'Acknowledge' }).count()) === 0, 'an auditor is offered to acknowledge');
+    await rig.tell('alert vm-down-web vm-down warning over');
+    await says(page, 'One alert stands');
+    await page.locator('details.alert', { hasText: 'the title of vm-down-web' }).locator('summary').click();
+    await page.getByText(/Over since/).first().waitFor();
+    await accessible(page, 'alerts, past');
+    expect(noise.length === 0, noise.join('\n'));
+    await second.close();
+    await context.close();
+  }],
   ['a client sees its own VMs, who touched them, and stops one', async (browser) => {
     const { page, noise, context } = await person(browser, base, client);
     await says(page, 'carl (client)');
     expect((await page.getByRole('link', { name: 'vm-1' }).count()) === 0, 'it sees the VM of another project');
+    expect((await page.getByRole('link', { name: /^Alerts/ }).count()) === 0, 'a client is shown alerts');
+    await go(page, '#/alerts');
+    await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor();
     await go(page, '#/vm/web');
     const trail = page.getByRole('region', { name: 'Who touched it, when and why' });
     await trail.getByRole('row', { name: /olga \(operator\).*vm-migrate requested.*maintenance of a1/ }).waitFor();

@@ -11,6 +11,7 @@ async function everyPage(cell, page, noise, prefix) {
   await go(page, '#/');
   const pages = [['overview', '#/'], ['operations', '#/ops'], ['audit', '#/audit'], ['events', '#/events']];
   const [vm, host] = [await firstLink(page, 'vm'), await firstLink(page, 'host')];
+  if (prefix === 'operator') pages.push(['alerts', '#/alerts']);
   if (vm) pages.push(['vm', vm]);
   if (host) pages.push(['host', host]);
   await go(page, '#/ops');
@@ -23,6 +24,17 @@ async function everyPage(cell, page, noise, prefix) {
     if (prefix === 'operator' || ['overview', 'vm'].includes(name)) await shot(page, cell.shots, `${prefix}-${name}`);
   }
   expect(noise.length === 0, `the page complained: ${noise.join('\n')}`);
+}
+
+/** What hostd wrote of it: figures that are whole, charts, and the same as a table. */
+async function fared(page) {
+  await page.getByText('Available', { exact: true }).first().waitFor();
+  await page.locator('.chart canvas').nth(2).waitFor();
+  await page.getByText('Every day as a table').click();
+  const row = await page.getByRole('region', { name: 'Every day as a table' }).getByRole('row').nth(1).textContent();
+  expect(/\d %/.test(row), `the day has no figure: ${row}`);
+  const words = await page.locator('.day-words').textContent();
+  expect(/up \d.*down \d.*not seen \d/.test(words), `the day's words: ${words}`);
 }
 
 /** A VM that runs and is protected, as its page says it: both legs may run next, the guest runs, and who touched it is told. */
@@ -41,6 +53,7 @@ async function runningVm(browser, cell, certificate, staff) {
   await page.getByRole('region', { name: /^Who touched it/ }).getByRole('row').nth(1).waitFor();
   expect((await page.getByRole('button', { name: 'Move to the other site' }).count()) === (staff ? 1 : 0), 'who may move it is wrong');
   await page.getByRole('button', { name: 'Shut down' }).waitFor();
+  await fared(page);
   expect(noise.length === 0, `the page complained: ${noise.join('\n')}`);
   await context.close();
 }
@@ -55,8 +68,10 @@ export const looks = (cell) => [
     const { page, noise, context } = await person(browser, cell.base, cell.operator, { colorScheme: 'dark', locale: 'fr-FR' });
     await page.getByText(/En direct de/).waitFor();
     expect((await page.locator('html').getAttribute('lang')) === 'fr', 'the language of the page is not told');
-    for (const hash of ['#/', '#/ops', '#/audit', '#/events']) {
+    const vm = await firstLink(page, 'vm');
+    for (const hash of ['#/', '#/alerts', '#/ops', '#/audit', '#/events', ...(vm ? [vm] : [])]) {
       await go(page, hash);
+      await page.waitForTimeout(250);
       await accessible(page, `dark ${hash}`);
     }
     await go(page, '#/');
@@ -80,7 +95,7 @@ export const looks = (cell) => [
     const { page, context } = await person(browser, cell.base, cell.operator, { viewport: { width: 390, height: 844 } });
     await says(page, /Live from/);
     const vm = await firstLink(page, 'vm');
-    for (const hash of ['#/', '#/ops', '#/audit', vm ?? '#/events']) {
+    for (const hash of ['#/', '#/alerts', '#/ops', '#/audit', vm ?? '#/events']) {
       await go(page, hash);
       await page.waitForTimeout(200);
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);

@@ -1,6 +1,6 @@
 // Which changes a person is offered where. The server decides each again; what it refuses, the dry run says. Pure.
 import type { Change } from './api';
-import type { Host, Me, Operation, Vm } from './types';
+import type { Alert, Host, Me, Operation, Vm } from './types';
 
 export interface Field { name: string; kind: 'check' | 'policy' | 'host' | 'number'; least?: number; hosts?: string[] }
 export interface Action {
@@ -10,6 +10,7 @@ export interface Action {
   fields?: Field[];
   danger?: boolean;
   noDryRun?: boolean;
+  stays?: boolean; // no operation comes of it whose page would be next
 }
 
 const POLICY: Field = { name: 'policy', kind: 'policy' };
@@ -75,6 +76,11 @@ export function operationActions(op: Operation, me: Me): Action[] {
     if (!op.cancel_requested) out.push(of('cancel', false));
   }
   return out;
+}
+
+export function alertActions(alert: Alert, me: Me): Action[] {
+  if (me.role !== 'operator' || alert.acked_ms !== 0) return [];
+  return [{ name: 'ack', object: alert.title, noDryRun: true, stays: true, change: { path: `/v1/alerts/${alert.id}/actions/ack` } }];
 }
 
 /** What the fields hold, as the body's members; empty ones are left out. */

@@ -29,9 +29,9 @@ function Input({ field, value, set }: { field: Field; value: string | boolean | 
   );
 }
 
-function Plan({ plan }: { plan: Submitted | undefined }): VNode {
+function Plan({ plan, name }: { plan: Submitted | undefined; name: string }): VNode {
   const { w } = useShared();
-  if (plan === undefined) return <p>{w.noDryRun}</p>;
+  if (plan === undefined) return <p>{w.noDryRuns[name] ?? w.noDryRun}</p>;
   if (plan.unchanged) return <p>{w.wouldNothing}</p>;
   if (plan.plan.length === 0) return <p>{w.wouldAtOnce}</p>;
   return (
@@ -71,7 +71,10 @@ export function ChangeDialog({ action, close }: { action: Action; close(operatio
   };
   const act = (plan: Submitted | undefined): void => {
     setPhase({ at: 'sending', plan });
-    void step(async () => close((await change(request, reason, { key, dryRun: false })).operation), { at: 'plan', plan });
+    void step(async () => {
+      const done = await change(request, reason, { key, dryRun: false });
+      close(action.stays ? undefined : done.operation);
+    }, { at: 'plan', plan });
   };
   const unsettled = error instanceof ApiError && error.unsettled && phase.at === 'plan';
 
@@ -98,7 +101,7 @@ export function ChangeDialog({ action, close }: { action: Action; close(operatio
       </form>
       {phase.at !== 'ask' && (
         <div aria-live="polite">
-          <Plan plan={phase.plan} />
+          <Plan plan={phase.plan} name={action.name} />
           <div class="actions">
             {phase.plan?.unchanged !== true && (
               <button type="button" class={action.danger ? 'danger' : 'first'} disabled={phase.at === 'sending'} onClick={() => act(phase.plan)}>

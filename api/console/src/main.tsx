@@ -3,6 +3,8 @@ import { render, type VNode } from 'preact';
 import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import type { Action } from './actions';
 import { ChangeDialog } from './dialog';
+import { unseen } from './alerts';
+import { AlertsPage } from './pages/alerts';
 import { AuditPage, EventsPage } from './pages/audit';
 import { HostPage } from './pages/host';
 import { OperationPage, OperationsPage } from './pages/operations';
@@ -28,6 +30,7 @@ function Page({ at }: { at: string }): VNode {
   if (host) return <HostPage key={host} id={host} />;
   if (op) return <OperationPage key={op} id={op} />;
   if (at === '#/ops') return <OperationsPage />;
+  if (at === '#/alerts' && store.staff) return <AlertsPage />;
   if (at === '#/audit') return <AuditPage />;
   if (at === '#/events') return <EventsPage />;
   return <Overview />;
@@ -101,6 +104,8 @@ function App(): VNode {
   const ready = store.stage.stage === 'ready';
   const shared: Shared = { store, w, lang, ask };
   const links: [string, string][] = [['#/', w.overview], ['#/ops', w.operations], ['#/audit', w.audit], ['#/events', w.events]];
+  const open = ready ? unseen(store.alerts.values()) : 0;
+  if (ready && store.staff) links.splice(1, 0, ['#/alerts', w.alerts + (open > 0 ? w.alertsUnseen(open) : '')]);
   const close = (operation?: string): void => {
     ask(undefined);
     if (operation) location.hash = `#/op/${operation}`;

@@ -3,7 +3,7 @@
 import { all, get, health, ApiError } from './api';
 import { inTrouble, unprotected, type View } from './judge';
 import { Follower } from './stream';
-import type { AuditRecord, Event, Ha, Health, Host, IfLost, Me, Operation, Page, Vm, Why } from './types';
+import type { Alert, AuditRecord, Event, Ha, Health, Host, IfLost, Me, Operation, Page, Vm, Why } from './types';
 
 const SETTLE_MS = 150; // events of one change come close together
 const MANY = 20; // beyond: the list is read instead of each
@@ -20,11 +20,12 @@ export class Store {
   tick = 0; // grows with every change of what is shown
   audits = 0; // grows when the audit chain may have
   events: (Event & { at: number })[] = [];
+  alerts = new Map<string, Alert>(); // empty for clients
   view!: View;
 
   private follower: Follower | undefined;
   private readonly listeners = new Set<() => void>();
-  private readonly dirty = { vms: new Set<string>(), operations: new Set<string>(), hosts: false, ha: false, everything: false };
+  private readonly dirty = { vms: new Set<string>(), operations: new Set<string>(), alerts: new Set<string>(), hosts: false, ha: false, everything: false };
   private timer: ReturnType<typeof setTimeout> | undefined;
   private flushing = false;
   private healthAt = 0;
@@ -65,7 +66,7 @@ export class Store {
   private async load(): Promise<number> {
     const me = await get<Me>('/v1/whoami');
     const staff = me.role !== 'client';
-    const [h, ha, hosts, vms, recent, stuck, failovers] = await Promise.all([
+    const [h, ha, hosts, vms, recent, stuck, failovers, alerts] = await Promise.all([
       health<Health>(),
       get<Ha>('/v1/ha'),
       staff ? all<Host>('/v1/hosts') : { items: [], revision: Number.MAX_SAFE_INTEGER },
@@ -73,7 +74,9 @@ export class Store {
       get<Page<Operation>>('/v1/operations?limit=100'),
       get<Page<Operation>>('/v1/operations?state=needs-operator&limit=100'),
       get<Page<Operation>>('/v1/operations?kind=vm-failover&limit=100'),
+      staff ? all<Alert>('/v1/alerts?limit=100') : { items: [], revision: Number.MAX_SAFE_INTEGER },
     ]);
+    this.alerts = new Map(alerts.items.map((a) => [a.id, a]));
     const operations = new Map([...recent.items, ...stuck.items, ...failovers.items].map((o) => [o.id, o]));
     for (const newest of await newestOf(stuck.items)) operations.set(newest.id, newest);
     this.view = {
@@ -82,7 +85,7 @@ export class Store {
     };
     await this.derive();
     this.asOf = Date.now();
-    return Math.min(hosts.revision, vms.revision, recent.revision);
+    return Math.min(hosts.revision, vms.revision, recent.revision, alerts.revision);
   }
 
   private follow(after: string): void {
@@ -141,6 +144,7 @@ export class Store {
     else if (e.type.startsWith('operation.')) d.operations.add(e.object);
     else if (e.type.startsWith('host.')) d.hosts = true;
     else if (e.type.startsWith('ha.')) d.ha = true;
+    else if (e.type.startsWith('alert.')) d.alerts.add(e.object);
     else if (e.type === 'audit.appended') ++this.audits;
     if (e.type === 'operation.changed') ++this.audits;
     this.soon();
@@ -155,9 +159,10 @@ export class Store {
   private async flush(): Promise<void> {
     this.timer = undefined;
     this.flushing = true;
-    const d = { ...this.dirty, vms: [...this.dirty.vms], operations: [...this.dirty.operations] };
+    const d = { ...this.dirty, vms: [...this.dirty.vms], operations: [...this.dirty.operations], alerts: [...this.dirty.alerts] };
     this.dirty.vms.clear();
     this.dirty.operations.clear();
+    this.dirty.alerts.clear();
     this.dirty.hosts = this.dirty.ha = this.dirty.everything = false;
     try {
       if (d.everything) await this.load();
@@ -169,10 +174,10 @@ export class Store {
     this.flushing = false;
     this.tell();
     if (this.dirty.everything && !this.connected) return void setTimeout(() => this.soon(), 2_000);
-    if (this.dirty.everything || this.dirty.vms.size + this.dirty.operations.size > 0 || this.dirty.hosts || this.dirty.ha) this.soon();
+    if (this.dirty.everything || this.dirty.vms.size + this.dirty.operations.size + this.dirty.alerts.size > 0 || this.dirty.hosts || this.dirty.ha) this.soon();
   }
 
-  private async refresh(d: { vms: string[]; operations: string[]; hosts: boolean; ha: boolean }): Promise<void> {
+  private async refresh(d: { vms: string[]; operations: string[]; alerts: string[]; hosts: boolean; ha: boolean }): Promise<void> {
     const v = this.view;
     const work: Promise<void>[] = [];
     if (d.vms.length > MANY || d.hosts) {
@@ -192,6 +197,11 @@ export class Store {
       work.push(get<Page<Operation>>('/v1/operations?limit=100').then((r) => r.items.forEach((o) => v.operations.set(o.id, o))));
     } else {
       for (const id of d.operations) work.push(one<Operation>(`/v1/operations/${id}`, (x) => void (x ? v.operations.set(id, x) : v.operations.delete(id))));
+    }
+    if (d.alerts.length > MANY) {
+      work.push(all<Alert>('/v1/alerts?limit=100').then((r) => void (this.alerts = new Map(r.items.map((a) => [a.id, a])))));
+    } else {
+      for (const id of d.alerts) work.push(one<Alert>(`/v1/alerts/${id}`, (x) => void (x ? this.alerts.set(id, x) : this.alerts.delete(id))));
     }
     await Promise.all(work);
     if (d.hosts || d.ha || d.vms.length > 0) await this.derive();

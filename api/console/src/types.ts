@@ -48,6 +48,24 @@ export interface AuditRecord {
   sequence: number; when_ms: number; who: Who; why: string; what: string; object: string; project?: string;
   operation?: string; result?: string; hash: string;
 }
+export type OutageWhy = 'not-seen' | 'host-lost' | 'guest-ended' | 'starting' | 'moving' | 'frozen' | 'paused' | 'operation';
+export interface Outage { from_ms: number; to_ms: number; why: OutageWhy; operation?: string }
+export interface Times {
+  from_ms: number; to_ms: number; up_ms: number; down_ms: number; unknown_ms: number; off_ms: number; protected_ms: number;
+  resync_ms: number; failovers: number;
+}
+export interface HistoryDay extends Times { day: string; behind_kib: number[]; outages: Outage[]; more_outages: number }
+export interface HistorySum extends Times { outages: number; longest_outage_ms: number; available?: number; available_least?: number; protected?: number }
+export interface History { vm: string; days: HistoryDay[]; sum: HistorySum }
+
+export interface Delivery {
+  state: 'claimed' | 'failed' | 'sent'; by: string; tries: number; when_ms: number; accepted: string[]; repeat: boolean; error: string;
+}
+export interface Alert {
+  id: string; kind: string; severity: 'info' | 'warning' | 'critical'; vm: string; host: string; operation: string; title: string;
+  what: string; did: string; todo: string; hint: string; created_ms: number; ended_ms: number; reporter: string; acked_by: string;
+  ack_reason: string; acked_ms: number; deliveries: Record<string, Delivery>;
+}
 export interface Event { type: string; object: string; revision: number }
 export interface Page<T> { items: T[]; next?: string; revision: number }
 export interface AuditPage extends Page<AuditRecord> { head: { sequence: number; hash: string } }

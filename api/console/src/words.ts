@@ -1,10 +1,10 @@
 // The console's own words, in English and French. The sentences of hostd (why, errors, what to do) are English in both.
-import type { Outcome, VmState } from './types';
+import type { OutageWhy, Outcome, VmState } from './types';
 
 const en = {
   title: 'Bascule', colon: ':',
   skip: 'Skip to the content',
-  overview: 'Overview', operations: 'Operations', audit: 'Audit', events: 'Events',
+  overview: 'Overview', operations: 'Operations', audit: 'Audit', events: 'Events', alerts: 'Alerts',
   signed: (name: string, role: string) => `${name} (${role})`,
   roles: { operator: 'operator', client: 'client', auditor: 'auditor', host: 'host' } as Record<string, string>,
   theme: 'Theme', themes: { auto: 'Automatic', light: 'Light', dark: 'Dark' } as Record<string, string>,
@@ -72,12 +72,32 @@ const en = {
   stepStates: { pending: 'pending', done: 'done', failed: 'failed', undone: 'undone' } as Record<string, string>,
   versions: 'Versions', pool: 'Pool', running: 'At work now',
 
+  hTitle: 'Availability and protection', hSpan: 'Last', hDays: (n: number) => `${n} days`, hAgain: 'Read again', hDay: 'Day', hUpTo: 'Up to',
+  hAvailable: 'Available', hProtected: 'protected', hOutages: 'Outages', hUnseen: 'not seen', hUp: 'up', hDown: 'down', hOff: 'off', hBehind: 'most behind',
+  hFailovers: 'Failovers', hFrom: 'From', hTo: 'To', hFor: 'For', hTable: 'Every day as a table', hAsTable: 'The table below has the same figures.',
+  hOutagesSum: (n: number, all: string, longest: string) => `${n}: ${all} in all, the longest ${longest}`,
+  hLeast: (p: string) => `Had it been down then: ${p} available.`,
+  hNote: 'Of the time in which it should run and was seen. What no host saw is told apart and never counts as up. Days are in UTC.',
+  hNothing: 'Nothing is known yet: the first record comes within a minute.',
+  hChartDown: 'Down and not seen, each day', hChartProtected: 'Both legs could run it, in % of each day', hChartBehind: 'What the other leg lacked, the most of each hour',
+  outageWhys: { 'not-seen': 'it was started anew while nobody saw it', 'host-lost': 'its host was lost', 'guest-ended': 'the guest ended', starting: 'it was being started',
+    moving: 'paused while it was moved', frozen: 'its disks waited for a decision', paused: 'paused', operation: 'an operation' } as Record<OutageWhy, string>,
+
+  alertsStand: (n: number): string => (n === 0 ? 'No alert stands' : n === 1 ? 'One alert stands' : `${n} alerts stand`), alertsUnseen: (n: number): string => ` (${n})`,
+  alertsOpen: (n: number): string => (n === 1 ? 'One alert that nobody has acknowledged' : `${n} alerts that nobody has acknowledged`),
+  alertsNote: 'What operators were told by mail, SMS or webhook in the last week. Hosts whose hostd.toml names nobody to tell make none.',
+  alertsStanding: 'Standing', alertsPast: 'Past', alertWhat: 'What happened', alertDid: 'What Bascule did', alertWent: 'To whom it went', alertNobody: 'It went to nobody yet.',
+  alertSince: (when: string, by: string) => `${when}, noticed by ${by}.`, alertOver: (when: string) => `Over since ${when}.`,
+  acked: 'acknowledged', over: 'over', operationOf: 'its operation', alertSeverities: { critical: 'Critical', warning: 'Warning', info: 'Information' },
+  deliveries: { claimed: 'on its way', failed: 'not delivered', sent: 'delivered' }, deliveredBy: (host: string, when: string) => `by ${host}, ${when}`,
+  tries: (n: number) => (n === 1 ? '1 failed try' : `${n} failed tries`), maybeTwice: 'maybe twice', accepted: (who: string) => `already with ${who}`,
+
   actions: 'Actions', noActions: 'Nothing you may do here now.', askOperator: 'Moves between the sites are done by your provider.',
   act: { start: 'Start', shutdown: 'Shut down', 'power-off': 'Cut its power', reset: 'Reset', migrate: 'Move to the other site',
     failover: 'Start it on the other side', failback: 'Bring it home', copy: 'Bring the cold copy up to date',
     repair: 'Repair a split brain', verify: 'Compare the legs', grow: 'Grow', 'maintenance-on': 'Start maintenance',
     'maintenance-off': 'End maintenance', 'prove-watchdog': 'Prove the watchdog', arm: 'Arm failover', disarm: 'Disarm failover',
-    cancel: 'Cancel it', approve: 'Approve it' } as Record<string, string>,
+    cancel: 'Cancel it', approve: 'Approve it', ack: 'Acknowledge' } as Record<string, string>,
   warnAct: { 'power-off': 'The guest is not asked: it loses what it has not written.', reset: 'The guest is not asked: it loses what it has not written.',
     failover: 'For a host that is lost. Say that it is off only if you have seen it.', disarm: 'Until it is armed again, a lost host’s VMs stay down.',
     repair: 'A second operator must approve what is given up.', 'prove-watchdog': 'The host resets.' } as Record<string, string>,
@@ -85,6 +105,7 @@ const en = {
   policyOwn: 'the VM’s own',
   reasonAsk: 'Why? It goes into the audit chain.', reasonNeeded: 'A reason is needed.',
   dryRun: 'Show what it would do', noDryRun: 'This has no dry run: it acts on an operation at work.',
+  noDryRuns: { ack: 'You take notice of it: it goes to nobody further.' } as Record<string, string>,
   would: 'It would take these steps:', wouldNothing: 'Nothing to do: it is already so.', wouldAtOnce: 'It is done at once, without steps.',
   next: 'Continue', doIt: 'Do it', back: 'Back', close: 'Close', sending: 'Sending…',
   unsettled: 'It may or may not have happened. Ask again: with the same key it is not done twice.', askAgain: 'Ask again',
@@ -94,7 +115,7 @@ export type Words = typeof en;
 const fr: Words = {
   title: 'Bascule', colon: ' :',
   skip: 'Aller au contenu',
-  overview: 'Vue d’ensemble', operations: 'Opérations', audit: 'Audit', events: 'Événements',
+  overview: 'Vue d’ensemble', operations: 'Opérations', audit: 'Audit', events: 'Événements', alerts: 'Alertes',
   signed: (name, role) => `${name} (${role})`,
   roles: { operator: 'opérateur', client: 'client', auditor: 'auditeur', host: 'hôte' },
   theme: 'Thème', themes: { auto: 'Automatique', light: 'Clair', dark: 'Sombre' },
@@ -162,12 +183,32 @@ const fr: Words = {
   stepStates: { pending: 'à faire', done: 'faite', failed: 'échouée', undone: 'défaite' },
   versions: 'Versions', pool: 'Réserve', running: 'En cours maintenant',
 
+  hTitle: 'Disponibilité et protection', hSpan: 'Derniers', hDays: (n) => `${n} jours`, hAgain: 'Relire', hDay: 'Jour', hUpTo: 'Jusqu’à',
+  hAvailable: 'Disponible', hProtected: 'protégée', hOutages: 'Interruptions', hUnseen: 'non observé', hUp: 'en marche', hDown: 'tombée', hOff: 'arrêtée', hBehind: 'retard maximal',
+  hFailovers: 'Reprises', hFrom: 'De', hTo: 'À', hFor: 'Durée', hTable: 'Chaque jour en tableau', hAsTable: 'Le tableau plus bas donne les mêmes chiffres.',
+  hOutagesSum: (n, all, longest) => `${n} : ${all} en tout, la plus longue ${longest}`,
+  hLeast: (p) => `Si elle était tombée alors : disponible à ${p}.`,
+  hNote: 'Du temps où elle devait tourner et a été observée. Ce qu’aucun hôte n’a vu est dit à part et ne compte jamais comme marche. Les jours sont en UTC.',
+  hNothing: 'On ne sait rien encore : le premier relevé vient dans la minute.',
+  hChartDown: 'Tombée et non observé, chaque jour', hChartProtected: 'Les deux jambes pouvaient la faire tourner, en % de chaque jour', hChartBehind: 'Ce qui manquait à l’autre jambe, au plus de chaque heure',
+  outageWhys: { 'not-seen': 'redémarrée sans que personne ne l’observe', 'host-lost': 'son hôte a été perdu', 'guest-ended': 'l’invité s’est terminé', starting: 'elle démarrait',
+    moving: 'en pause pendant son déplacement', frozen: 'ses disques attendaient une décision', paused: 'en pause', operation: 'une opération' },
+
+  alertsStand: (n) => (n === 0 ? 'Aucune alerte en cours' : n === 1 ? 'Une alerte en cours' : `${n} alertes en cours`), alertsUnseen: (n) => ` (${n})`,
+  alertsOpen: (n) => (n === 1 ? 'Une alerte que personne n’a prise en compte' : `${n} alertes que personne n’a prises en compte`),
+  alertsNote: 'Ce qui a été dit aux opérateurs par courriel, SMS ou webhook depuis une semaine. Les hôtes dont hostd.toml ne nomme personne à prévenir n’en font pas.',
+  alertsStanding: 'En cours', alertsPast: 'Passées', alertWhat: 'Ce qui s’est passé', alertDid: 'Ce que Bascule a fait', alertWent: 'À qui elle est allée', alertNobody: 'Elle n’est encore allée à personne.',
+  alertSince: (when, by) => `${when}, remarquée par ${by}.`, alertOver: (when) => `Finie depuis ${when}.`,
+  acked: 'prise en compte', over: 'finie', operationOf: 'son opération', alertSeverities: { critical: 'Critique', warning: 'Avertissement', info: 'Information' },
+  deliveries: { claimed: 'en chemin', failed: 'pas remise', sent: 'remise' }, deliveredBy: (host, when) => `par ${host}, ${when}`,
+  tries: (n) => (n === 1 ? '1 essai manqué' : `${n} essais manqués`), maybeTwice: 'peut-être deux fois', accepted: (who) => `déjà chez ${who}`,
+
   actions: 'Actions', noActions: 'Rien que vous puissiez faire ici maintenant.', askOperator: 'Les déplacements entre sites sont faits par votre fournisseur.',
   act: { start: 'Démarrer', shutdown: 'Arrêter', 'power-off': 'Couper le courant', reset: 'Réinitialiser', migrate: 'Déplacer vers l’autre site',
     failover: 'Démarrer de l’autre côté', failback: 'Ramener chez elle', copy: 'Mettre à jour la copie froide',
     repair: 'Réparer une divergence', verify: 'Comparer les jambes', grow: 'Agrandir', 'maintenance-on': 'Commencer une maintenance',
     'maintenance-off': 'Finir la maintenance', 'prove-watchdog': 'Éprouver le chien de garde', arm: 'Armer la reprise', disarm: 'Désarmer la reprise',
-    cancel: 'L’annuler', approve: 'L’approuver' },
+    cancel: 'L’annuler', approve: 'L’approuver', ack: 'Prendre en compte' },
   warnAct: { 'power-off': 'L’invité n’est pas consulté : il perd ce qu’il n’a pas écrit.', reset: 'L’invité n’est pas consulté : il perd ce qu’il n’a pas écrit.',
     failover: 'Pour un hôte perdu. Ne déclarez qu’il est éteint que si vous l’avez vu.', disarm: 'Jusqu’au réarmement, les VM d’un hôte perdu restent arrêtées.',
     repair: 'Un second opérateur doit approuver ce qui est abandonné.', 'prove-watchdog': 'L’hôte redémarre.' },
@@ -175,6 +216,7 @@ const fr: Words = {
   policyOwn: 'celle de la VM',
   reasonAsk: 'Pourquoi ? Cela entre dans la chaîne d’audit.', reasonNeeded: 'Il faut une raison.',
   dryRun: 'Montrer ce que cela ferait', noDryRun: 'Pas de simulation ici : cela agit sur une opération en cours.',
+  noDryRuns: { ack: 'Vous en prenez acte : elle n’est envoyée à personne d’autre.' },
   would: 'Les étapes seraient :', wouldNothing: 'Rien à faire : c’est déjà ainsi.', wouldAtOnce: 'C’est fait d’un coup, sans étapes.',
   next: 'Continuer', doIt: 'Le faire', back: 'Retour', close: 'Fermer', sending: 'Envoi…',
   unsettled: 'Cela a pu se faire ou non. Redemandez : avec la même clé, ce n’est pas fait deux fois.', askAgain: 'Redemander',
@@ -193,6 +235,15 @@ export function firstLang(wanted: readonly string[]): Lang {
 
 export function time(lang: Lang, ms: number): string {
   return new Intl.DateTimeFormat(lang === 'fr' ? 'fr-FR' : 'en-GB', { dateStyle: 'short', timeStyle: 'medium' }).format(ms);
+}
+
+/** A day, of seconds since 1970 in UTC. */
+export function day(lang: Lang, seconds: number): string {
+  return new Intl.DateTimeFormat(lang === 'fr' ? 'fr-FR' : 'en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' }).format(seconds * 1000);
+}
+
+export function number(lang: Lang, n: number, digits: number): string {
+  return new Intl.NumberFormat(lang, { maximumFractionDigits: digits }).format(n);
 }
 
 /** A size in MiB, short. */

@@ -74,7 +74,7 @@ describe('words', () => {
   it('are there in both languages', () => {
     const empty = Object.entries(words.fr).filter(([, v]) => v === '').map(([k]) => k);
     expect(empty).toEqual([]);
-    for (const part of ['act', 'states', 'opStates', 'outcomes', 'rep', 'warnAct', 'fields'] as const) {
+    for (const part of ['act', 'states', 'opStates', 'outcomes', 'rep', 'warnAct', 'fields', 'noDryRuns', 'outageWhys', 'deliveries', 'alertSeverities'] as const) {
       expect(Object.keys(words.fr[part])).toEqual(Object.keys(words.en[part]));
     }
     expect(firstLang(['de-DE', 'fr-CA', 'en'])).toBe('fr');

@@ -40,6 +40,18 @@ inline std::string signed_head(const std::string& r, const std::string& h, std::
 }
 inline std::string idempotency(const std::string& r, const std::string& digest) { return r + "idem/" + digest; }
 inline std::string alert(const std::string& r, const std::string& id) { return r + "alerts/" + id; }
+/// How VMs fared, day by day. Beside the cell's own prefix, not below it: that one is listed whole and watched by every
+/// host, and must not grow with the days.
+inline std::string history_root(const std::string& cell) { return "/bascule-history/" + cell + "/"; }
+inline std::string history_vm(const std::string& h, const std::string& v) { return h + v + "/"; }
+/// Of a VM as it was made at that revision: one that is made again under the same name shares nothing with it.
+inline std::string history(const std::string& h, const std::string& v, std::int64_t incarnation) {
+  return history_vm(h, v) + fmt::format("{:019}/", incarnation);
+}
+inline std::string history_day(const std::string& h, const std::string& v, std::int64_t incarnation,
+                               const std::string& day) {
+  return history(h, v, incarnation) + day;
+}
 inline std::string probe(const std::string& r, const std::string& h) { return r + "probe/" + h; }
 
 }  // namespace bascule::runtime::keys

@@ -2,6 +2,7 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { cellActions } from '../actions';
+import { unseen } from '../alerts';
 import { countOutcomes, findings, replication, replicates, running, verdict, type Finding } from '../judge';
 import type { Host, Operation, Vm } from '../types';
 import { Actions, Badge, Heading, StateBadge, Table, useShared, type Level } from '../ui';
@@ -33,6 +34,7 @@ function Verdict(): VNode {
         {w.sum(vms.length, vms.filter((x) => x.state === 'running').length, vms.filter((x) => x.protected && replicates(x)).length)}
         {store.view.ha.armed ? ` ${w.armed}` : ''}
       </p>
+      {unseen(store.alerts.values()) > 0 && <p><a href="#/alerts">{w.alertsOpen(unseen(store.alerts.values()))}</a></p>}
       {found.length > 0 && <ul class="findings">{found.slice(0, SHOWN).map((f) => <FindingRow f={f} />)}</ul>}
       {found.length > SHOWN && <p>{w.more(found.length - SHOWN)}</p>}
       <Actions actions={cellActions(store.view.ha.armed, store.view.me)} />

@@ -6,6 +6,7 @@ import type { Operation, Page, Vm, Why } from '../types';
 import { Actions, Badge, Facts, Failure, Heading, StateBadge, Table, useRead, useShared, type Level } from '../ui';
 import { size, time } from '../words';
 import { Trail } from './audit';
+import { HistoryCard } from './history';
 import { Copy } from './overview';
 
 function Sentences({ vm }: { vm: Vm }): VNode {
@@ -120,6 +121,7 @@ export function VmPage({ name }: { name: string }): VNode {
       <Failback vm={vm} />
       <Legs vm={vm} />
       <Care vm={vm} />
+      <HistoryCard vm={vm} />
       <Operations vm={vm} />
       <section><h2>{w.history}</h2><Trail object={`vm/${vm.name}`} /></section>
       <section>
