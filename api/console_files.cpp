@@ -1,12 +1,13 @@
 #include "api/console_files.hpp"
 
 #include <fmt/format.h>
-#include <openssl/sha.h>
 
 #include <algorithm>
 #include <array>
 #include <filesystem>
 #include <fstream>
+
+#include "hostd/codec/digest.hpp"
 
 namespace bascule::api {
 namespace fs = std::filesystem;
@@ -33,14 +34,7 @@ constexpr const char* kPolicy =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
-std::string tag_of(const std::string& content) {
-  std::array<unsigned char, SHA256_DIGEST_LENGTH> hash{};
-  // OpenSSL takes bytes, std::string holds chars.
-  ::SHA256(reinterpret_cast<const unsigned char*>(content.data()), content.size(), hash.data());
-  std::string out = "\"";
-  for (std::size_t i = 0; i < kTagBytes; ++i) out += fmt::format("{:02x}", hash[i]);
-  return out + '"';
-}
+std::string tag_of(const std::string& content) { return '"' + codec::sha256(content).substr(0, 2 * kTagBytes) + '"'; }
 
 /// If-None-Match: `*`, or a list that holds this tag; weak ones count.
 bool names(std::string_view list, std::string_view tag) {

@@ -1,12 +1,11 @@
 #include "api/router.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <exception>
 
 #include "hostd/core/alert.hpp"
 #include "hostd/core/names.hpp"
+#include "hostd/runtime/say.hpp"
 
 namespace bascule::api {
 using core::Errc;
@@ -73,13 +72,22 @@ HttpReply not_routed(const HttpRequest& head, const Found& found) {
 }  // namespace
 
 std::variant<Call, HttpReply> Router::open(HttpRequest head, const Result<core::Caller>& identity) {
-  if (!identity) return problem(identity.error(), head.target);
+  if (!identity) {
+    if (identity.error().code == Errc::forbidden && refused_.due({}, Seldom::Clock::now())) {
+      say(msg::api_refused, {}, "a certificate of a trusted CA is let in as nobody: {}", identity.error().what);
+    }
+    return problem(identity.error(), head.target);
+  }
   if (auto page = console_.answer(head)) return std::move(*page);
   auto target = parse_target(head.target);
   if (!target) return problem(target.error(), head.target);
   const Found found = find_route(head.method, target->segments);
   if (found.route == nullptr) return not_routed(head, found);
   if (!allowed(found.route->access, identity->role)) {
+    if (refused_.due(identity->project + '/' + identity->name, Seldom::Clock::now())) {
+      say(msg::api_refused, {.caller = identity->name}, "{} may not {} {}", identity->name, found.route->method,
+          found.route->path);
+    }
     return problem(fail(Errc::forbidden, "your role may not do this; an operator can"), head.target);
   }
   if (auto ok = check_path(*found.route, target->segments); !ok) return problem(ok.error(), head.target);
@@ -89,7 +97,8 @@ std::variant<Call, HttpReply> Router::open(HttpRequest head, const Result<core::
 
 HttpReply Router::refusal(const Call& call, const core::Error& error) {
   if (status_of(error.code) == 500) {
-    spdlog::error("{} {} failed ({}): {}", call.route.method, call.route.path, core::to_string(error.code), error.what);
+    say(msg::api_failed, {.caller = call.caller.name}, "{} {} failed ({}): {}", call.route.method, call.route.path,
+        core::to_string(error.code), error.what);
   }
   return problem(error, call.request.target);
 }

@@ -7,6 +7,7 @@
 
 #include "api/console_files.hpp"
 #include "api/handlers.hpp"
+#include "api/seldom.hpp"
 
 namespace bascule::api {
 
@@ -31,6 +32,7 @@ class Router {
   VmPages pages_;
   Metrics metrics_;
   TrustStatus trust_;
+  Seldom refused_;  ///< who asked for what his role may not do
   Parts parts_;
 };
 

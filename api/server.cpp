@@ -1,7 +1,5 @@
 #include "api/server.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -20,6 +18,7 @@
 #include "api/crossing.hpp"
 #include "api/state.hpp"
 #include "hostd/runtime/background.hpp"
+#include "hostd/runtime/say.hpp"
 
 namespace bascule::api {
 namespace asio = boost::asio;
@@ -54,7 +53,7 @@ ConsoleFiles console_of(const std::string& folder) {
   if (folder.empty()) return ConsoleFiles();
   auto files = ConsoleFiles::load(folder);
   if (files) return std::move(*files);
-  spdlog::warn("the web console is not served: {}", files.error().what);
+  say(msg::console_missing, {}, "the web console is not served: {}", files.error().what);
   return ConsoleFiles(files.error().what);
 }
 
@@ -120,7 +119,7 @@ struct Server::Impl {
   asio::awaitable<void> let_in();
   void come(Guest guest);
   void stop();
-  Result<> reload();
+  Result<> reload(bool asked);
   asio::awaitable<Result<>> reload_here();
   asio::awaitable<void> watch_files();
   bool shaking_is_full() const { return state->shaking.size() >= state->limits().handshakes; }
@@ -134,7 +133,9 @@ Result<> Server::Impl::open() {
   if (!trust) return trust.error();
   state->trust = std::move(*trust);
   state->router.set_trust(state->trust->status());
-  for (const auto& warning : state->trust->status().warnings(std::time(nullptr))) spdlog::warn("{}", warning);
+  for (const auto& warning : state->trust->status().warnings(std::time(nullptr))) {
+    say(msg::trust_warning, {}, "{}", warning);
+  }
   const auto endpoint = endpoint_of(state->options.listen);
   if (!endpoint) return endpoint.error();
   boost::system::error_code ec;
@@ -267,32 +268,37 @@ asio::awaitable<void> look_through(std::shared_ptr<ServerState> state) {
     }
     if (++checked % kAtOnce == 0) co_await asio::post(state->executor, asio::use_awaitable);
   }
-  if (ended > 0) spdlog::warn("{} API connections are ended: their certificates are not accepted any more", ended);
+  if (ended > 0) {
+    say(msg::connections_ended, {}, "{} API connections are ended: their certificates are not accepted any more",
+        ended);
+  }
 }
 }  // namespace
 
-/// On the API's thread, where whoever uses what is read again runs.
-Result<> Server::Impl::reload() {
+/// On the API's thread, where whoever uses what is read again runs. What is wrong is told once, or to whoever asks.
+Result<> Server::Impl::reload(bool asked) {
+  const std::string before = state->trust->status().problem;
   auto done = state->trust->reload();
+  state->generation = state->trust->generation();
   const auto now = state->trust->status();
   asio::post(io_thread, [state = state, now] { state->router.set_trust(now); });
   if (!done) {
-    spdlog::error("{}", now.problem);
+    if (asked || now.problem != before) say(msg::trust_refused, {}, "{}", now.problem);
     return done;
   }
-  spdlog::info("certificates, revocation lists and identities are read again");
-  for (const auto& warning : now.warnings(std::time(nullptr))) spdlog::warn("{}", warning);
+  say(msg::trust_reloaded, {}, "certificates, revocation lists and identities are read again");
+  for (const auto& warning : now.warnings(std::time(nullptr))) say(msg::trust_warning, {}, "{}", warning);
   auto task = look_through(state);
   runtime::run_in_background(state->executor, "looking through the API's connections", std::move(task));
   return done;
 }
 
-asio::awaitable<Result<>> Server::Impl::reload_here() { co_return reload(); }
+asio::awaitable<Result<>> Server::Impl::reload_here() { co_return reload(true); }
 
 asio::awaitable<void> Server::Impl::watch_files() {
   while (!state->stopping) {
     co_await state->stop.wait(state->stop.count(), std::chrono::steady_clock::now() + state->limits().files_time);
-    if (!state->stopping && state->trust->files_changed()) static_cast<void>(reload());
+    if (!state->stopping && state->trust->files_changed()) static_cast<void>(reload(false));
   }
 }
 
@@ -311,7 +317,7 @@ asio::awaitable<void> Server::Impl::serve_all() {
   co_await accept();
   co_await wait_until_empty(*state, std::chrono::steady_clock::now() + state->limits().stop_time);
   if (state->connections > 0) {
-    spdlog::warn("{} API connections did not end in time and are cut", state->connections);
+    say(msg::api_cut, {}, "{} API connections did not end in time and are cut", state->connections);
     const std::vector<Stoppable*> left(state->open.begin(), state->open.end());
     for (auto* connection : left) connection->abort();
     co_await wait_until_empty(*state, std::chrono::steady_clock::now() + kAbortTime);

@@ -1,7 +1,6 @@
 #include "api/session.hpp"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <array>
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -12,6 +11,8 @@
 
 #include "api/message.hpp"
 #include "api/tls.hpp"
+#include "hostd/runtime/clock.hpp"
+#include "hostd/runtime/say.hpp"
 
 namespace bascule::api {
 namespace asio = boost::asio;
@@ -58,15 +59,24 @@ std::string head_of(const HttpReply& reply, bool keep) {
 }
 
 /// On the io thread. What it works on is its own: the connection may be gone before it ends.
-asio::awaitable<HttpReply> carry_out(std::shared_ptr<ServerState> state, std::shared_ptr<const Call> call) {
-  // A host asks about its lease, briefly: it waits for nobody.
-  if (call->route.access != Access::hosts_only) {
-    auto turn = state->turns.take(name_of(call->caller), !is_other(call->caller.role));
-    co_await std::move(turn);
+asio::awaitable<HttpReply> carry_out(std::shared_ptr<ServerState> state, std::shared_ptr<const Call> call,
+                                     std::shared_ptr<const Welcome> welcome) {
+  while (true) {
+    // A host asks about its lease, briefly: it waits for nobody.
+    if (call->route.access != Access::hosts_only) {
+      auto turn = state->turns.take(name_of(call->caller), !is_other(call->caller.role));
+      co_await std::move(turn);
+    }
+    if (welcome->word(state->generation) == Welcome::Word::yes) break;
+    auto asking = still_welcome(state, welcome);
+    if (!co_await std::move(asking)) co_return Router::refusal(*call, not_welcome());
   }
   auto handling = state->router.handle(*call);
   co_return co_await std::move(handling);
 }
+
+constexpr std::chrono::milliseconds kAskedAgain{5};  // the API's thread looks through all connections in some 50 ms
+constexpr int kAskings = 400;
 
 template <class Parser>
 bool has_body(const Parser& head) {
@@ -74,6 +84,19 @@ bool has_body(const Parser& head) {
 }
 
 }  // namespace
+
+asio::awaitable<bool> still_welcome(std::shared_ptr<const ServerState> state, std::shared_ptr<const Welcome> welcome) {
+  for (int i = 0; i < kAskings; ++i) {
+    const auto word = welcome->word(state->generation);
+    if (word != Welcome::Word::not_asked_yet) co_return word == Welcome::Word::yes;
+    co_await runtime::pause(kAskedAgain);
+  }
+  co_return false;
+}
+
+core::Error not_welcome() {
+  return fail(Errc::forbidden, "your certificate was withdrawn, or names somebody else now; nothing was done");
+}
 
 Session::Session(std::shared_ptr<ServerState> state, Guest guest)
     : state_(std::move(state)),
@@ -84,7 +107,10 @@ Session::Session(std::shared_ptr<ServerState> state, Guest guest)
       generation_(state_->trust->generation()) {
   state_->open.insert(this);
 }
-Session::~Session() { state_->open.erase(this); }
+Session::~Session() {
+  state_->open.erase(this);
+  welcome_->left = true;
+}
 
 void Session::stop() {
   if (idle_) stream_.next_layer().cancel();
@@ -106,14 +132,19 @@ asio::awaitable<bool> Session::shake_hands() {
     state_->router.metrics().handshake_failed();
     co_return false;
   }
+  welcome_->asked = state_->trust->generation();
   co_return true;
 }
 
 bool Session::welcome_still() {
   if (!known_ || !identity_) return true;  // its handshake asks by itself; who is nobody gets nothing
-  if (!accepts(state_->trust->context(), stream_.native_handle())) return false;
   const auto now = peer_of(stream_.native_handle(), state_->trust->identities());
-  return now && *now == *identity_;
+  if (accepts(state_->trust->context(), stream_.native_handle()) && now && *now == *identity_) {
+    welcome_->asked = state_->trust->generation();
+    return true;
+  }
+  welcome_->over = true;
+  return false;
 }
 
 /// Whether one more connection is within its role's and its name's limits.
@@ -231,7 +262,7 @@ asio::awaitable<HttpReply> Session::handled(SharedCall call) {
     const auto full = fail(Errc::unavailable, "too many answers wait to be read; read them, then ask again");
     co_return Router::refusal(*call, full);
   }
-  auto work = carry_out(state_, call);
+  auto work = carry_out(state_, call, welcome_);
   auto reply = co_await carry_out_on<HttpReply>(state_->io_thread, "an API call", std::move(work));
   if (reply) co_return std::move(*reply);
   co_return Router::refusal(*call, fail(Errc::internal, "the call's connection was ended"));
@@ -330,7 +361,7 @@ asio::awaitable<void> serve(std::shared_ptr<ServerState> state, Guest guest) {
     Session session(state, std::move(guest));
     co_await session.run();
   } catch (const std::exception& e) {
-    spdlog::error("an API connection ended by an exception: {}", e.what());
+    say(msg::api_failed, {}, "an API connection ended by an exception: {}", e.what());
   }
   state->ended.notify();
 }

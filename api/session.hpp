@@ -74,6 +74,7 @@ class Session final : public Stoppable {
   boost::asio::ssl::stream<boost::beast::tcp_stream> stream_;
   boost::beast::flat_buffer buffer_;
   core::Result<core::Caller> identity_;
+  std::shared_ptr<Welcome> welcome_ = std::make_shared<Welcome>();
   std::uint64_t generation_;  ///< of the files that its handshake was judged by
   bool known_{};              ///< the handshake is over
   bool idle_{true};

@@ -1,14 +1,13 @@
 // Event streams: their texts are made on the io thread and written here.
 #include <fmt/format.h>
 
-#include <spdlog/spdlog.h>
-
 #include <array>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
 
 #include "api/session.hpp"
+#include "hostd/runtime/say.hpp"
 
 namespace bascule::api {
 namespace asio = boost::asio;
@@ -39,7 +38,7 @@ asio::awaitable<std::string> next_text(std::shared_ptr<Following> f) try {
   auto text = f->follower->next();
   co_return co_await std::move(text);
 } catch (const std::exception& e) {
-  spdlog::error("an event stream ends: {}", e.what());
+  say(msg::api_failed, {}, "an event stream ends: {}", e.what());
   co_return std::string();
 }
 

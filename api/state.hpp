@@ -2,6 +2,7 @@
 // Thread rule: the API's own thread only, but for what says otherwise; `files` runs the blocking writes of uploads.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -46,6 +47,20 @@ struct Guest {
   std::chrono::steady_clock::time_point since;
 };
 
+/// Whether the caller at a connection's other end is let in by the files in use now, for calls that wait for their turn
+/// on the io thread. Written by the API's thread, read by the io thread.
+struct Welcome {
+  enum class Word : std::uint8_t { yes, no, not_asked_yet };
+  std::atomic<bool> over{};            ///< not any more
+  std::atomic<bool> left{};            ///< the connection is gone: nobody asks again
+  std::atomic<std::uint64_t> asked{};  ///< Trust::generation when it was asked last
+  Word word(std::uint64_t generation) const {
+    if (over) return Word::no;
+    if (asked >= generation) return Word::yes;
+    return left ? Word::no : Word::not_asked_yet;
+  }
+};
+
 struct ServerState {
   ServerState(boost::asio::any_io_executor own, boost::asio::any_io_executor io, ServerOptions o, CellPort& c,
               ConsoleFiles files)
@@ -64,6 +79,7 @@ struct ServerState {
   CellPort& cell;  ///< used on the io thread only
   Router router;   ///< `open` and the metrics here, `handle` on the io thread
   std::unique_ptr<Trust> trust;
+  std::atomic<std::uint64_t> generation{};  ///< of `trust`, for the io thread
   boost::asio::thread_pool files{1};
 
   Turns turns;            ///< of the calls; used on the io thread only
@@ -84,6 +100,11 @@ struct ServerState {
 
 /// "client/blue/alice": whom a limit is kept for.
 std::string name_of(const core::Caller& caller);
+
+/// On the io thread, when the turn of a call has come: false: its caller is not let in any more, nothing may be done.
+boost::asio::awaitable<bool> still_welcome(std::shared_ptr<const ServerState> state,
+                                           std::shared_ptr<const Welcome> welcome);
+core::Error not_welcome();
 
 /// Neither those who mend a cell nor those whose leases depend on an answer.
 inline bool is_other(core::Role role) { return role == core::Role::client || role == core::Role::auditor; }

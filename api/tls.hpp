@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct LoadedTls {
   std::int64_t certificate_ends_s{};             ///< Unix time: notAfter of the host's certificate
   std::optional<std::int64_t> crl_ends_s;        ///< the earliest nextUpdate; nullopt: no list is used
   std::map<std::string, std::int64_t> crl_made;  ///< by issuer: thisUpdate, so that an older list is known as one
+  std::set<std::string> cas;                     ///< where lists are used: the names of the CAs that are trusted
   std::vector<std::string> warnings;             ///< lists that are missing
 };
 

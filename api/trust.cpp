@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 namespace bascule::api {
 using core::Errc;
 using core::fail;
@@ -12,6 +14,7 @@ namespace {
 constexpr std::int64_t kDayS = 86'400;
 constexpr std::int64_t kCertificateDays = 14;  // time to have one made
 constexpr std::int64_t kCrlDays = 1;
+constexpr int kMostDoublings = 5;  // of the looks until a reload that failed is tried again: about two minutes
 }  // namespace
 
 std::vector<std::string> TrustStatus::warnings(std::int64_t now_s) const {
@@ -60,7 +63,10 @@ bool Trust::files_changed() {
   std::string now = stamp();
   const bool still = now == seen_;
   seen_ = std::move(now);
-  return still && seen_ != read_;
+  if (!still) return false;
+  // What failed may have failed for a reason that passes, which no file tells: no descriptor was left, a disk hung.
+  const bool again = failures_ != 0 && ++looks_ >= 1 << std::min(failures_, kMostDoublings);
+  return again || seen_ != read_;
 }
 
 Result<> Trust::load() {
@@ -68,6 +74,7 @@ Result<> Trust::load() {
   auto next = load_tls(files_, allow_tls12_);
   if (!next) return next.error();
   for (const auto& [issuer, made] : loaded_.crl_made) {
+    if (!next->cas.contains(issuer)) continue;  // nobody it issued is let in any more
     const auto it = next->crl_made.find(issuer);
     if (it == next->crl_made.end() || it->second < made) {
       return fail(Errc::invalid,
@@ -92,6 +99,8 @@ Result<> Trust::load() {
 
 Result<> Trust::reload() {
   auto done = load();
+  failures_ = done ? 0 : failures_ + 1;
+  looks_ = 0;
   if (done)
     ++status_.reloads;
   else

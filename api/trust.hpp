@@ -17,7 +17,7 @@ class Trust {
   /// Errors: as load_tls, and the mapping's.
   static core::Result<std::unique_ptr<Trust>> make(ServerTls files, bool allow_tls12, IdentitySource identities);
 
-  /// Another content, or another file, that stands still since the last look.
+  /// Another content, or another file, that stands still since the last look; or it is time to try again what failed.
   bool files_changed();
   /// Reads everything again; on an error nothing has changed but `status().problem`.
   core::Result<> reload();
@@ -39,7 +39,8 @@ class Trust {
   LoadedTls loaded_;
   IdentityMap map_;
   TrustStatus status_;
-  std::string read_, seen_;  ///< stamps: of the files as they were last read, and last looked at
+  int failures_{}, looks_{};  ///< of reloads since the last good one; since the last of these
+  std::string read_, seen_;   ///< stamps: of the files as they were last read, and last looked at
 };
 
 }  // namespace bascule::api

@@ -7,6 +7,7 @@
 #include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/read.hpp>
 #include <cerrno>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <vector>
@@ -62,7 +63,14 @@ asio::awaitable<Result<std::string>> upload_path(std::shared_ptr<ServerState> st
 
 /// On the io thread.
 asio::awaitable<HttpReply> import_there(std::shared_ptr<ServerState> state, std::shared_ptr<const Call> call,
-                                        std::string path, core::Request request) {
+                                        std::shared_ptr<const Welcome> welcome, std::string path,
+                                        core::Request request) {
+  auto asking = still_welcome(state, std::move(welcome));
+  if (!co_await std::move(asking)) {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+    co_return Router::refusal(*call, not_welcome());
+  }
   try {
     auto task = state->cell.import_image(call->caller, call->part(2), std::move(path), std::move(request.reason),
                                          std::move(request.idempotency_key));
@@ -162,7 +170,7 @@ asio::awaitable<bool> Session::upload(HeadParser& head, SharedCall call, Clock::
     co_return co_await answer_and_drain(&call->route, Router::refusal(*call, received.error()), true, began);
   }
   stream_.next_layer().expires_never();
-  auto work = import_there(state_, call, *path, std::move(*request));
+  auto work = import_there(state_, call, welcome_, *path, std::move(*request));
   auto reply = co_await carry_out_on<HttpReply>(state_->io_thread, "an import", std::move(work));
   if (!reply) co_return false;
   co_return co_await answer(&call->route, std::move(*reply), keep, began);

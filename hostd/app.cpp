@@ -1,7 +1,6 @@
 #include "hostd/app.hpp"
 
 #include <fmt/format.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/utsname.h>
 #include <systemd/sd-daemon.h>
@@ -32,8 +31,10 @@
 #include "hostd/runtime/libvirt/libvirt_host.hpp"
 #include "hostd/runtime/peer/peer_client.hpp"
 #include "hostd/runtime/power/agent_power.hpp"
+#include "hostd/runtime/say.hpp"
 #include "hostd/runtime/watchdog/device_watchdog.hpp"
 #include "hostd/steps/step.hpp"
+#include "hostd/trouble.hpp"
 #include "hostd/worker.hpp"
 #include "storage/drbd_adapter.hpp"
 #include "storage/pool_adapter.hpp"
@@ -44,14 +45,6 @@ namespace {
 
 constexpr std::uint64_t kHostReserveMib = 1024;  // left to the host itself when [capacity] is silent
 constexpr std::chrono::seconds kStartPause{1};
-
-void start_log() {
-  // journald stamps the time. The API's thread writes, too.
-  auto log = spdlog::stdout_logger_mt("hostd");
-  log->set_pattern("%l: %v");
-  spdlog::set_default_logger(std::move(log));
-  spdlog::flush_on(spdlog::level::info);
-}
 
 std::string new_instance() {
   std::random_device device;
@@ -94,6 +87,7 @@ struct App {
   std::unique_ptr<Pacer> pacer;
   std::unique_ptr<alert::Loop> alerts;
   std::unique_ptr<HistoryLoop> history;
+  std::unique_ptr<TroubleTeller> trouble;
   std::unique_ptr<CellService> service;
   std::unique_ptr<api::Server> server;
 
@@ -179,6 +173,7 @@ core::Result<> App::build() {
   alerts = std::make_unique<alert::Loop>(*cell, config.alerts, config.cell, instance,
                                          std::vector{config.api.tls.cert, config.etcd.tls.cert});
   history = std::make_unique<HistoryLoop>(*cell, *history_store);
+  trouble = std::make_unique<TroubleTeller>(*cell);
   service = std::make_unique<CellService>(
       *cell, *heads, *history_store, *countersigner, images, [this] { return health(); },
       [this] { return pacer->pace(); },
@@ -238,7 +233,7 @@ asio::awaitable<void> App::announce() {
       auto done = co_await cell->put_info(std::move(info));
       if (done) break;
     }
-    if (!free) spdlog::warn("pool: {}", free.error().what);
+    if (!free) say(msg::pool_unreadable, {.host = config.host}, "pool: {}", free.error().what);
     co_await steps::pause(kStartPause);
   }
   std::set<std::string> known;
@@ -279,10 +274,12 @@ asio::awaitable<void> App::run() {
   runtime::run_in_background(executor, "alerts", alerts->run());
   runtime::run_in_background(executor, "the history of the VMs", history->run());
   runtime::run_in_background(executor, "old history", history->tidy());
+  runtime::run_in_background(executor, "telling troubles", trouble->run());
   runtime::run_in_background(executor, "countersigning the audit chain", countersigner->run());
   runtime::run_in_background(executor, "announcing the host", announce());
   runtime::run_in_background(executor, "the API", server->run());
   ::sd_notify(0, "READY=1");
+  say(msg::hostd_started, {.host = config.host}, "hostd {} of host {} is up", BASCULE_VERSION, config.host);
   asio::signal_set signals(executor, SIGTERM, SIGINT, SIGHUP);
   for (int signal = SIGHUP; signal == SIGHUP;) {
     auto [ec, number] = co_await signals.async_wait(asio::as_tuple(asio::use_awaitable));
@@ -291,7 +288,7 @@ asio::awaitable<void> App::run() {
     if (signal == SIGHUP) runtime::run_in_background(executor, "reading certificates again", reload());
   }
   ::sd_notify(0, "STOPPING=1");
-  spdlog::info("stopping; guests run on");
+  say(msg::hostd_stopping, {.host = config.host}, "stopping; guests run on");
   alerts->stop();
   guardian->release();
   fence->stop();
@@ -303,12 +300,12 @@ asio::awaitable<void> App::run() {
 }  // namespace
 
 int run_app(const Config& config) {
-  start_log();
+  say(msg::hostd_begins, {.host = config.host}, "hostd {} of host {} begins", BASCULE_VERSION, config.host);
   // Until it is waited for: a reload that comes with the start must not end hostd.
   std::signal(SIGHUP, SIG_IGN);
   App app(config);
   if (auto ok = app.build(); !ok) {
-    spdlog::error("hostd does not start: {}", ok.error().what);
+    say(msg::hostd_not_started, {.host = config.host}, "hostd does not start: {}", ok.error().what);
     return 1;
   }
   runtime::run_in_background(app.io.get_executor(), "hostd", app.run());

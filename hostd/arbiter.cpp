@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "hostd/core/loss.hpp"
+#include "hostd/runtime/say.hpp"
 #include "hostd/steps/step.hpp"
 
 namespace bascule {
@@ -17,7 +18,8 @@ constexpr std::chrono::milliseconds kAgain{200};
 asio::awaitable<FenceAnswer> decide_fence(Node& node, std::string resource) {
   using Kind = core::LossVerdict::Kind;
   const std::string vm(storage::vm_of(resource));
-  spdlog::info("{}: the kernel asks whether it may go on without the peer", vm);
+  say(msg::fence_asked, {.vm = vm, .host = node.self()}, "{}: the kernel asks whether it may go on without the peer",
+      vm);
   const auto asked = Clock::now();
   std::string said;
   while (true) {
@@ -34,9 +36,12 @@ asio::awaitable<FenceAnswer> decide_fence(Node& node, std::string resource) {
     const auto verdict = core::decide_loss(*view, *local, node.self());
     if (verdict.sentence != said) spdlog::info("{}: {}", vm, verdict.sentence);
     said = verdict.sentence;
+    if (verdict.kind == Kind::over || verdict.kind == Kind::lost) {
+      say(msg::fence_refused, {.vm = vm, .host = node.self()}, "{}: the kernel is told to stay as it is", vm);
+    }
     if (verdict.kind == Kind::over || verdict.kind == Kind::lost) co_return FenceAnswer::not_won;
     if (auto ok = may_promote(node, vm); !ok) {
-      spdlog::error("{}: {}", vm, ok.error().what);
+      say(msg::record_distrusted, {.vm = vm, .host = node.self()}, "{}: {}", vm, ok.error().what);
       co_return FenceAnswer::not_won;
     }
     // A short cut costs nothing, and a dying site does not take the right with it. A promotion waits for nobody.
@@ -47,11 +52,15 @@ asio::awaitable<FenceAnswer> decide_fence(Node& node, std::string resource) {
     }
     auto done = co_await node.cell.commit_right(vm, verdict.right, verdict.revision, verdict.sentence, wall_ms());
     if (done) {
+      const About about{.vm = vm, .host = node.self(), .epoch = verdict.right.epoch};
+      say(msg::fence_answered, about, "{}: the kernel is told that it may go on without the peer", vm);
+    }
+    if (done) {
       // safety: R1. Committed after the kernel asked, so after it froze, comparing the record; the exit code is bound
       // by the kernel to this loss of the link, and ignored if the peer has come back. [model: R1_commit, R1_answer]
       co_return FenceAnswer::excluded;
     }
-    spdlog::warn("{}: the record was not changed: {}", vm, done.error().what);
+    say(msg::decision_not_taken, {.vm = vm}, "{}: the record was not changed: {}", vm, done.error().what);
     co_await steps::pause(kAgain);
   }
 }

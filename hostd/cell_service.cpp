@@ -1,11 +1,11 @@
 #include "hostd/cell_service.hpp"
 
 #include <fmt/format.h>
-#include <openssl/sha.h>
 
 #include <algorithm>
 #include <chrono>
 
+#include "hostd/codec/digest.hpp"
 #include "hostd/core/names.hpp"
 
 namespace bascule {
@@ -16,13 +16,7 @@ using core::Result;
 
 namespace {
 /// The same for the same words, and for no others.
-std::string digest(const std::string& words) {
-  unsigned char bytes[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(words.data()), words.size(), bytes);
-  std::string out;
-  for (std::size_t i = 0; i < 8; ++i) out += fmt::format("{:02x}", bytes[i]);
-  return out;
-}
+std::string digest(const std::string& words) { return codec::sha256(words).substr(0, 16); }
 }  // namespace
 
 CellService::CellService(runtime::CellStore& store, runtime::HeadStore& heads, runtime::HistoryStore& history,

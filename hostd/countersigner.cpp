@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +12,7 @@
 
 #include "hostd/codec/codec.hpp"
 #include "hostd/runtime/clock.hpp"
+#include "hostd/runtime/say.hpp"
 #include "hostd/runtime/spawn.hpp"
 
 namespace bascule {
@@ -125,7 +125,7 @@ asio::awaitable<Result<bool>> Countersigner::look(core::WallMs now) {
   if (auto kept = write_whole(options_.file, text); !kept) co_return kept.error();
   last_ = *made;
   // Wherever the journal is sent, the head is safe from whoever can write to etcd: hostctl audit verify --heads.
-  spdlog::info("audit head: {}", text);
+  say(msg::audit_head, {.host = cell_.self()}, "audit head: {}", text);
   if (auto done = co_await heads_.add(std::move(*made)); !done) co_return done.error();
   co_return true;
 }
@@ -140,7 +140,7 @@ asio::awaitable<void> Countersigner::run() {
     const std::string problem = ours ? done.error().what : std::string();
     const auto now = runtime::Clock::now();
     if (!problem.empty() && (problem != problem_ || now - told > kRepeat)) {
-      spdlog::critical("audit: {}", problem);
+      say(msg::audit_broken, {.host = cell_.self()}, "audit: {}", problem);
       told = now;
     }
     if (done || ours) problem_ = problem;

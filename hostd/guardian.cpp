@@ -1,11 +1,10 @@
 #include "hostd/guardian.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "hostd/core/right.hpp"
 #include "hostd/runtime/background.hpp"
+#include "hostd/runtime/say.hpp"
 #include "hostd/steps/step.hpp"
 
 namespace bascule {
@@ -96,8 +95,8 @@ Result<> Guardian::arm() {
   checked_ = true;
   // A device that was handed over was last petted by an earlier hostd: how long ago is not known here.
   if (!info->handed_over) last_pet_ = now();
-  spdlog::info("watchdog armed: {} at {} s{}", info->identity, info->timeout_s,
-               info->handed_over ? ", handed over by the hostd before" : "");
+  say(msg::watchdog_armed, {.host = node_.self()}, "watchdog armed: {} at {} s{}", info->identity, info->timeout_s,
+      info->handed_over ? ", handed over by the hostd before" : "");
   return {};
 }
 
@@ -114,26 +113,29 @@ bool Guardian::intent_is_void() {
 
 void Guardian::look() {
   if (watchdog_.armed() && !checked_) {
-    if (auto ok = arm(); !ok) spdlog::critical("watchdog: {}", ok.error().what);
+    if (auto ok = arm(); !ok) say(msg::watchdog_not_armed, {.host = node_.self()}, "watchdog: {}", ok.error().what);
   }
   auto in = input();
   // safety: S1. Its committed lease tells the others that this host does not stop guests by itself, so none of them
   // takes over for its absence alone; core::guard then pets as for a host without guests.
   if (free_) in.guarded.clear();
   const auto out = core::guard(in, node_.config.timing);
-  if (out.sentence != last_trouble_.substr(0, out.sentence.size())) {
-    if (!out.sentence.empty() && last_trouble_.empty()) spdlog::warn("{}", out.sentence);
+  if (!out.sentence.empty() && last_trouble_.empty()) {
+    say(msg::failsafe_entered, {.host = node_.self()}, "{}", out.sentence);
+  }
+  if (out.sentence.empty() && !last_trouble_.empty()) {
+    say(msg::failsafe_left, {.host = node_.self()}, "no promise is needed any more");
   }
   last_trouble_ = out.sentence;
   if (out.pet && watchdog_.armed() && !proving_) {
     const Mono before = now();
     if (before <= out.pet_until) {
       auto done = watchdog_.pet();
-      if (!done) spdlog::error("watchdog: {}", done.error().what);
+      if (!done) say(msg::watchdog_not_petted, {.host = node_.self()}, "watchdog: {}", done.error().what);
       if (now() > out.pet_until) {
         // safety: S1. This host stood still between the proof and the pet; others may count its time as over.
         // [model: L_late_pet]
-        spdlog::critical("the watchdog was petted too late: the host resets now");
+        say(msg::watchdog_too_late, {.host = node_.self()}, "the watchdog was petted too late: the host resets now");
         auto gone = watchdog_.expire_now();
         static_cast<void>(gone);
       } else if (done) {
@@ -159,8 +161,8 @@ void Guardian::look() {
     auto off = watchdog_.disarm();
     unstoppable_ = !off;
     if (off) checked_ = false;
-    spdlog::info("no guest is here: {}",
-                 off ? "the watchdog is off" : "the watchdog goes on (" + off.error().what + ")");
+    say(msg::watchdog_off, {.host = node_.self()}, "no guest is here: {}",
+        off ? "the watchdog is off" : "the watchdog goes on (" + off.error().what + ")");
   }
 }
 
@@ -175,7 +177,7 @@ asio::awaitable<void> Guardian::ask(std::string host) {
     auto given = co_await peers_.ask_promise(host, address, lease, Clock::now() + node_.config.timing.renew_timeout);
     // safety: S1. It was given at some time since it was asked for. [model: F_from_sending]
     if (given) promised_[host] = std::max(promised_[host], sent);
-    if (!given) spdlog::warn("no promise from {}: {}", host, given.error().what);
+    if (!given) say(msg::promise_missing, {.host = host}, "no promise from {}: {}", host, given.error().what);
   }
   look();
   co_await steps::pause(kTick);
@@ -183,10 +185,11 @@ asio::awaitable<void> Guardian::ask(std::string host) {
 }
 
 asio::awaitable<void> Guardian::stop(std::string vm, std::string why) {
-  spdlog::critical("{}: {}", vm, why);
+  say(msg::guest_ended_for_safety, {.vm = vm, .host = node_.self()}, "{}: {}", vm, why);
   // safety: S1. The other host may soon take this VM over; if QEMU cannot be ended here, the watchdog ends the machine.
   auto off = co_await node_.vms.force_off(vm);
-  if (!off) spdlog::critical("{}: could not be stopped: {}", vm, off.error().what);
+  if (!off)
+    say(msg::guest_not_ended, {.vm = vm, .host = node_.self()}, "{}: could not be stopped: {}", vm, off.error().what);
   if (off) node_.domains.erase(vm);
   co_await steps::pause(kTick);
   stopping_.erase(vm);
@@ -203,7 +206,9 @@ asio::awaitable<void> Guardian::renew() {
     auto done = co_await node_.cell.renew_lease(std::move(lease), intent_is_void(), Clock::now() + t.renew_timeout / 2);
     if (!done) {
       const bool late = now() - renewed_.value_or(started_) > t.renew_timeout;
-      if (late && done.error().what != last_refusal_) spdlog::warn("lease not renewed: {}", done.error().what);
+      if (late && done.error().what != last_refusal_) {
+        say(msg::lease_not_renewed, {.host = node_.self()}, "lease not renewed: {}", done.error().what);
+      }
       if (late) last_refusal_ = done.error().what;
       co_await steps::pause(kRetry);
       continue;
@@ -247,7 +252,7 @@ Result<> Guardian::promise(const std::string& host, const core::HostLease& lease
     }
   }
   if (node_.taking_over.contains(host)) return fail(Errc::refused, "a takeover from " + host + " is being asked for");
-  spdlog::info("promised {} the takeover time from now (lease {})", host, lease.number);
+  say(msg::promise_given, {.host = host}, "promised {} the takeover time from now (lease {})", host, lease.number);
   // safety: S1. What is promised is kept by this timer. [model: F_restart_timer]
   node_.cell.heard(host);
   return {};
@@ -256,14 +261,15 @@ Result<> Guardian::promise(const std::string& host, const core::HostLease& lease
 void Guardian::release() {
   if (!watchdog_.armed()) return;
   if (!guarded().empty()) {
-    spdlog::warn("guests run here: the watchdog stays armed and resets this host unless hostd is back within {} ms",
-                 node_.config.timing.watchdog.count());
+    say(msg::watchdog_left_armed, {.host = node_.self()},
+        "guests run here: the watchdog stays armed and resets this host unless hostd is back within {} ms",
+        node_.config.timing.watchdog.count());
     return;
   }
   if (auto off = watchdog_.disarm(); off) return;
   auto later = watchdog_.postpone();
-  spdlog::warn("the watchdog cannot be switched off; {}",
-               later ? "it has been given its longest time" : later.error().what);
+  say(msg::watchdog_not_off, {.host = node_.self()}, "the watchdog cannot be switched off; {}",
+      later ? "it has been given its longest time" : later.error().what);
 }
 
 }  // namespace bascule

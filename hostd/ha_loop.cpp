@@ -1,10 +1,9 @@
 #include "hostd/ha_loop.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "hostd/runtime/background.hpp"
+#include "hostd/runtime/say.hpp"
 #include "hostd/steps/step.hpp"
 
 namespace bascule {
@@ -16,6 +15,11 @@ namespace {
 constexpr std::chrono::seconds kFirstPause{2};
 constexpr std::chrono::seconds kLongestPause{60};
 constexpr std::chrono::milliseconds kBreath{50};  // a round looks at every VM: not at every change of a burst
+
+msg::Message decided(const core::Verb& verb) {
+  if (std::holds_alternative<core::FailoverVm>(verb)) return msg::failover_decided;
+  return std::holds_alternative<core::RestartVm>(verb) ? msg::restart_decided : msg::care_decided;
+}
 }  // namespace
 
 HaLoop::HaLoop(Node& node, const Guardian& guardian, runtime::PowerPort& power)
@@ -61,12 +65,14 @@ core::HaFacts HaLoop::facts() const {
 
 asio::awaitable<Result<>> HaLoop::submit(core::HaAction action) {
   core::Request request;
+  const auto message = decided(action.verb);
   request.verb = std::move(action.verb);
   request.caller = {core::Role::host, node_.self(), {}};
   request.reason = action.reason.substr(0, core::Limits::reason_bytes);
   auto accepted = co_await node_.cell.submit(std::move(request), wall_ms());
   if (!accepted) co_return accepted.error();
-  spdlog::warn("{}: {} (operation {})", action.vm, action.reason, accepted->operation);
+  say(message, {.vm = action.vm, .host = node_.self(), .operation = accepted->operation}, "{}: {} (operation {})",
+      action.vm, action.reason, accepted->operation);
   co_return Result<>{};
 }
 
@@ -75,18 +81,21 @@ asio::awaitable<void> HaLoop::fence(std::string host, std::string why) {
   while (fenced_.size() > core::HaLimits::fences + 1) fenced_.pop_front();
   auto intent = co_await node_.cell.intend_fence(host, why, wall_ms());
   if (!intent) {
-    spdlog::warn("host {} is not switched off: {}", host, intent.error().what);
+    say(msg::host_not_switched_off, {.host = host}, "host {} is not switched off: {}", host, intent.error().what);
     co_return;
   }
-  spdlog::warn("switching host {} off: {}", host, why);
+  say(msg::host_switching_off, {.host = host}, "switching host {} off: {}", host, why);
   auto off = co_await power_.off(host);
   const std::string words = off ? "its power switch says that it is off" : off.error().what;
-  spdlog::warn("host {}: {}", host, words);
+  say(off ? msg::host_switched_off : msg::host_not_switched_off, {.host = host}, "host {}: {}", host, words);
   // A definite no switched nobody off: it does not count against the storm limit. Silence does.
   if (!off && off.error().code != core::Errc::outcome_unknown && !fenced_.empty()) fenced_.pop_back();
   // Failure or silence changes nothing: the intent goes, and the takeover time runs on as before.
   auto ended = co_await node_.cell.end_fence(host, *intent, off.has_value(), words, wall_ms());
-  if (!ended) spdlog::warn("host {}: the end of the power-off is not in the record: {}", host, ended.error().what);
+  if (!ended) {
+    say(msg::fence_not_recorded, {.host = host}, "host {}: the end of the power-off is not in the record: {}", host,
+        ended.error().what);
+  }
 }
 
 asio::awaitable<void> HaLoop::carry_out(core::HaAction action) {
@@ -118,7 +127,7 @@ asio::awaitable<void> HaLoop::carry_out(core::HaAction action) {
     pause.length = again && pause.length.count() != 0 ? std::min(pause.length * 2, kLongestPause) : kFirstPause;
     pause.until = Clock::now() + pause.length;
   } else {
-    spdlog::warn("{}: {}: {}", object, action.reason, done.error().what);
+    say(msg::decision_not_taken, {.vm = action.vm}, "{}: {}: {}", object, action.reason, done.error().what);
     pauses_[object] = {Clock::now() + kFirstPause, kFirstPause};
   }
   at_work_.erase(object);
@@ -146,7 +155,7 @@ void HaLoop::tell(std::map<std::string, std::string> waits) {
   for (const auto& [vm, why] : waits) {
     const auto before = node_.waits.find(vm);
     if (before != node_.waits.end() && before->second == why) continue;
-    spdlog::info("{}: not started here: {}", vm, why);
+    say(msg::start_waits, {.vm = vm, .host = node_.self()}, "{}: not started here: {}", vm, why);
     node_.touched.insert(vm);
   }
   for (const auto& [vm, why] : node_.waits) {

@@ -1,12 +1,11 @@
 #include "hostd/history_loop.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "hostd/core/right.hpp"
 #include "hostd/runtime/background.hpp"
 #include "hostd/runtime/clock.hpp"
+#include "hostd/runtime/say.hpp"
 
 namespace bascule {
 namespace asio = boost::asio;
@@ -112,7 +111,8 @@ asio::awaitable<void> HistoryLoop::write(std::string vm) {
   auto done = co_await std::move(task);
   // Whatever another host wrote, or whether an answer was lost: the next try reads what is there, and counts only what
   // came after it.
-  if (!done && done.error().code != Errc::stale) spdlog::warn("the history of {}: {}", vm, done.error().what);
+  if (!done && done.error().code != Errc::stale)
+    say(msg::history_not_recorded, {.vm = vm}, "the history of {}: {}", vm, done.error().what);
   entry.wrote = now();
   entry.busy = false;
   --writing_;

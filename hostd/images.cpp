@@ -12,6 +12,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "hostd/codec/digest.hpp"
 #include "hostd/core/names.hpp"
 #include "hostd/runtime/process.hpp"
 
@@ -53,9 +54,7 @@ Result<std::string> hash_file(const std::string& path) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int size = 0;
   EVP_DigestFinal_ex(context.get(), digest.data(), &size);
-  std::string out;
-  for (unsigned int i = 0; i < size; ++i) out += fmt::format("{:02x}", digest[i]);
-  return out;
+  return codec::hex({digest.data(), size});
 }
 
 asio::awaitable<Result<std::string>> hash_in_pool(std::string path) { co_return hash_file(path); }

@@ -3,6 +3,7 @@
 
 #include "hostd/app.hpp"
 #include "hostd/config.hpp"
+#include "hostd/runtime/say.hpp"
 
 int main(int argc, char** argv) {
   CLI::App cli{"hostd: one host of a Bascule cell"};
@@ -12,9 +13,11 @@ int main(int argc, char** argv) {
   cli.add_flag("--check", check_only, "check the configuration and end");
   cli.set_version_flag("--version", BASCULE_VERSION);
   CLI11_PARSE(cli, argc, argv);
+  bascule::start_log();
   auto config = bascule::load_config(config_path);
   if (!config) {
     std::fprintf(stderr, "hostd: %s\n", config.error().what.c_str());
+    if (!check_only) bascule::say(bascule::msg::config_refused, {}, "{}", config.error().what);
     return 2;
   }
   if (check_only) {

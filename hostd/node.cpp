@@ -1,10 +1,9 @@
 #include "hostd/node.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "hostd/core/right.hpp"
+#include "hostd/runtime/say.hpp"
 
 namespace bascule {
 namespace asio = boost::asio;
@@ -135,7 +134,7 @@ asio::awaitable<void> publish_free_space(Node& node) {
   core::HostInfo info = node.cell.view().host(node.self())->info.value;
   info.pool_free_mib = *free;
   auto done = co_await node.cell.put_info(std::move(info));
-  if (!done) spdlog::warn("free space is not published: {}", done.error().what);
+  if (!done) say(msg::pool_unreadable, {.host = node.self()}, "free space is not published: {}", done.error().what);
 }
 
 Result<core::DomainSpec> domain_of(const Node& node, const std::string& vm) {

@@ -1,7 +1,6 @@
 #include "hostd/note_store.hpp"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -12,6 +11,7 @@
 #include <sstream>
 
 #include "hostd/codec/codec.hpp"
+#include "hostd/runtime/say.hpp"
 #include "hostd/runtime/spawn.hpp"
 #include "storage/resource.hpp"
 
@@ -102,7 +102,7 @@ Result<> NoteStore::load() {
     // A disk that is full or read-only holds no guest's host back: the helper's file stays for the next start.
     auto kept = keep(core::disk_lost(notes_, disk.vm, disk.volume));
     if (kept) kept = port_->drop_lost_disk(disk);
-    if (!kept) spdlog::critical("{}", kept.error().what);
+    if (!kept) say(msg::notes_not_kept, {.vm = disk.vm}, "{}", kept.error().what);
   }
   return {};
 }

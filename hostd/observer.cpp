@@ -1,21 +1,22 @@
 #include "hostd/observer.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include "hostd/core/guard.hpp"
 #include "hostd/core/right.hpp"
 #include "hostd/runtime/background.hpp"
+#include "hostd/runtime/say.hpp"
 
 namespace bascule {
 
 namespace {
 constexpr std::chrono::seconds kEndLook{3};
-}
+
+bool stands_still(const std::string& suspended) { return !suspended.empty() && suspended != "no"; }
+}  // namespace
 
 Observer::Observer(Node& node) : node_(node) {
   node_.vms.on_event([this](const core::DomainEvent& event) { domain_event(event); });
   node_.drbd.listen([this](const storage::ResourceState& state) { resource_changed(state); },
-                    [](const core::Error& error) { spdlog::warn("DRBD events: {}", error.what); });
+                    [](const core::Error& error) { say(msg::drbd_events_lost, {}, "DRBD events: {}", error.what); });
 }
 
 void Observer::touch(const std::string& vm) {
@@ -70,8 +71,8 @@ void Observer::domain_event(const core::DomainEvent& event) {
       if (event.info.reason == core::DomainReason::migrating) {
         node_.handover_began[event.info.name] = runtime::Clock::now();
       }
-      spdlog::info("{}: domain is {} ({})", event.info.name, core::to_string(event.info.state),
-                   core::to_string(event.info.reason));
+      say(msg::guest_state, {.vm = event.info.name, .host = node_.self()}, "{}: domain is {} ({})", event.info.name,
+          core::to_string(event.info.state), core::to_string(event.info.reason));
       touch(event.info.name);
       if (event.info.state == core::DomainState::shutting_down) {
         auto task = see_the_end(event.info.name);
@@ -83,9 +84,11 @@ void Observer::domain_event(const core::DomainEvent& event) {
       node_.domains.clear();
       for (const auto& info : event.all) note_domain(info);
       node_.domains_known = true;
+      say(msg::libvirt_back, {.host = node_.self()}, "libvirt is reached, {} guests run", event.all.size());
       break;
     case Kind::disconnected:
-      spdlog::warn("libvirt is not reached; guests go on, their state is not known for now");
+      say(msg::libvirt_away, {.host = node_.self()},
+          "libvirt is not reached; guests go on, their state is not known for now");
       node_.domains_known = false;
       break;
     case Kind::job_completed:
@@ -119,9 +122,10 @@ void Observer::note_failures(const std::string& vm, const Volumes& before, const
     const bool lost = is->second.disk == "Failed" || is->second.disk == "Diskless";
     if (!had || !lost) continue;
     // safety: R5. Kept before anything is decided on it. [model: R5_note]
-    spdlog::error("{}: volume {} has lost its disk here ({})", vm, volume.name, is->second.disk);
+    say(msg::disk_failed, {.vm = vm, .host = node_.self(), .volume = volume.name},
+        "{}: volume {} has lost its disk here ({})", vm, volume.name, is->second.disk);
     auto kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, leg->id, true));
-    if (!kept) spdlog::critical("{}", kept.error().what);
+    if (!kept) say(msg::notes_not_kept, {.vm = vm, .host = node_.self()}, "{}", kept.error().what);
   }
 }
 
@@ -130,7 +134,14 @@ void Observer::resource_changed(const storage::ResourceState& state) {
   if (vm.empty()) return;
   auto& local = node_.local_vm(vm);
   const auto before = local.volumes;
+  const bool was_frozen = local.role == "Primary" && stands_still(local.suspended);
   note_state(local, state, node_.cell.view().vm(vm));
+  const bool frozen = local.role == "Primary" && stands_still(local.suspended);
+  if (frozen && !was_frozen) {
+    say(msg::io_frozen, {.vm = vm, .host = node_.self()}, "{}: its I/O stands still ({})", vm, local.suspended);
+  }
+  if (!frozen && was_frozen && local.role == "Primary")
+    say(msg::io_resumed, {.vm = vm, .host = node_.self()}, "{}: its I/O goes on", vm);
   if (local.up && !local.io_ended) note_failures(vm, before, local.volumes);
   touch(vm);
 }

@@ -1,9 +1,9 @@
 #include "hostd/pacer.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <optional>
+
+#include "hostd/runtime/say.hpp"
 
 namespace bascule {
 namespace asio = boost::asio;
@@ -41,8 +41,8 @@ asio::awaitable<void> Pacer::watch_lease() {
         lease_gap_.note(gap);
         if (gap > 2 * renew_) {
           ++late_renewals_;
-          spdlog::warn("the host lease was renewed {} ms after the time before",
-                       std::chrono::duration_cast<std::chrono::milliseconds>(gap).count());
+          say(msg::lease_late, {.host = cell_.self()}, "the host lease was renewed {} ms after the time before",
+              std::chrono::duration_cast<std::chrono::milliseconds>(gap).count());
         }
       }
       known = revision;

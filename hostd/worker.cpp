@@ -6,6 +6,7 @@
 
 #include "hostd/core/right.hpp"
 #include "hostd/runtime/background.hpp"
+#include "hostd/runtime/say.hpp"
 #include "hostd/steps/step.hpp"
 
 namespace bascule {
@@ -61,7 +62,8 @@ asio::awaitable<void> Worker::work(std::string id, std::string vm, core::Work wo
     if (result) {
       outcome = std::move(*result);
     } else {
-      spdlog::warn("{}: {}: {}", id, step, result.error().what);
+      say(msg::step_failed, {.vm = vm, .host = node_.self(), .operation = id}, "{}: {}: {}", id, step,
+          result.error().what);
       if (worth_another_try(result.error().code) && attempt < kStepTries) {
         co_await steps::pause(wait);
         wait *= 2;
@@ -74,7 +76,8 @@ asio::awaitable<void> Worker::work(std::string id, std::string vm, core::Work wo
     auto committed = co_await node_.cell.end_step(id, work, outcome, wall_ms());
     if (!committed) {
       // The step is idempotent: what it did is found again when it is run anew.
-      spdlog::warn("{}: the end of {} is not in the journal: {}", id, step, committed.error().what);
+      say(msg::step_not_recorded, {.vm = vm, .host = node_.self(), .operation = id},
+          "{}: the end of {} is not in the journal: {}", id, step, committed.error().what);
       co_await steps::pause(kFirstPause);
     }
     break;
@@ -176,25 +179,25 @@ void Worker::note(const std::string& vm) {
                                : view->right.revision == 0
                                    ? std::nullopt
                                    : core::noted(notes, vm, node_.self(), view->right.value, view->right.revision));
-  if (!kept) spdlog::critical("{}", kept.error().what);
+  if (!kept) say(msg::notes_not_kept, {.host = node_.self()}, "{}", kept.error().what);
   if (gone) static_cast<void>(node_.notes.drop_lost_disks(vm));
   if (gone || view->layout.revision == 0) return;
   // R5: what the kernel's helper wrote down while no hostd looked.
   auto named = node_.notes.keep(core::legs_named(notes, vm, view->layout.value, node_.self()));
-  if (!named) spdlog::critical("{}", named.error().what);
+  if (!named) say(msg::notes_not_kept, {.host = node_.self()}, "{}", named.error().what);
 }
 
 void Worker::note_etcd() {
   if (!node_.cell.view().synced) return;
   if (node_.first_read == 0) node_.first_read = node_.cell.view().revision;
   auto kept = node_.notes.seen(node_.cell.cluster_id(), node_.cell.view().revision);
-  if (!kept) spdlog::critical("{}", kept.error().what);
+  if (!kept) say(msg::notes_not_kept, {.host = node_.self()}, "{}", kept.error().what);
   std::map<std::string, std::string> addresses;
   for (const auto& [id, host] : node_.cell.view().hosts) {
     if (id != node_.self() && host.info.revision != 0) addresses[id] = host.info.value.api_address;
   }
   kept = node_.notes.keep(core::noted_addresses(node_.notes.notes(), std::move(addresses)));
-  if (!kept) spdlog::critical("{}", kept.error().what);
+  if (!kept) say(msg::notes_not_kept, {.host = node_.self()}, "{}", kept.error().what);
 }
 
 asio::awaitable<void> Worker::run() {

@@ -5,6 +5,7 @@
 
 #include "hostd/core/right.hpp"
 #include "hostd/runtime/background.hpp"
+#include "hostd/runtime/say.hpp"
 #include "hostd/steps/step.hpp"
 #include "hostd/worker.hpp"
 
@@ -219,14 +220,16 @@ asio::awaitable<void> Worker::stop_while_owed(std::string vm, Clock::time_point 
     return owed != owed_since_.end() && owed->second == since;
   };
   if (!still_owed()) co_return;
-  spdlog::warn("{}: the record still lists a leg that is not up to date: its I/O is stopped until that is changed", vm);
+  say(msg::io_stopped_for_record, {.vm = vm, .host = node_.self()},
+      "{}: the record still lists a leg that is not up to date: its I/O is stopped until that is changed", vm);
   while (still_owed()) {
     auto stopped = co_await node_.drbd.suspend_io(storage::resource_name(vm));
     if (stopped) {
       node_.local[vm].stopped_for_record = true;
       co_return;
     }
-    spdlog::error("{}: its I/O cannot be stopped: {}", vm, stopped.error().what);
+    say(msg::io_not_stopped, {.vm = vm, .host = node_.self()}, "{}: its I/O cannot be stopped: {}", vm,
+        stopped.error().what);
     co_await steps::pause(kMendPause);
   }
 }
@@ -250,16 +253,16 @@ asio::awaitable<void> Worker::forgive(std::string vm) {
   if (!seen || !seen->in_sync() || view == nullptr) co_return;
   // First what would be taken for a new failure at the next start.
   if (auto gone = node_.notes.drop_lost_disks(vm); !gone) {
-    spdlog::error("{}", gone.error().what);
+    say(msg::notes_not_kept, {.vm = vm, .host = node_.self()}, "{}", gone.error().what);
     co_return;
   }
   for (const auto& volume : view->layout.value.volumes) {
     const core::Leg* own = core::leg_of(volume, node_.self());
     if (own == nullptr) continue;
     auto kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, own->id, false));
-    if (!kept) spdlog::critical("{}", kept.error().what);
+    if (!kept) say(msg::notes_not_kept, {.vm = vm, .host = node_.self()}, "{}", kept.error().what);
   }
-  spdlog::info("{}: its legs here are whole again", vm);
+  say(msg::disk_whole, {.vm = vm, .host = node_.self()}, "{}: its legs here are whole again", vm);
 }
 
 /// U: what an earlier hostd of this host may have sent for a running guest's record ends with a write of this one.
@@ -284,7 +287,8 @@ asio::awaitable<void> Worker::settle(std::string vm) {
 
 /// A disk that fails again each time is left alone for ever longer: each try is a resync that the guest pays for.
 asio::awaitable<void> Worker::attach_later(std::string vm, std::chrono::seconds after) {
-  spdlog::warn("{}: its disk failed again each time it was attached: tried once more in {} s", vm, after.count());
+  say(msg::disk_fails_again, {.vm = vm, .host = node_.self()},
+      "{}: its disk failed again each time it was attached: tried once more in {} s", vm, after.count());
   co_await steps::pause(after);
   const auto local = node_.local.find(vm);
   if (local == node_.local.end() || local->second.attached_again < core::kAttachAgain) co_return;
@@ -301,7 +305,8 @@ asio::awaitable<void> Worker::see_volumes(std::string vm) {
   if (local->second.volumes.size() == view->layout.value.volumes.size()) co_return;
   auto fresh = co_await steps::fresh_local(node_, vm);
   if (!fresh) {  // nothing else need ever happen to it, and what is not seen is not kept true (R4)
-    spdlog::warn("{}: its volumes are not seen yet: {}", vm, fresh.error().what);
+    say(msg::volumes_unseen, {.vm = vm, .host = node_.self()}, "{}: its volumes are not seen yet: {}", vm,
+        fresh.error().what);
     auto later = look_later(vm);
     runtime::run_in_background(node_.cell.changed().executor(), "looking again at " + vm, std::move(later));
     co_return;
@@ -317,7 +322,7 @@ asio::awaitable<void> Worker::see_volumes(std::string vm) {
     const auto wanted = std::ranges::find(view->layout.value.volumes, name, &core::VolumeLayout::name);
     const core::Leg* own = core::leg_of(*wanted, node_.self());
     auto kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, own->id, true));
-    if (!kept) spdlog::critical("{}", kept.error().what);
+    if (!kept) say(msg::notes_not_kept, {.vm = vm, .host = node_.self()}, "{}", kept.error().what);
   }
 }
 
@@ -360,7 +365,9 @@ asio::awaitable<void> Worker::mend(std::string vm) {
     spdlog::info("{}: {}", vm, remedy.sentence);
     const auto seen = node_.cell.changed().count();
     auto done = co_await apply(vm, remedy);
-    if (!done) spdlog::warn("{}: {}: {}", vm, remedy.sentence, done.error().what);
+    if (!done) {
+      say(msg::mend_failed, {.vm = vm, .host = node_.self()}, "{}: {}: {}", vm, remedy.sentence, done.error().what);
+    }
     failed = done || remedy.shrinks ? 0 : failed + 1;  // R4: for as long as the record is untrue
     // DRBD's event stream tells what became of it; one that failed, or that does not help, waits longer.
     again = remedy.sentence == before ? again + 1 : 0;

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "api/hostctl/text.hpp"
+#include "hostd/codec/freeing.hpp"
 
 namespace bascule::hostctl {
 namespace {
@@ -17,13 +18,6 @@ using core::fail;
 
 constexpr std::size_t kMaxPem = 16 * 1024;
 
-template <auto Free>
-struct Freeing {
-  template <class T>
-  void operator()(T* p) const {
-    Free(p);
-  }
-};
 using Bio = std::unique_ptr<BIO, Freeing<BIO_free_all>>;
 using Certificate = std::unique_ptr<X509, Freeing<X509_free>>;
 

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "hostd/codec/digest.hpp"
 #include "hostd/core/alert_text.hpp"
 
 namespace bascule::alert {
@@ -95,9 +96,7 @@ std::string signature(const std::string& secret, const std::string& body) {
   unsigned int length = 0;
   HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()),
        reinterpret_cast<const unsigned char*>(body.data()), body.size(), digest, &length);
-  std::string out = "sha256=";
-  for (unsigned int i = 0; i < length; ++i) out += fmt::format("{:02x}", digest[i]);
-  return out;
+  return "sha256=" + codec::hex({digest, length});
 }
 
 }  // namespace bascule::alert

@@ -1,11 +1,10 @@
 #include "hostd/alert/loop.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <boost/asio/post.hpp>
 
-#include "hostd/alert/certificate.hpp"
 #include "hostd/runtime/background.hpp"
+#include "hostd/runtime/certificate.hpp"
+#include "hostd/runtime/say.hpp"
 
 namespace bascule::alert {
 namespace asio = boost::asio;
@@ -39,10 +38,10 @@ void Loop::look_at_certificates() {
   if (!ends_.empty() && now - looked_ < kCertificates) return;
   looked_ = now;
   for (const auto& path : certificates_) {
-    if (auto end = certificate_end(path))
-      ends_[path] = *end;
+    if (auto end = runtime::certificate_end(path))
+      ends_[path] = *end * 1000;
     else
-      spdlog::warn("alerts: {}", end.error().what);
+      say(msg::certificate_unreadable, {.host = cell_.self()}, "alerts: {}", end.error().what);
   }
 }
 
@@ -70,7 +69,9 @@ asio::awaitable<void> Loop::write(core::AlertWrite write) {
   auto task = cell_.write_alerts(std::move(write));
   auto done = co_await std::move(task);
   // Another host may have been faster. Whatever it was: the next round decides on what is there then.
-  if (!done && done.error().code != core::Errc::stale) spdlog::warn("alert {}: {}", ids.front(), done.error().what);
+  if (!done && done.error().code != core::Errc::stale) {
+    say(msg::alert_not_recorded, {.alert = ids.front()}, "alert {}: {}", ids.front(), done.error().what);
+  }
   for (const auto& id : ids) busy_.erase(id);
   cell_.changed().notify();
 }
@@ -85,9 +86,11 @@ void Loop::send(core::AlertMessage message) {
 
 void Loop::ended(const core::AlertJob& job, core::AlertOutcome outcome) {
   if (outcome.sent)
-    spdlog::info("alert {} sent to {}{}", job.second, job.first, outcome.error.empty() ? "" : ": " + outcome.error);
+    say(msg::alert_sent, {.alert = job.second}, "alert {} sent to {}{}", job.second, job.first,
+        outcome.error.empty() ? "" : ": " + outcome.error);
   else
-    spdlog::warn("alert {} not sent to {}, it is tried again: {}", job.second, job.first, outcome.error);
+    say(msg::alert_not_sent, {.alert = job.second}, "alert {} not sent to {}, it is tried again: {}", job.second,
+        job.first, outcome.error);
   sending_.erase(job);
   outcomes_[job] = std::move(outcome);
   cell_.changed().notify();
@@ -96,7 +99,7 @@ void Loop::ended(const core::AlertJob& job, core::AlertOutcome outcome) {
 asio::awaitable<void> Loop::run() {
   if (settings_.rules.lists.empty()) co_return;
   if (auto ok = check_files(settings_); !ok)
-    spdlog::error("alerts: {}. Alerts to that list do not go out", ok.error().what);
+    say(msg::alerts_wrong, {.host = cell_.self()}, "alerts: {}. Alerts to that list do not go out", ok.error().what);
   while (true) {
     const auto seen = cell_.changed().count();
     auto round = core::alert_round(cell_.view(), cell_.alerts(), settings_.rules, facts(), memory_, cell_.self());

@@ -1,7 +1,5 @@
 #include "hostd/codec/codec.hpp"
 
-#include <openssl/sha.h>
-
 #include <array>
 #include <boost/json/monotonic_resource.hpp>
 #include <boost/json/parse.hpp>
@@ -9,6 +7,7 @@
 #include <type_traits>
 
 #include "hostd/codec/describe.hpp"
+#include "hostd/codec/digest.hpp"
 #include "hostd/core/audit_chain.hpp"
 
 namespace bascule::codec {
@@ -237,18 +236,6 @@ BASCULE_RECORD(core::SignedHead)
 BASCULE_RECORD(core::HistoryDay)
 #undef BASCULE_RECORD
 
-std::string audit_hash(const core::AuditRecord& record) {
-  const std::string text = core::canonical(record);
-  unsigned char digest[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest);
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string out;
-  out.reserve(2 * sizeof digest);
-  for (const unsigned char byte : digest) {
-    out.push_back(kHex[byte >> 4]);
-    out.push_back(kHex[byte & 15]);
-  }
-  return out;
-}
+std::string audit_hash(const core::AuditRecord& record) { return sha256(core::canonical(record)); }
 
 }  // namespace bascule::codec

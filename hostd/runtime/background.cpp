@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <exception>
 
+#include "hostd/runtime/say.hpp"
+
 namespace bascule::runtime {
 
 void run_in_background(const boost::asio::any_io_executor& executor, std::string what,
@@ -15,9 +17,10 @@ void run_in_background(const boost::asio::any_io_executor& executor, std::string
     try {
       std::rethrow_exception(error);
     } catch (const std::exception& e) {
-      spdlog::critical("{}: an exception that nobody expected: {}; hostd ends and is started anew", what, e.what());
+      say(msg::hostd_broke, {}, "{}: an exception that nobody expected: {}; hostd ends and is started anew", what,
+          e.what());
     } catch (...) {
-      spdlog::critical("{}: an exception of no known kind; hostd ends and is started anew", what);
+      say(msg::hostd_broke, {}, "{}: an exception of no known kind; hostd ends and is started anew", what);
     }
     spdlog::default_logger()->flush();
     std::abort();

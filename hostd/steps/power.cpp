@@ -1,14 +1,13 @@
 // Start and stop of a VM on this host.
 #include <fmt/format.h>
 
-#include <spdlog/spdlog.h>
-
 #include <array>
 #include <filesystem>
 
 #include "hostd/core/plan_rules.hpp"
 #include "hostd/runtime/announce/announce.hpp"
 #include "hostd/runtime/background.hpp"
+#include "hostd/runtime/say.hpp"
 #include "hostd/steps/step.hpp"
 
 namespace bascule::steps {
@@ -59,7 +58,9 @@ asio::awaitable<void> announce(std::vector<core::DomainNic> nics) {
   for (const auto wait : kAnnounce) {
     for (const auto& nic : nics) {
       auto sent = runtime::announce(nic.bridge, nic.mac);
-      if (!sent) spdlog::warn("{} is not announced on {}: {}", nic.mac, nic.bridge, sent.error().what);
+      if (!sent) {
+        say(msg::address_not_announced, {}, "{} is not announced on {}: {}", nic.mac, nic.bridge, sent.error().what);
+      }
     }
     co_await pause(wait);
   }

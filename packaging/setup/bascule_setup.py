@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 """bascule-setup: looks at a machine that is to be a host or the witness of a Bascule cell, and says what to mend.
 
-It changes nothing. `--measure` writes 4 KiB a hundred times into a file beside etcd's data, which it removes.
+Looking changes nothing; `bascule-setup apply` makes the machine what it is to be, `bascule-setup ca` its certificates (bascule_apply.py,
+bascule_ca.py). `--measure` writes 4 KiB a hundred times into a file beside etcd's data, which it removes.
 
     bascule-setup --role host --peer b1=192.0.2.21 --peer witness=192.0.2.5
     bascule-setup --role witness --peer a1=192.0.2.11 --peer b1=192.0.2.21
     bascule-setup --ssh host:root@192.0.2.11 --ssh host:root@192.0.2.21 --ssh witness:root@192.0.2.5
+    bascule-setup apply --answers cell.toml --as a1 [--dry-run]
+    bascule-setup ca init|request|sign|revoke|crl ...
 
 Exit 0: nothing to mend (there may be warnings); 1: something is; 2: it could not look.
 """
@@ -26,6 +29,7 @@ SSH_SECONDS = 120
 PINGS = 10
 CONFIG = "/etc/bascule/hostd.toml"
 PKI = "/etc/bascule/pki"
+MODULES = "/usr/share/bascule/setup"
 DRBD_UTILS = (9, 22)      # debian/control
 ETCD = (3, 4, 23)
 QEMU_EMULATES = (9, 0)    # older ones lose memory writes of an emulated guest in a live migration
@@ -338,8 +342,33 @@ def peer(text):
     return name, address
 
 
+def beside(argv, machine):
+    """The other commands lie beside this file, or where the package puts them; a look is this file alone, to be sent over ssh."""
+    sys.dont_write_bytecode = True
+    for folder in (str(pathlib.Path(__file__).resolve().parent), MODULES):
+        if os.path.exists(f"{folder}/bascule_apply.py") and folder not in sys.path:
+            sys.path.insert(0, folder)
+    import bascule_apply
+    import bascule_ca
+    if argv[0] == "ca":
+        return bascule_ca.main(argv[1:])
+
+    def look(plan):
+        """What is bad and no step mends."""
+        others = [(host.id, host.address) for host in plan.cell.hosts.values() if host.id != plan.name] + [("witness", plan.cell.witness)]
+        role = "host" if plan.host else "witness"
+        found = Look(machine or Machine(), role, [(name, address) for name, address in others if name != plan.name]).all()
+        show(role, found)
+        return [one["check"] for one in found if one["level"] == "bad" and one["check"] in bascule_apply.NEEDED]
+
+    return bascule_apply.main(argv[1:], look)
+
+
 def main(argv=None, machine=None):
-    options = argparse.ArgumentParser(prog="bascule-setup", description="Looks at a machine that is to be part of a cell, and says what to mend. Changes nothing.")
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] in (["apply"], ["ca"]):
+        return beside(argv, machine)
+    options = argparse.ArgumentParser(prog="bascule-setup", description="Looks at a machine that is to be part of a cell, and says what to mend. Changes nothing; the commands apply and ca do.")
     options.add_argument("--role", choices=("host", "witness"), default="host")
     options.add_argument("--peer", action="append", type=peer, default=[], metavar="NAME=ADDRESS", help="another host, or 'witness' (repeatable)")
     options.add_argument("--config", default=CONFIG, help=f"hostd's configuration (default {CONFIG})")

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -17,6 +18,7 @@
 #include <charconv>
 #include <iostream>
 #include <sstream>
+#include <thread>
 
 #include "api/server.hpp"
 #include "hostd/identities.hpp"
@@ -105,6 +107,9 @@ int number(const std::string& text) {
   return value;
 }
 
+/// What a full disk or a lack of descriptors does to a reload: no file tells when it is over.
+std::atomic<bool> mapping_fails{false};  // read by the API's thread
+
 /// One leg falls behind by this much, or catches up (0); as the record and the holder would say it.
 void set_behind(FakeCell& cell, const std::string& name, int kib) {
   auto& vm = cell.edit().vms.at(name);
@@ -174,6 +179,7 @@ std::string obey(FakeCell& cell, bascule::api::Server& server, Beat& beat, const
   if (verb == "spec") return std::to_string(cell.view().vms.at(a).spec.revision);
   if (verb == "late") return beat.tell();
   if (verb == "four-eyes") return cell.four_eyes.verbs = {a, b}, "ok";
+  if (verb == "mapping") return mapping_fails = a == "fails", "ok";
   if (verb == "stop") return server.stop(), "ok";
   return "what?";
 }
@@ -191,6 +197,11 @@ asio::awaitable<void> listen(FakeCell& cell, bascule::api::Server& server, Beat&
     const std::string line = buffer.substr(0, n - 1);
     buffer.erase(0, n);
     std::string answer;
+    if (line.starts_with("hold ")) {  // the io thread, by something that takes long; answered before
+      std::cout << "ok" << std::endl;
+      std::this_thread::sleep_for(std::chrono::milliseconds(number(line.substr(5))));
+      continue;
+    }
     if (line.starts_with("reload")) {
       const auto done = co_await server.reload();
       std::cout << (done ? "ok" : "kept") << std::endl;
@@ -230,7 +241,10 @@ int main(int argc, char** argv) {
     if (word.starts_with("crl=")) options.tls.crls.push_back(word.substr(word.find('=') + 1));
     if (word.starts_with("identities=")) {
       const std::string file = word.substr(word.find('=') + 1);
-      options.identities = {file, [file] { return bascule::load_identities(file); }};
+      options.identities = {file, [file]() -> core::Result<bascule::api::IdentityMap> {
+                              if (mapping_fails) return core::fail(core::Errc::io, "no descriptor is left");
+                              return bascule::load_identities(file);
+                            }};
     }
     if (word.starts_with("console=")) options.console = word.substr(word.find('=') + 1);
     if (word.starts_with("port=")) options.listen = "127.0.0.1:" + word.substr(word.find('=') + 1);

@@ -2,6 +2,7 @@
 """Failover on real kernels, in the fast profile: a client's VM on two sites, one fault after the other, and in the end the
 judge over every record it ever acknowledged. On a lab that is up already: LAB_NAME=x tests/lab/t_own_failover.py"""
 import os
+import re
 import sys
 import time
 
@@ -18,6 +19,7 @@ from lablib.recipients import Recipients  # noqa: E402
 from lablib.trial import WATCH_SECONDS, Trial, bring_home, longest_gap, reports_since  # noqa: E402
 
 HOME = "a1"
+MESSAGE_IDS = dict(re.findall(r'Message (\w+)\{"[\w-]+", "([0-9a-f]{32})"', (PROJECT / "hostd/runtime/messages.hpp").read_text()))
 state = {}
 
 
@@ -56,6 +58,13 @@ def acted(row, text):
     expect(any(text in act for act in row.get("acts", [])), f"no {text!r}: {row}")
 
 
+def in_the_journal(lab, host, operation):
+    """The failover's decision, its takeover and its end: each is found once by its MESSAGE_ID and the operation's id."""
+    for event in ("failover_decided", "takeover_won", "failover_done"):
+        said = sh(lab, host, "journalctl", "--quiet", "--no-pager", "-o", "cat", f"MESSAGE_ID={MESSAGE_IDS[event]}", f"BASCULE_OPERATION={operation}")
+        expect(len(said.splitlines()) == 1 and NAME in said, f"{event} of {operation} on {host}: {said!r}")
+
+
 def test_power_cut():
     """Power cut: the VM starts on the other site within 9 s, the host comes back and starts nothing, a person fails it back live."""
     vm, row = trial("power-cut")
@@ -66,6 +75,7 @@ def test_power_cut():
     for key in ("lost_host", "absent_ms", "witness", "drbd", "last_word", "record", "power_off_confirmed"):
         expect(key in record["result"], f"the record of why lacks {key}: {record['result']}")
     _history_tells(vm, record)
+    in_the_journal(vm.lab, "b1", record["id"])
     expect(vm.where() == "b1", "it went home by itself")
     checks = {check["what"]: check["ready"] for check in vm.ask("vm", "show", NAME)["failback"]["checks"]}
     expect(set(checks) == {"legs", "link", "verify", "capacity", "host", "lease"}, f"the readiness report: {checks}")

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,6 +93,12 @@ def programs(root):
         expect(said.split()[-1] == version, f"{program} --version says {said!r}, not {version}")
     said = json.loads(root.inside("bascule-setup", "--json", check=False).stdout)
     expect(not said["ok"] and {"watchdog", "pool"} & {one["check"] for one in said["findings"]}, f"bascule-setup says {said}")
+    answers = "/usr/share/doc/bascule-setup/examples/cell.toml"
+    said = root.inside("bascule-setup", "apply", "--answers", answers, "--as", "a1", "--dry-run").stdout
+    expect("vgcreate vg0" in said or "no disk of this machine" in said, f"bascule-setup apply says {said}")
+    said = root.inside("bascule-setup", "apply", "--answers", answers, "--as", "witness", "--root", "/tmp/witness", "--yes", check=False)
+    expect(said.returncode == 3 and (root.path / "tmp/witness/etc/bascule/pki/host.csr").exists(), f"bascule-setup apply: exit {said.returncode}, {said}")
+    shutil.rmtree(root.path / "tmp/witness")
     helper = root.inside("/usr/libexec/bascule/hostd-fence-peer", check=False)
     expect(helper.returncode == 1, f"hostd-fence-peer without a resource: exit {helper.returncode}, not 1 (stay frozen)")
 
@@ -117,9 +124,10 @@ def manuals(root):
     for name, section in (("hostd", 8), ("hostd-fence-peer", 8), ("hostd.toml", 5), ("hostctl", 1), ("bascule-setup", 8)):
         packed = root.path / f"usr/share/man/man{section}/{name}.{section}.gz"
         pages[name] = run(["zcat", str(packed)]).stdout.replace("\\-", "-")
-    for program in ("hostd", "bascule-setup"):
-        for option in set(re.findall(r"--[a-z-]+", root.inside(program, "--help").stdout)) - {"--help"}:
-            expect(option in pages[program], f"{program}.8 does not name {option}")
+    for program, *words in (("hostd",), ("bascule-setup",), ("bascule-setup", "apply"), *(("bascule-setup", "ca", word) for word in
+                            ("init", "request", "sign", "revoke", "crl"))):
+        for option in set(re.findall(r"--[a-z-]+", root.inside(program, *words, "--help").stdout)) - {"--help"}:
+            expect(option in pages[program], f"{program}.8 does not name {option} of {words}")
     words = re.sub(r'^\.[BIR]+ |"', "", pages["hostctl"], flags=re.MULTILINE)
     known = [line.strip() for line in root.inside("hostctl", "__commands").stdout.splitlines() if line.strip()]
     commands = {line.split(" --")[0] for line in known}
@@ -180,6 +188,13 @@ def extras(root):
     expect((root.path / "usr/share/doc/bascule-witness/examples/etcd").is_file(), "the witness has no example")
 
 
+def catalog(root):
+    """The journal's catalog has every event of hostd, which systemd's own trigger has read in."""
+    wanted = set(re.findall(r'Message \w+\{"[\w-]+", "([0-9a-f]{32})"', (PROJECT / "hostd/runtime/messages.hpp").read_text()))
+    known = {line.split()[0] for line in root.inside("journalctl", "--list-catalog").stdout.splitlines() if "Bascule" in line}
+    expect(wanted and known == wanted, f"journalctl knows {len(known)} of {len(wanted)} events")
+
+
 def purged(root):
     root.inside("dpkg", "--purge", *PACKAGES)
     left = root.changes()
@@ -213,6 +228,7 @@ def look(result, root, debs):
             ("systemd finds nothing wrong with hostd.service", units),
             (f"systemd-analyze security says at most {EXPOSURE / 10}", exposure),
             ("hostd can serve the console's files", console),
+            ("journalctl -x can explain every event", catalog),
             ("alert rules, dashboard, modules and the witness' example are there", extras),
             ("purged, they leave nothing behind", purged)):
         result.check(sentence, lambda function=function: function(root))

@@ -18,7 +18,7 @@ LAYOUT = 1  # a new number when the code below makes the root differently
 KEEP = 1    # older roots that stay
 # Debian's own bookkeeping, which every installation of any package writes.
 BOOKS = re.compile(r"var/lib/dpkg/(status|status-old|available|lock|lock-frontend|triggers/.*|info/format|info|updates)$"
-                   r"|var/lib/dpkg$|var/log/(dpkg|alternatives)\.log$|var/cache/(ldconfig/.*|man/.*|debconf/.*)$|etc/ld\.so\.cache$")
+                   r"|var/lib/dpkg$|var/lib/systemd/catalog/database$|var/log/(dpkg|alternatives)\.log$|var/cache/(ldconfig/.*|man/.*|debconf/.*)$|etc/ld\.so\.cache$")
 
 
 def depends(debs):

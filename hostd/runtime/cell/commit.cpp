@@ -1,12 +1,13 @@
 // The transactions of a cell. Each is built from the newest view, compares every record it was decided on, and is
 // settled by rule U before anything follows from it.
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "hostd/codec/codec.hpp"
 #include "hostd/runtime/cell/keys.hpp"
 #include "hostd/runtime/cell/store.hpp"
+#include "hostd/runtime/cell/tell.hpp"
 #include "hostd/runtime/cell/txn.hpp"
+#include "hostd/runtime/say.hpp"
 
 namespace bascule::runtime {
 namespace asio = boost::asio;
@@ -134,6 +135,8 @@ Result<CellStore::Draft> CellStore::draft_op(const core::Operation& next_in, Rev
 
 asio::awaitable<Result<>> CellStore::end_step(std::string id, core::Work work, core::Outcome outcome,
                                               core::WallMs now) {
+  core::Operation written;
+  core::Right before;
   auto done = co_await commit([&]() -> Result<Draft> {
     const auto it = view_.operations.find(id);
     if (it == view_.operations.end()) return fail(Errc::not_found, "operation " + id + " is gone");
@@ -143,20 +146,37 @@ asio::awaitable<Result<>> CellStore::end_step(std::string id, core::Work work, c
     }
     const auto next = work.kind == core::Work::Kind::run ? core::after_run(it->second.value, work.step, outcome, now)
                                                          : core::after_undo(it->second.value, work.step, outcome, now);
+    written = next;
+    if (const auto* vm = view_.vm(next.vm)) before = vm->right.value;
     return draft_op(next, it->second.revision, &outcome, now);
   });
-  if (!done) co_return done.error();
+  const bool takes = outcome.right && !outcome.lease_of.empty();
+  if (!done) {
+    if (takes) {
+      say(msg::takeover_lost, {.vm = written.vm, .host = outcome.lease_of, .operation = id},
+          "{}: the run-right was not taken from {}: {}", written.vm, outcome.lease_of, done.error().what);
+    }
+    co_return done.error();
+  }
+  if (takes) {
+    say(msg::takeover_won, {.vm = written.vm, .host = self_, .operation = id, .epoch = outcome.right->epoch},
+        "{}: the run-right is taken from {} (epoch {})", written.vm, outcome.lease_of, outcome.right->epoch);
+  }
+  if (outcome.right) tell_right(written.vm, before, *outcome.right, "operation " + id);
+  if (core::finished(written.state)) tell_ended(written);
   co_return Result<>{};
 }
 
 asio::awaitable<Result<>> CellStore::steer(std::string id, core::Steer how, core::Who who, std::string reason,
                                            core::WallMs now) {
+  core::Operation written;
   auto done = co_await commit([&]() -> Result<Draft> {
     const auto it = view_.operations.find(id);
     if (it == view_.operations.end()) return fail(Errc::not_found, "there is no operation '" + id + "'");
     auto next =
         how == core::Steer::cancel ? core::with_cancel(it->second.value) : core::with_approval(it->second.value, who);
     if (!next) return next.error();
+    written = *next;
     auto draft = draft_op(*next, it->second.revision, nullptr, now);
     if (!draft) return draft;
     core::AuditRecord record;
@@ -171,16 +191,19 @@ asio::awaitable<Result<>> CellStore::steer(std::string id, core::Steer how, core
     return draft;
   });
   if (!done) co_return done.error();
+  if (core::finished(written.state)) tell_ended(written);
   co_return Result<>{};
 }
 
 asio::awaitable<Result<Revision>> CellStore::commit_right(std::string vm, core::Right right, Revision revision,
                                                           std::string why, core::WallMs now) {
-  co_return co_await commit([&]() -> Result<Draft> {
+  core::Right before;
+  auto done = co_await commit([&]() -> Result<Draft> {
     const auto* seen = view_.vm(vm);
     if (seen == nullptr || seen->right.revision != revision) {
       return fail(Errc::stale, "the run-right of " + vm + " has changed; decide again");
     }
+    before = seen->right.value;
     Draft d;
     right.writer = writer();
     d.key = keys::vm_right(root_, vm);
@@ -199,6 +222,8 @@ asio::awaitable<Result<Revision>> CellStore::commit_right(std::string vm, core::
     add_audit(d.txn, {record}, now);
     return d;
   });
+  if (done) tell_right(vm, before, right, why);
+  co_return done;
 }
 
 asio::awaitable<Result<>> CellStore::commit_size(std::string vm, std::string volume, std::uint64_t size_mib) {

@@ -2,7 +2,6 @@
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <spdlog/spdlog.h>
 
 #include <chrono>
 #include <cstdio>
@@ -13,6 +12,7 @@
 #include "hostd/runtime/cell/txn.hpp"
 #include "hostd/runtime/clock.hpp"
 #include "hostd/runtime/etcd/recipes.hpp"
+#include "hostd/runtime/say.hpp"
 
 namespace bascule::runtime {
 namespace asio = boost::asio;
@@ -37,7 +37,8 @@ asio::awaitable<Result<std::vector<core::SignedHead>>> HeadStore::all() {
     auto head = codec::decode<core::SignedHead>(item.value);
     // One that cannot be read vouches for nothing; those of the other hosts still do.
     if (!head)
-      spdlog::error("countersigned head {} cannot be read: {}", item.key, head.error().what);
+      say(msg::audit_head_unreadable, {.host = self_}, "countersigned head {} cannot be read: {}", item.key,
+          head.error().what);
     else
       out.push_back(std::move(*head));
   }

@@ -1,7 +1,5 @@
 #include "hostd/runtime/cell/history.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <charconv>
 #include <chrono>
 
@@ -9,6 +7,7 @@
 #include "hostd/runtime/cell/keys.hpp"
 #include "hostd/runtime/cell/txn.hpp"
 #include "hostd/runtime/clock.hpp"
+#include "hostd/runtime/say.hpp"
 
 namespace bascule::runtime {
 namespace asio = boost::asio;
@@ -55,7 +54,7 @@ asio::awaitable<Result<HistoryDays>> HistoryStore::days(std::string vm, core::Re
     auto day = codec::decode<core::HistoryDay>(item.value);
     // One that cannot be read is a day that nobody saw; the others still tell of theirs. It is written over.
     if (!day) {
-      spdlog::error("history {} cannot be read: {}", item.key, day.error().what);
+      say(msg::history_unreadable, {}, "history {} cannot be read: {}", item.key, day.error().what);
       day = core::HistoryDay{};
       day->day = item.key.substr(item.key.rfind('/') + 1);
       day->since_ms = day->until_ms = core::history_day_start(day->day).value_or(0);

@@ -1,11 +1,10 @@
 #include "hostd/runtime/cell/store.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <string_view>
 
 #include "hostd/codec/codec.hpp"
 #include "hostd/runtime/cell/keys.hpp"
+#include "hostd/runtime/say.hpp"
 
 namespace bascule::runtime {
 namespace asio = boost::asio;
@@ -31,7 +30,8 @@ bool set(core::Versioned<T>& slot, const core::kv::Event& event) {
   }
   auto value = codec::decode<T>(event.kv.value);
   if (!value) {
-    spdlog::error("record {} cannot be read ({}); the last good one stays in use", event.kv.key, value.error().what);
+    say(msg::record_unreadable, {}, "record {} cannot be read ({}); the last good one stays in use", event.kv.key,
+        value.error().what);
     return false;
   }
   slot = {std::move(*value), event.kv.create_revision, event.kv.mod_revision};
@@ -73,6 +73,7 @@ void CellStore::apply_host(std::string_view rest, const core::kv::Event& event) 
     lease_seen_[id].at = Clock::now();
     if (host.silent) {
       host.silent = false;
+      say(msg::host_back, {.host = id}, "host {} renews its lease again", id);
       note(event.kv.mod_revision, "host.changed", id, {});
     }
   } else if (field == "fence") {
@@ -201,6 +202,7 @@ asio::awaitable<core::Result<Revision>> CellStore::list() {
   events_from_ = listing->revision;
   view_.revision = listing->revision;
   view_.synced = true;
+  say(msg::etcd_back, {.host = self_}, "the cell is read from etcd at revision {}", listing->revision);
   changed_.notify();
   co_return listing->revision;
 }
@@ -216,14 +218,17 @@ asio::awaitable<void> CellStore::follow(Revision from) {
         for (const auto& event : item.events) apply(event);
         view_.revision = std::max(view_.revision, item.revision);
         break;
-      case WatchItem::Kind::connected: view_.synced = true; break;
+      case WatchItem::Kind::connected:
+        if (!view_.synced) say(msg::etcd_back, {.host = self_}, "the watch on etcd goes on");
+        view_.synced = true;
+        break;
       case WatchItem::Kind::disconnected:
-        spdlog::warn("the watch on etcd is cut; changes are refused until it is back");
+        say(msg::etcd_away, {.host = self_}, "the watch on etcd is cut; changes are refused until it is back");
         view_.synced = false;
         break;
       case WatchItem::Kind::relist:
       case WatchItem::Kind::broken:
-        spdlog::warn("the watch on etcd ended ({}); listing again", item.detail);
+        say(msg::etcd_away, {.host = self_}, "the watch on etcd ended ({}); listing again", item.detail);
         view_.synced = false;
         changed_.notify();
         co_return;
@@ -238,7 +243,7 @@ asio::awaitable<void> CellStore::run() {
     if (revision) {
       co_await follow(*revision + 1);
     } else {
-      spdlog::warn("cannot list the cell: {}", revision.error().what);
+      say(msg::etcd_away, {.host = self_}, "cannot list the cell: {}", revision.error().what);
     }
     co_await pause(kRelistPause);
   }
@@ -273,6 +278,9 @@ bool CellStore::mark_hosts(core::Mono after, core::Mono steady_after) {
     const bool steady = seen.steady_since && now - *seen.steady_since >= steady_after;
     const bool silent = host->second.silent || absent;  // its end is told by the lease itself
     if (silent == host->second.silent && steady == host->second.steady) continue;
+    if (silent && !host->second.silent) {
+      say(msg::host_silent, {.host = id}, "host {} has not renewed its lease for {} ms", id, after.count());
+    }
     host->second.silent = silent;
     host->second.steady = steady;
     any = true;

@@ -1,10 +1,11 @@
 // A request becomes an operation: planned on the newest view, committed with its audit record and the VM's lock.
 #include <fmt/format.h>
-#include <openssl/sha.h>
 
 #include "hostd/codec/codec.hpp"
+#include "hostd/codec/digest.hpp"
 #include "hostd/runtime/cell/keys.hpp"
 #include "hostd/runtime/cell/store.hpp"
+#include "hostd/runtime/cell/tell.hpp"
 #include "hostd/runtime/cell/txn.hpp"
 
 namespace bascule::runtime {
@@ -19,17 +20,9 @@ namespace {
 
 constexpr std::chrono::seconds kPutDeadline{3};
 
-std::string sha256(const std::string& text) {
-  unsigned char digest[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest);
-  std::string out;
-  for (const unsigned char byte : digest) out += fmt::format("{:02x}", byte);
-  return out;
-}
-
 /// A new id that sorts by time and is never used twice: milliseconds, and the digest of what no other writer has.
 std::string new_operation_id(core::WallMs now, const core::Writer& writer) {
-  const auto digest = sha256(fmt::format("{} {} {}", writer.host, writer.instance, writer.number));
+  const auto digest = codec::sha256(fmt::format("{} {} {}", writer.host, writer.instance, writer.number));
   return fmt::format("op-{:011x}-{}", now, digest.substr(0, 16));
 }
 
@@ -46,7 +39,7 @@ core::Who who_of(const core::Caller& caller) {
 
 /// Keys are per caller: two callers may choose the same.
 std::string idempotency_digest(const core::Who& who, const std::string& key) {
-  return sha256(who.role + '/' + who.project + '/' + who.name + '/' + key);
+  return codec::sha256(who.role + '/' + who.project + '/' + who.name + '/' + key);
 }
 
 /// What a request asks for, as text: two requests with one idempotency key must be the same.
@@ -163,7 +156,7 @@ asio::awaitable<Result<std::optional<CellStore::Remembered>>> CellStore::remembe
 
 asio::awaitable<Result<CellStore::Accepted>> CellStore::submit(core::Request request, core::WallMs now) {
   Accepted accepted;
-  const std::string digest = sha256(request_text(request));
+  const std::string digest = codec::sha256(request_text(request));
   const auto who = who_of(request.caller);
   if (!request.idempotency_key.empty() && !request.dry_run) {
     auto before = co_await remembered(idempotency_digest(who, request.idempotency_key));
@@ -195,6 +188,15 @@ asio::awaitable<Result<CellStore::Accepted>> CellStore::submit(core::Request req
   }
   if (!done) co_return done.error();
   accepted.operation = id;
+  core::Operation begun = accepted.plan.operation;
+  begun.id = id;
+  begun.author = who;
+  begun.reason = request.reason;
+  tell_begun(begun);
+  if (begun.steps.empty()) {
+    begun.state = core::OpState::done;
+    tell_ended(begun);
+  }
   if (const auto* vm = view_.vm(accepted.plan.operation.vm)) accepted.revision = vm->spec.revision;
   co_return accepted;
 }

@@ -1,0 +1,200 @@
+"""bascule-setup apply, as far as no program of the system is needed: answers, texts, what is asked and what is never touched."""
+import contextlib
+import importlib
+import io
+import json
+import os
+import pathlib
+import re
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(ROOT / "packaging/setup"))
+answers = importlib.import_module("bascule_answers")
+apply = importlib.import_module("bascule_apply")
+steps = importlib.import_module("bascule_steps")
+setup = importlib.import_module("bascule_setup")
+
+EXAMPLE = (ROOT / "packaging/setup/cell.toml").read_text()
+DISK = "/dev/disk/by-id/nvme-example-a1"
+EMPTY = {"vgs": (5, ""), "lvs": (5, ""), "wipefs": (0, ""), "lsblk": (0, json.dumps({"blockdevices": [{"name": "nvme0n1", "ro": False, "mountpoints": [None]}]})),
+         "pvs": (5, "Failed to find physical volume"), "vgcreate": (0, ""), "lvcreate": (0, "")}
+
+
+class Fake(steps.System):
+    """Files are real, commands are a table: by their first words."""
+
+    def __init__(self, commands=None, disk=True, use=""):
+        self.commands, self.disk, self.use, self.ran = {**EMPTY, **(commands or {})}, disk, use, []
+
+    def run(self, argv):
+        self.ran.append(" ".join(argv))
+        for words in range(len(argv), 0, -1):
+            if " ".join(argv[:words]) in self.commands:
+                return self.commands[" ".join(argv[:words])]
+        return 127, f"there is no {argv[0]}"
+
+    def block_device(self, path):
+        return self.disk
+
+    def in_use(self, path):
+        return self.use
+
+
+class Answers(unittest.TestCase):
+    def test_the_example_is_taken(self):
+        cell = answers.parse(EXAMPLE)
+        self.assertEqual(cell.members(), {"a1": "192.0.2.11", "b1": "192.0.2.21", "witness": "192.0.2.5"})
+
+    def test_a_site_with_several_hosts_has_one_voter(self):
+        more = EXAMPLE.replace("[pool]", '[hosts.a2]\nsite = "A"\naddress = "192.0.2.12"\nreplication = "198.51.100.12"\n{}\n[pool]')
+        self.assertEqual(set(answers.parse(more.replace("{}", "")).members()), {"a1", "b1", "witness"})
+        self.assertEqual(set(answers.parse(more.replace("{}", "voter = true")).members()), {"a2", "b1", "witness"})
+
+    def test_what_is_wrong_is_refused_with_its_key(self):
+        for old, new, words in (
+                ("[pool]", "[pol]", "pol: there is no such key"), ('cell = "main"', 'cell = "Main"', "cell: 'Main' is no name"),
+                ('cell = "main"', "", "cell is missing"), ('site = "B"', 'site = "C"', "hosts.b1.site"), ('site = "B"', 'site = "A"', "none on site B"),
+                ('address = "192.0.2.21"', 'address = "192.0.2.11"', "address of two machines"), ('address = "192.0.2.5"', 'address = "x"', "witness.address"),
+                ('address = "192.0.2.21"', 'address = "0.0.0.0"', "no address of one machine"), ("hosts.b1", "hosts.witness", "the witness'"),
+                ("hosts.b1", 'hosts."b1\\n"', "host id"), ('"br-client"', '"br\\"x"', "bridge's name"), (DISK, "/dev/a b", "is no path"),
+                ('group = "vg0"', 'group = "-f"', "volume group"), ('kind = "lvm-thin"', 'kind = "zfs"', "pool.kind"), ('site = "B"', "site = 3", "no str"),
+                ("[witness]", "witness = [", "line")):
+            with self.subTest(new=new), self.assertRaises(answers.Wrong) as said:
+                answers.parse(EXAMPLE.replace(old, new))
+            self.assertIn(words, str(said.exception))
+
+    def test_a_members_configuration_is_the_witness_example(self):
+        def values(text):
+            return dict(re.findall(r'^(\w+)="(.*)"$', text, re.MULTILINE))
+        self.assertEqual(values(answers.etcd_default(answers.parse(EXAMPLE), "witness")), values((ROOT / "packaging/witness/etcd").read_text()))
+
+    def test_libvirts_keys_are_added_once_and_others_are_not_changed(self):
+        keys = answers.libvirt_keys(answers.parse(EXAMPLE))
+        text, other = answers.with_keys('#auth_tls = "sasl"\nlisten_tls = 1', keys)
+        self.assertEqual((text.splitlines()[0], other), ('#auth_tls = "sasl"', []))
+        self.assertIn('tls_allowed_dn_list = [ "CN=a1", "CN=b1" ]\n', text)
+        self.assertEqual(answers.with_keys(text, keys), (text, []))
+        self.assertEqual(answers.with_keys('auth_tls = "sasl"\n', keys)[1], ["auth_tls"])
+
+
+class Pool(unittest.TestCase):
+    def plan(self, **more):
+        return apply.Plan(Fake(**more), answers.parse(EXAMPLE), "a1")
+
+    def test_an_empty_disk_becomes_the_pool(self):
+        plan = self.plan()
+        shown = [line for action in plan.pool() for line in action.shown(plan.system)]
+        self.assertEqual(shown, [f"+ vgcreate vg0 {DISK}", "+ lvcreate --type thin-pool -l 95%FREE -n thin vg0"])
+        self.assertFalse([ran for ran in plan.system.ran if ran.startswith(("vgcreate", "lvcreate", "pvcreate"))], "looking makes nothing")
+
+    def test_a_pool_that_is_there_is_left_as_it_is(self):
+        plan = self.plan(commands={"vgs": (0, " vg0\n"), "lvs": (0, " thin\n")}, use="it is in use")
+        self.assertEqual(plan.pool(), [])
+
+    def test_no_disk_that_has_anything_on_it_is_touched(self):
+        def lsblk(**device):
+            return {"lsblk": (0, json.dumps({"blockdevices": [{"name": "sdb", "mountpoints": [None], **device}]}))}
+        for words, more in (
+                ("wipefs finds ext4", {"commands": {"wipefs": (0, "ext4 0x438\n")}}), ("wipefs finds gpt, PMBR", {"commands": {"wipefs": (0, "gpt 0x200\nPMBR 0x1fe\n")}}),
+                ("wipefs finds drbd", {"commands": {"wipefs": (0, "drbd 0x3ffe000\n")}}), ("wipefs: ", {"commands": {"wipefs": (1, "probing failed")}}),
+                ("lsblk shows", {"commands": lsblk(children=[{"name": "sdb1"}])}), ("lsblk shows", {"commands": lsblk(mountpoints=["/srv"])}),
+                ("read-only", {"commands": lsblk(ro=True)}), ("lsblk does not tell", {"commands": {"lsblk": (1, "not a block device")}}),
+                ("physical volume of LVM", {"commands": {"pvs": (0, f"  {DISK}\n")}}), ("it is in use", {"use": "it is in use (Device or resource busy)"}),
+                ("first MiB is not empty", {"use": "its first MiB is not empty"}), ("no disk of this machine", {"disk": False})):
+            plan = self.plan(**more)
+            with self.subTest(words=words), self.assertRaises(steps.Stop) as said:
+                plan.pool()
+            self.assertIn(words, str(said.exception))
+            self.assertFalse([ran for ran in plan.system.ran if ran.startswith(("vgcreate", "lvcreate"))])
+
+    def test_what_is_looked_at_in_a_real_file_is_its_content(self):
+        with tempfile.NamedTemporaryFile() as file:
+            file.truncate(4 << 20)
+            self.assertEqual(steps.System().in_use(file.name), "")
+            self.assertFalse(steps.System().block_device(file.name))
+            file.write(b"\0" * 1000 + b"x")
+            file.flush()
+            self.assertEqual(steps.System().in_use(file.name), "its first MiB is not empty")
+
+
+class Walk(unittest.TestCase):
+    def setUp(self):
+        self.home = tempfile.TemporaryDirectory()
+        self.addCleanup(self.home.cleanup)
+        self.answers = pathlib.Path(self.home.name, "cell.toml")
+        self.answers.write_text(EXAMPLE)
+
+    def apply(self, *words, system=None):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = apply.main(["--answers", str(self.answers), *words], None, system or Fake())
+        return code, out.getvalue(), err.getvalue()
+
+    def files(self):
+        return sorted(str(path.relative_to(self.home.name)) for path in pathlib.Path(self.home.name).rglob("*"))
+
+    def test_a_dry_run_and_a_no_change_nothing(self):
+        root = f"{self.home.name}/root"
+        for words in (["--dry-run"], []):  # nobody is here to say yes
+            code, out, _err = self.apply("--as", "a1", "--root", root, *words)
+            self.assertEqual((code, self.files()), (0 if words else 1, ["cell.toml"]))
+            self.assertIn(f"write {root}/etc/default/etcd", out)
+            self.assertIn("openssl genpkey", out)
+
+    def test_a_file_that_differs_is_kept(self):
+        path = pathlib.Path(self.home.name, "root/etc/hosts")
+        path.parent.mkdir(parents=True)
+        path.write_text("127.0.0.1 localhost")
+        path.chmod(0o640)
+        self.apply("--as", "witness", "--root", f"{self.home.name}/root", "--yes")
+        self.assertEqual(path.read_text(), "127.0.0.1 localhost\n192.0.2.11 a1\n192.0.2.21 b1\n")
+        self.assertEqual((path.stat().st_mode & 0o777, path.with_name("hosts.before-1").read_text()), (0o640, "127.0.0.1 localhost"))
+        self.apply("--as", "witness", "--root", f"{self.home.name}/root", "--yes")
+        self.assertFalse(path.with_name("hosts.before-2").exists(), "nothing differed")
+        path.write_text("192.0.2.99 a1\n")
+        self.assertIn("one of them is wrong", self.apply("--as", "witness", "--root", f"{self.home.name}/root", "--yes")[2])
+
+    def test_a_host_that_lacks_what_no_step_mends_is_not_begun(self):
+        with contextlib.redirect_stderr(io.StringIO()) as err, contextlib.redirect_stdout(io.StringIO()):
+            code = apply.main(["--answers", str(self.answers), "--as", "a1", "--yes"], lambda plan: ["watchdog"], Fake())
+        self.assertEqual(code, 1)
+        self.assertIn("mend first: watchdog", err.getvalue())
+
+    def test_units_are_enabled_in_their_order_and_drbds_own_is_not(self):
+        system = Fake({"systemctl is-enabled": (1, "disabled\n"), "systemctl is-enabled drbd.service": (0, "enabled\n")})
+        plan = apply.Plan(system, answers.parse(EXAMPLE), "a1")
+        shown = [line for action in plan.units() for line in action.shown(system) if "modprobe" not in line]
+        self.assertEqual(shown, ["+ systemctl enable etcd.service", "+ systemctl disable --now drbd.service", "+ systemctl stop libvirtd.service",
+                                 "+ systemctl enable --now libvirtd-tls.socket", "+ systemctl start libvirtd.service", "+ systemctl enable --now hostd.service"])
+        witness = apply.Plan(system, answers.parse(EXAMPLE), "witness")
+        self.assertEqual([line for action in witness.units() for line in action.shown(system)], ["+ systemctl enable etcd.service"])
+
+    def test_a_member_with_data_keeps_its_configuration(self):
+        root = pathlib.Path(self.home.name, "root")
+        (root / "var/lib/etcd/bascule/member").mkdir(parents=True)
+        plan = apply.Plan(Fake(), answers.parse(EXAMPLE), "a1", str(root))
+        with self.assertRaises(steps.Stop) as said:
+            plan.etcd()
+        self.assertIn("has data already", str(said.exception))
+
+    def test_wrong_answers_begin_nothing(self):
+        self.answers.write_text(EXAMPLE.replace("[pool]", "[pol]"))
+        self.assertEqual(self.apply("--as", "a1")[0], 2)
+        self.answers.write_text(EXAMPLE)
+        code, _out, err = self.apply("--as", "c1")
+        self.assertEqual(code, 2)
+        self.assertIn("there are a1, b1, witness", err)
+
+    def test_the_program_finds_its_commands(self):
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()) as out:
+            self.assertEqual(setup.main(["apply", "--answers", str(self.answers), "--as", "a1", "--root", f"{self.home.name}/root", "--dry-run"]), 0)
+        self.assertIn("steps for a1 of cell main", out.getvalue())
+        self.assertFalse(os.path.exists(ROOT / "packaging/setup/__pycache__"))
+
+
+if __name__ == "__main__":
+    unittest.main()
