@@ -231,7 +231,8 @@ asio::awaitable<void> App::announce() {
       core::HostInfo info = host_info(*capacity, probe);
       info.pool_free_mib = *free;
       auto done = co_await cell->put_info(std::move(info));
-      if (done) break;
+      auto marked = co_await cell->mark_format();
+      if (done && marked) break;
     }
     if (!free) say(msg::pool_unreadable, {.host = config.host}, "pool: {}", free.error().what);
     co_await steps::pause(kStartPause);
@@ -250,7 +251,10 @@ api::CellPort::Health App::health() const {
   h.libvirt = vms->connected();
   h.drbd = drbd->following();
   h.ok = h.etcd && h.libvirt && h.drbd;
-  if (!h.etcd) h.sentence += "etcd is not reached: guests run on, changes are refused. ";
+  if (!cell->refusal().empty())
+    h.sentence += cell->refusal() + ". ";
+  else if (!h.etcd)
+    h.sentence += "etcd is not reached: guests run on, changes are refused. ";
   if (!h.libvirt) h.sentence += "libvirt is not reached: guests run on, none can be started or moved here. ";
   if (!h.drbd) h.sentence += "DRBD's events are not read: states shown may be old. ";
   if (h.ok) h.sentence = "everything this host needs answers";

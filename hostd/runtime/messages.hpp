@@ -332,6 +332,14 @@ inline constexpr Message alerts_wrong{"alerts-wrong", "9655c324d3194c58b072ae718
 inline constexpr Message alert_not_recorded{"alert-not-recorded", "021d91ce55524e9584acdd997bb6c4b3", Level::warn,
     "A record of an alert could not be written; the next round decides anew.",
     "Look at etcd if it repeats."};
+// the cell's records
+inline constexpr Message format_refused{"format-refused", "21ce75d877a24e1580143fc439008dde", Level::critical,
+    "The cell's records have a format that this hostd does not know: it decides and changes nothing; guests run on.",
+    "Install the version that the other hosts have."};
+inline constexpr Message format_known{"format-known", "439fe7ae79244d7d827e8532f24810f2", Level::info,
+    "The cell's records have a format that this hostd knows again.",
+    "Nothing."};
+
 // how a VM fared
 inline constexpr Message history_unreadable{"history-unreadable", "7c197371188a48c8b09fbc2b6786de62", Level::error,
     "A VM's record of a day cannot be read: that day counts as not seen, and is written over.",

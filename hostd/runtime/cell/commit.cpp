@@ -47,6 +47,7 @@ asio::awaitable<Result<Revision>> CellStore::commit(std::function<Result<Draft>(
   const auto deadline = Clock::now() + kCommitDeadline;
   core::Error last = fail(Errc::stale, "the record changed under this write");
   for (int attempt = 0; attempt < kCommitTries; ++attempt) {
+    if (!refusal_.empty()) co_return fail(Errc::refused, refusal_);
     auto draft = build();
     if (!draft) co_return draft.error();
     GuardedWrite write;

@@ -8,6 +8,7 @@
 namespace bascule::runtime::keys {
 
 inline std::string root(const std::string& cell) { return "/bascule/" + cell + "/"; }
+inline std::string format(const std::string& r) { return r + "format"; }
 inline std::string host_info(const std::string& r, const std::string& h) { return r + "hosts/" + h + "/info"; }
 inline std::string host_lease(const std::string& r, const std::string& h) { return r + "hosts/" + h + "/lease"; }
 inline std::string host_fence(const std::string& r, const std::string& h) { return r + "hosts/" + h + "/fence"; }

@@ -1,5 +1,6 @@
 #include "hostd/runtime/cell/store.hpp"
 
+#include <algorithm>
 #include <string_view>
 
 #include "hostd/codec/codec.hpp"
@@ -14,6 +15,7 @@ namespace {
 
 constexpr std::chrono::seconds kListDeadline{10};
 constexpr std::chrono::seconds kRelistPause{1};
+constexpr std::chrono::seconds kRefusedPause{5};  // a format that is not known does not go away by itself
 
 /// Takes `prefix` off the front; false when it is not there.
 bool eat(std::string_view& text, std::string_view prefix) {
@@ -177,6 +179,8 @@ void CellStore::apply(const core::kv::Event& event) {
   } else if (key == "ha-disarmed") {
     set(view_.disarmed, event);
     note(revision, "ha.changed", {}, {});
+  } else if (key == "format") {
+    see_format(deleted ? std::nullopt : std::optional(event.kv.value));
   } else if (key == "audit-head") {
     set(view_.audit, event);
     note(revision, "audit.appended", std::to_string(view_.audit.value.sequence), {});
@@ -186,6 +190,14 @@ void CellStore::apply(const core::kv::Event& event) {
 asio::awaitable<core::Result<Revision>> CellStore::list() {
   auto listing = co_await range_all(kv_, root_, Clock::now() + kListDeadline);
   if (!listing) co_return listing.error();
+  // Before anything is read: what is newer may mean something else.
+  const auto format = std::ranges::find(listing->kvs, keys::format(root_), &core::kv::KeyValue::key);
+  see_format(format == listing->kvs.end() ? std::nullopt : std::optional(format->value));
+  if (!refusal_.empty()) {
+    view_.synced = false;
+    changed_.notify();
+    co_return core::fail(core::Errc::refused, refusal_);
+  }
   const auto hosts = std::move(view_.hosts);
   view_ = {};
   alerts_.clear();
@@ -216,6 +228,11 @@ asio::awaitable<void> CellStore::follow(Revision from) {
     switch (item.kind) {
       case WatchItem::Kind::events:
         for (const auto& event : item.events) apply(event);
+        if (!refusal_.empty()) {
+          view_.synced = false;
+          changed_.notify();
+          co_return;
+        }
         view_.revision = std::max(view_.revision, item.revision);
         break;
       case WatchItem::Kind::connected:
@@ -242,10 +259,10 @@ asio::awaitable<void> CellStore::run() {
     auto revision = co_await list();
     if (revision) {
       co_await follow(*revision + 1);
-    } else {
+    } else if (refusal_.empty()) {
       say(msg::etcd_away, {.host = self_}, "cannot list the cell: {}", revision.error().what);
     }
-    co_await pause(kRelistPause);
+    co_await pause(refusal_.empty() ? kRelistPause : kRefusedPause);
   }
 }
 

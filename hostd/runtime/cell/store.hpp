@@ -64,6 +64,14 @@ class CellStore {
   boost::asio::awaitable<core::Result<>> end_fence(std::string host, core::Revision intent, bool confirmed,
                                                    std::string words, core::WallMs now);
 
+  /// Writes this hostd's format beside a cell's records where none stands yet. Errors: refused, else as for
+  /// KvStore::txn.
+  boost::asio::awaitable<core::Result<>> mark_format();
+  /// Why this hostd leaves the cell alone: its records have a format that it does not know (format.hpp). Then the view
+  /// is not synced and nothing is committed but the lease, which says that this host lives and guards its guests.
+  /// Empty: it does not.
+  const std::string& refusal() const { return refusal_; }
+
   const core::CellView& view() const { return view_; }
   Signal& changed() { return changed_; }
   const std::deque<CellChange>& events() const { return events_; }
@@ -156,6 +164,7 @@ class CellStore {
   void apply_vm(std::string_view rest, const core::kv::Event& event);
   void apply_host(std::string_view rest, const core::kv::Event& event);
   void apply_alert(std::string_view rest, const core::kv::Event& event);
+  void see_format(const std::optional<std::string>& value);
   void note(core::Revision revision, std::string type, std::string object, std::string project);
   static core::AuditRecord end_record(const core::Operation& op);
   core::AuditRecord supersede(core::kv::Txn& txn, const core::Versioned<core::Operation>& old,
@@ -168,6 +177,7 @@ class CellStore {
   std::string self_;
   std::string instance_;
   std::uint64_t number_{0};
+  std::string refusal_;
   core::CellView view_;
   core::AlertBook alerts_;
   Signal changed_;
