@@ -256,7 +256,9 @@ void DrbdKernel::end_resync(const std::string& resource, std::uint16_t index, st
     return;
   }
   if (hooks.disk_broken(to.host)) return lost_disk(resource, to, index);
-  b.content = a.content;
+  // A write of the target's own guest that is on its leg already, and still on its way to the source, stays there.
+  const auto on_its_way = [&](const auto& p) { return p.volume == index && p.local && p.write == b.content; };
+  if (!std::ranges::any_of(to.pending, on_its_way)) b.content = a.content;
   b.mixed = a.mixed;
   b.failed = false;
   b.old = a.old;

@@ -91,6 +91,9 @@ std::string DrbdKernel::promote(const std::string& resource, const std::string& 
   const Side& theirs = *peer_of(resource, host);
   if (!mine.up) return "(7) Device not configured";
   if (mine.role == Role::primary) return {};
+  // Over a link the promotion is a change of both sides' state: the peer's kernel must say yes (cl_wide_st_chg).
+  const bool dead_link = mine.linked && (!theirs.linked || theirs.session != mine.session || !reach(mine, theirs));
+  if (dead_link) return "State change failed: the peer does not answer";
   if (mine.linked && theirs.role == Role::primary && !mine.two_primaries) return "Multiple primaries not allowed";
   bool ask = false;
   for (auto& [index, leg] : mine.legs) {
