@@ -14,6 +14,7 @@ import json
 import os
 import re
 import sys
+import tomllib
 
 import bascule_answers as answers
 import bascule_ca as ca
@@ -169,7 +170,14 @@ class Plan:
 
     def hostd(self):
         path, text = f"{self.root}/etc/bascule/hostd.toml", answers.hostd_toml(self.cell, self.name, self.root)
-        return [] if self.system.read(path) == text else [Write(path, text, ["hostd", "--config", "{}", "--check"])]
+        before = self.system.read(path)
+        if before == text:
+            return []
+        more = added(path, before or "", tomllib.loads(text))
+        if more:
+            raise Stop(f"{path} would change, and it holds what cell.toml does not know: {', '.join(more)}. Nothing was written there; "
+                       "bring the file in line with cell.toml by hand, and hostd --check looks at it")
+        return [Write(path, text, ["hostd", "--config", "{}", "--check"])]
 
     def enabled(self, unit):
         return self.system.run(["systemctl", "is-enabled", unit])[1].strip() == "enabled"
@@ -189,6 +197,23 @@ class Plan:
         if not self.enabled("hostd.service"):
             out.append(Run("systemctl", "enable", "--now", "hostd.service"))
         return out
+
+
+def added(path, text, known):
+    """The keys of a configuration that `known` has not."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as err:
+        raise Stop(f"{path} cannot be read, so that it is not known what would be lost of it: {err}") from None
+
+    def walk(own, other, name):
+        for key, value in own.items():
+            here = f"{name}.{key}" if name else key
+            if key not in other:
+                yield here
+            elif isinstance(value, dict) and isinstance(other[key], dict):
+                yield from walk(value, other[key], here)
+    return list(walk(table, known, ""))
 
 
 class _Request:
@@ -256,8 +281,12 @@ def main(argv, look=None, system=None):
     except answers.Wrong as err:
         print(f"bascule-setup apply: {err}", file=sys.stderr)
         return WRONG
-    plan = Plan(system or System(), cell, args.name, args.root.rstrip("/"))
-    missing = [] if args.root or look is None else look(plan)
+    root = args.root.rstrip("/")
+    if args.root and not root:
+        print("bascule-setup apply: --root / is this machine itself: leave it out; nothing was changed", file=sys.stderr)
+        return WRONG
+    plan = Plan(system or System(), cell, args.name, root)
+    missing = [] if root or look is None else look(plan)
     if missing and not args.anyway and not args.dry_run:
         print(f"bascule-setup apply: mend first: {', '.join(missing)} (or --anyway, for trying out); nothing was changed", file=sys.stderr)
         return FAILED

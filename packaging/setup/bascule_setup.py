@@ -207,7 +207,7 @@ class Look:
         if tools < DRBD_UTILS:
             return self.say("drbd", "bad", f"drbd-utils {words(tools) or 'is not installed'}", f"apt install drbd-utils ({words(DRBD_UTILS)} or later)")
         if self.machine.run("systemctl", "is-enabled", "drbd.service")[1].strip() == "enabled":
-            return self.say("drbd", "bad", "drbd.service is enabled: it would connect legs before hostd has decided that they may", "systemctl disable --now drbd")
+            return self.say("drbd.service", "bad", "it is enabled: it would connect legs before hostd has decided that they may", "systemctl disable --now drbd")
         return self.say("drbd", "good", f"kernel {words(kernel)}, drbd-utils {words(tools)}")
 
     def libvirt(self):

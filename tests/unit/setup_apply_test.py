@@ -158,6 +158,28 @@ class Walk(unittest.TestCase):
         path.write_text("192.0.2.99 a1\n")
         self.assertIn("one of them is wrong", self.apply("--as", "witness", "--root", f"{self.home.name}/root", "--yes")[2])
 
+    def test_what_an_operator_has_added_to_hostds_configuration_is_not_lost(self):
+        root = pathlib.Path(self.home.name, "root")
+        path = root / "etc/bascule/hostd.toml"
+        path.parent.mkdir(parents=True)
+        cell = answers.parse(EXAMPLE)
+        plan = apply.Plan(Fake(), cell, "a1", str(root))
+        generated = answers.hostd_toml(cell, "a1", str(root))
+        for text, words in ((generated + '[alerts.to.mail]\nway = "mail"\n', "alerts"), (generated.replace("[api]", '[api]\ncrl = "/x"', 1), "api.crl"),
+                            ("[api", "cannot be read")):
+            path.write_text(text)
+            with self.subTest(words=words), self.assertRaises(steps.Stop) as said:
+                plan.hostd()
+            self.assertIn(words, str(said.exception))
+            self.assertEqual(path.read_text(), text)
+        path.write_text(generated.replace('cell = "main"', 'cell = "old"', 1))
+        self.assertEqual(len(plan.hostd()), 1, "what cell.toml knows is brought in line")
+
+    def test_this_machine_is_not_a_folder_to_try_out_in(self):
+        code, out, err = self.apply("--as", "a1", "--root", "/", "--yes")
+        self.assertEqual((code, out, self.files()), (2, "", ["cell.toml"]))
+        self.assertIn("--root / is this machine itself", err)
+
     def test_a_host_that_lacks_what_no_step_mends_is_not_begun(self):
         with contextlib.redirect_stderr(io.StringIO()) as err, contextlib.redirect_stdout(io.StringIO()):
             code = apply.main(["--answers", str(self.answers), "--as", "a1", "--yes"], lambda plan: ["watchdog"], Fake())

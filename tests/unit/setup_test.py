@@ -94,7 +94,7 @@ class Setup(unittest.TestCase):
             ("drbd", "linux-image-amd64", {"commands": {"modinfo": (1, "")}}),
             ("drbd", "9.22", {"commands": {"drbdadm": (0, "DRBDADM_VERSION=9.15.0\n")}}),
             ("drbd", "drbd-utils", {"commands": {"drbdadm": (127, "")}}),
-            ("drbd", "disable --now drbd", {"commands": {"systemctl is-enabled drbd.service": (0, "enabled\n")}}),
+            ("drbd.service", "disable --now drbd", {"commands": {"systemctl is-enabled drbd.service": (0, "enabled\n")}}),
             ("libvirt", "bascule-hostd", {"commands": {"qemu-system-x86_64": (127, "")}}),
             ("libvirt", "libvirtd-tls.socket", {"commands": {"systemctl is-enabled libvirtd-tls.socket": (1, "disabled\n")}}),
             ("pool", "vgcreate vg0", {"commands": {"vgs": (5, "")}}),
