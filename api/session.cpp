@@ -69,7 +69,7 @@ asio::awaitable<HttpReply> carry_out(std::shared_ptr<ServerState> state, std::sh
     }
     if (welcome->word(state->generation) == Welcome::Word::yes) break;
     auto asking = still_welcome(state, welcome);
-    if (!co_await std::move(asking)) co_return Router::refusal(*call, not_welcome());
+    if (auto ok = co_await std::move(asking); !ok) co_return Router::refusal(*call, ok.error());
   }
   auto handling = state->router.handle(*call);
   co_return co_await std::move(handling);
@@ -85,17 +85,16 @@ bool has_body(const Parser& head) {
 
 }  // namespace
 
-asio::awaitable<bool> still_welcome(std::shared_ptr<const ServerState> state, std::shared_ptr<const Welcome> welcome) {
+asio::awaitable<core::Result<>> still_welcome(std::shared_ptr<const ServerState> state,
+                                              std::shared_ptr<const Welcome> welcome) {
   for (int i = 0; i < kAskings; ++i) {
     const auto word = welcome->word(state->generation);
-    if (word != Welcome::Word::not_asked_yet) co_return word == Welcome::Word::yes;
+    if (word == Welcome::Word::yes) co_return core::Result<>{};
+    if (word == Welcome::Word::no)
+      co_return fail(Errc::forbidden, "your certificate was withdrawn, or names somebody else now; nothing was done");
     co_await runtime::pause(kAskedAgain);
   }
-  co_return false;
-}
-
-core::Error not_welcome() {
-  return fail(Errc::forbidden, "your certificate was withdrawn, or names somebody else now; nothing was done");
+  co_return fail(Errc::unavailable, "certificates are being read again; nothing was done, try again");
 }
 
 Session::Session(std::shared_ptr<ServerState> state, Guest guest)

@@ -101,10 +101,10 @@ struct ServerState {
 /// "client/blue/alice": whom a limit is kept for.
 std::string name_of(const core::Caller& caller);
 
-/// On the io thread, when the turn of a call has come: false: its caller is not let in any more, nothing may be done.
-boost::asio::awaitable<bool> still_welcome(std::shared_ptr<const ServerState> state,
-                                           std::shared_ptr<const Welcome> welcome);
-core::Error not_welcome();
+/// On the io thread, when the turn of a call has come. Errors: forbidden when its caller is not let in any more,
+/// unavailable when that is not known in time; nothing may be done.
+boost::asio::awaitable<core::Result<>> still_welcome(std::shared_ptr<const ServerState> state,
+                                                     std::shared_ptr<const Welcome> welcome);
 
 /// Neither those who mend a cell nor those whose leases depend on an answer.
 inline bool is_other(core::Role role) { return role == core::Role::client || role == core::Role::auditor; }

@@ -66,10 +66,10 @@ asio::awaitable<HttpReply> import_there(std::shared_ptr<ServerState> state, std:
                                         std::shared_ptr<const Welcome> welcome, std::string path,
                                         core::Request request) {
   auto asking = still_welcome(state, std::move(welcome));
-  if (!co_await std::move(asking)) {
+  if (auto ok = co_await std::move(asking); !ok) {
     std::error_code ignored;
     std::filesystem::remove(path, ignored);
-    co_return Router::refusal(*call, not_welcome());
+    co_return Router::refusal(*call, ok.error());
   }
   try {
     auto task = state->cell.import_image(call->caller, call->part(2), std::move(path), std::move(request.reason),

@@ -173,7 +173,7 @@ core::Result<> App::build() {
   alerts = std::make_unique<alert::Loop>(*cell, config.alerts, config.cell, instance,
                                          std::vector{config.api.tls.cert, config.etcd.tls.cert});
   history = std::make_unique<HistoryLoop>(*cell, *history_store);
-  trouble = std::make_unique<TroubleTeller>(*cell);
+  trouble = std::make_unique<TroubleTeller>(*cell, config.alerts.rules);
   service = std::make_unique<CellService>(
       *cell, *heads, *history_store, *countersigner, images, [this] { return health(); },
       [this] { return pacer->pace(); },

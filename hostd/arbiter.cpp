@@ -38,8 +38,8 @@ asio::awaitable<FenceAnswer> decide_fence(Node& node, std::string resource) {
     said = verdict.sentence;
     if (verdict.kind == Kind::over || verdict.kind == Kind::lost) {
       say(msg::fence_refused, {.vm = vm, .host = node.self()}, "{}: the kernel is told to stay as it is", vm);
+      co_return FenceAnswer::not_won;
     }
-    if (verdict.kind == Kind::over || verdict.kind == Kind::lost) co_return FenceAnswer::not_won;
     if (auto ok = may_promote(node, vm); !ok) {
       say(msg::record_distrusted, {.vm = vm, .host = node.self()}, "{}: {}", vm, ok.error().what);
       co_return FenceAnswer::not_won;
@@ -54,8 +54,6 @@ asio::awaitable<FenceAnswer> decide_fence(Node& node, std::string resource) {
     if (done) {
       const About about{.vm = vm, .host = node.self(), .epoch = verdict.right.epoch};
       say(msg::fence_answered, about, "{}: the kernel is told that it may go on without the peer", vm);
-    }
-    if (done) {
       // safety: R1. Committed after the kernel asked, so after it froze, comparing the record; the exit code is bound
       // by the kernel to this loss of the link, and ignored if the peer has come back. [model: R1_commit, R1_answer]
       co_return FenceAnswer::excluded;

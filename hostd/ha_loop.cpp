@@ -32,7 +32,9 @@ core::HaFacts HaLoop::facts() const {
   f.wall = wall_ms();
   f.verify = node_.config.verify;
   f.up_for = std::chrono::duration_cast<Mono>(now - started_);
-  f.renewed = guardian_.renewed();
+  // safety: S1. A lease that is renewed beside a view that stands still proves nothing about what the view shows.
+  // [model: F_renewed]
+  f.renewed = guardian_.renewed() && node_.cell.refusal().empty();
   f.absent = node_.cell.absences();
   for (const auto& [host, absent] : f.absent) {
     const auto pause = pauses_.find(host);

@@ -9,8 +9,6 @@ namespace bascule {
 
 namespace {
 constexpr std::chrono::seconds kEndLook{3};
-
-bool stands_still(const std::string& suspended) { return !suspended.empty() && suspended != "no"; }
 }  // namespace
 
 Observer::Observer(Node& node) : node_(node) {
@@ -134,9 +132,9 @@ void Observer::resource_changed(const storage::ResourceState& state) {
   if (vm.empty()) return;
   auto& local = node_.local_vm(vm);
   const auto before = local.volumes;
-  const bool was_frozen = local.role == "Primary" && stands_still(local.suspended);
+  const bool was_frozen = local.role == "Primary" && core::io_stands_still(local.suspended);
   note_state(local, state, node_.cell.view().vm(vm));
-  const bool frozen = local.role == "Primary" && stands_still(local.suspended);
+  const bool frozen = local.role == "Primary" && core::io_stands_still(local.suspended);
   if (frozen && !was_frozen) {
     say(msg::io_frozen, {.vm = vm, .host = node_.self()}, "{}: its I/O stands still ({})", vm, local.suspended);
   }

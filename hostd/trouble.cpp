@@ -27,7 +27,7 @@ void TroubleTeller::look(Mono now) {
   std::set<std::string> stands;
   core::AlertFacts facts;
   facts.wall = runtime::wall_ms();
-  for (const auto& event : core::alert_events(view, {}, {}, facts, cell_.self())) {
+  for (const auto& event : core::alert_events(view, {}, rules_, facts, cell_.self())) {
     const auto& alert = event.alert;
     const auto message = message_of(alert.kind);
     const auto* vm = view.vm(alert.vm);

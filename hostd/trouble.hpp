@@ -13,7 +13,7 @@ namespace bascule {
 
 class TroubleTeller {
  public:
-  explicit TroubleTeller(const runtime::CellStore& cell) : cell_(cell) {}
+  TroubleTeller(const runtime::CellStore& cell, const core::AlertRules& rules) : cell_(cell), rules_(rules) {}
   boost::asio::awaitable<void> run();
   /// One look; `now` on any clock that only goes forward.
   void look(core::Mono now);
@@ -25,6 +25,7 @@ class TroubleTeller {
     bool told{};
   };
   const runtime::CellStore& cell_;
+  const core::AlertRules& rules_;
   std::map<std::string, Seen> seen_;  ///< by the alert's id
 };
 

@@ -49,6 +49,7 @@ asio::awaitable<void> Worker::work(std::string id, std::string vm, core::Work wo
   for (int attempt = 1;; ++attempt) {
     const auto it = node_.cell.view().operations.find(id);
     if (it == node_.cell.view().operations.end() || core::next_work(it->second.value, node_.self()) != work) break;
+    if (!node_.cell.refusal().empty()) break;
     steps::Context context{node_, it->second.value, work.step};
     const std::string step(core::to_string(context.op.steps[work.step].kind));
     spdlog::info("{}: {} {} (try {})", id, work.kind == core::Work::Kind::run ? "step" : "undo of", step, attempt);
@@ -88,6 +89,9 @@ asio::awaitable<void> Worker::work(std::string id, std::string vm, core::Work wo
 }
 
 void Worker::start_operations() {
+  // safety: S1, R2. The view stands still while this host renews its lease: what it shows may be another's by now.
+  // [model: R6_distrust]
+  if (!node_.cell.refusal().empty()) return;
   for (const auto& id : node_.cell.active_operations()) {
     const auto it = node_.cell.view().operations.find(id);
     if (it == node_.cell.view().operations.end()) continue;

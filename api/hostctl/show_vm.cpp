@@ -7,6 +7,7 @@
 #include "api/hostctl/show.hpp"
 #include "api/hostctl/table.hpp"
 #include "api/hostctl/text.hpp"
+#include "hostd/core/model.hpp"
 
 namespace bascule::hostctl {
 namespace {
@@ -48,7 +49,7 @@ std::string seen_by(const std::string& host, const Json& status) {
     if (!status.text(part).empty()) out += ", " + status.text(part);
   }
   const std::string suspended = status.text("suspended");
-  if (!suspended.empty() && suspended != "no") out += ", I/O frozen: " + suspended;
+  if (core::io_stands_still(suspended)) out += ", I/O frozen: " + suspended;
   return field("on " + host, out);
 }
 

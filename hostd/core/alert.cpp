@@ -4,13 +4,12 @@
 
 #include <algorithm>
 #include <array>
-#include <span>
+
+#include "hostd/core/words.hpp"
 
 namespace bascule::core {
 namespace {
 
-template <class E>
-using Word = std::pair<E, std::string_view>;
 constexpr std::array kSeverity{Word<Severity>{Severity::info, "info"}, Word<Severity>{Severity::warning, "warning"},
                                Word<Severity>{Severity::critical, "critical"}};
 constexpr std::array kState{Word<DeliveryState>{DeliveryState::claimed, "claimed"},
@@ -28,17 +27,6 @@ constexpr std::array kKind{Word<AlertKind>{AlertKind::test, "test"},
                            Word<AlertKind>{AlertKind::split_brain, "split-brain"},
                            Word<AlertKind>{AlertKind::etcd_voter_lost, "etcd-voter-lost"},
                            Word<AlertKind>{AlertKind::certificate_expiring, "certificate-expiring"}};
-
-template <class E>
-std::string_view word(std::span<const Word<E>> table, E value) {
-  const auto it = std::ranges::find(table, value, &Word<E>::first);
-  return it == table.end() ? "unknown" : it->second;
-}
-template <class E>
-std::optional<E> value(std::span<const Word<E>> table, std::string_view text) {
-  const auto it = std::ranges::find(table, text, &Word<E>::second);
-  return it == table.end() ? std::nullopt : std::optional<E>(it->first);
-}
 
 /// The message that goes to everybody at once and is never held back.
 bool exempt(const Alert& a) { return a.kind == AlertKind::test || a.kind == AlertKind::heartbeat; }

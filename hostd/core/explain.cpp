@@ -44,7 +44,7 @@ bool silent(const CellView& view, const std::string& host) {
   const HostView* h = view.host(host);
   return h == nullptr || h->silent;
 }
-bool frozen(const VmStatus& s) { return !s.suspended.empty() && s.suspended != "no"; }
+bool frozen(const VmStatus& s) { return io_stands_still(s.suspended); }
 
 /// The step an operation is at: the next one to run, or the next one to undo.
 const Step* current(const Operation& op) {

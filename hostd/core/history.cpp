@@ -8,6 +8,7 @@
 #include "hostd/core/alert_text.hpp"
 #include "hostd/core/explain.hpp"
 #include "hostd/core/right.hpp"
+#include "hostd/core/words.hpp"
 
 namespace bascule::core {
 namespace {
@@ -20,13 +21,11 @@ const Operation* at_work(const CellView& view, const VmView& vm) {
   return it == view.operations.end() ? nullptr : &it->second.value;
 }
 
-bool moves(const Operation& op) { return op.kind == OpKind::vm_migrate || op.kind == OpKind::vm_failback; }
-
 OutageWhy why_of(const Operation& op) {
   if (op.kind == OpKind::vm_failover) return OutageWhy::host_lost;
   if (op.kind == OpKind::vm_restart) return OutageWhy::guest_ended;
   if (op.kind == OpKind::vm_start) return OutageWhy::starting;
-  return moves(op) ? OutageWhy::moving : OutageWhy::operation;
+  return is_move(op.kind) ? OutageWhy::moving : OutageWhy::operation;
 }
 
 /// As its holder, which is not silent, tells of it.
@@ -39,7 +38,7 @@ void told(HistoryLook& look, const VmView& vm, const Operation* op) {
     look.resync = look.resync || volume.replication.starts_with("Sync") || volume.replication.starts_with("PausedSync");
   }
   if (look.state == HistoryState::off) return;
-  const bool frozen = !s.suspended.empty() && s.suspended != "no";
+  const bool frozen = io_stands_still(s.suspended);
   if (s.domain == DomainState::unknown) return;
   const bool runs = s.domain == DomainState::running || s.domain == DomainState::shutting_down;
   look.state = runs && !frozen ? HistoryState::up : HistoryState::down;
@@ -116,7 +115,7 @@ std::optional<HistoryLook> history_look(const CellView& view, const std::string&
   const Operation* op = at_work(view, *vm);
   if (op != nullptr) {
     look.operation = op->id;
-    look.move = moves(*op);
+    look.move = is_move(op->kind);
     if (op->kind == OpKind::vm_failover && !look.silent) look.failover = op->id;
   }
   const bool not_there = op != nullptr && (op->kind == OpKind::vm_create || op->kind == OpKind::vm_remove);
@@ -219,20 +218,19 @@ std::optional<WallMs> history_day_start(std::string_view day) {
 }
 
 namespace {
-constexpr std::array<std::string_view, 4> kStates{"off", "up", "down", "unknown"};
-constexpr std::array<std::string_view, 8> kWhys{"not-seen", "host-lost", "guest-ended", "starting",
-                                                "moving",   "frozen",    "paused",      "operation"};
-template <class E, std::size_t N>
-std::optional<E> parse(const std::array<std::string_view, N>& words, std::string_view s) {
-  const auto it = std::ranges::find(words, s);
-  if (it == words.end()) return std::nullopt;
-  return static_cast<E>(it - words.begin());
-}
+constexpr std::array kStates{Word<HistoryState>{HistoryState::off, "off"}, Word<HistoryState>{HistoryState::up, "up"},
+                             Word<HistoryState>{HistoryState::down, "down"},
+                             Word<HistoryState>{HistoryState::unknown, "unknown"}};
+constexpr std::array kWhys{
+    Word<OutageWhy>{OutageWhy::not_seen, "not-seen"},       Word<OutageWhy>{OutageWhy::host_lost, "host-lost"},
+    Word<OutageWhy>{OutageWhy::guest_ended, "guest-ended"}, Word<OutageWhy>{OutageWhy::starting, "starting"},
+    Word<OutageWhy>{OutageWhy::moving, "moving"},           Word<OutageWhy>{OutageWhy::frozen, "frozen"},
+    Word<OutageWhy>{OutageWhy::paused, "paused"},           Word<OutageWhy>{OutageWhy::operation, "operation"}};
 }  // namespace
 
-std::string_view to_string(HistoryState v) { return kStates.at(static_cast<std::size_t>(v)); }
-std::string_view to_string(OutageWhy v) { return kWhys.at(static_cast<std::size_t>(v)); }
-std::optional<HistoryState> parse_history_state(std::string_view s) { return parse<HistoryState>(kStates, s); }
-std::optional<OutageWhy> parse_outage_why(std::string_view s) { return parse<OutageWhy>(kWhys, s); }
+std::string_view to_string(HistoryState v) { return word<HistoryState>(kStates, v); }
+std::string_view to_string(OutageWhy v) { return word<OutageWhy>(kWhys, v); }
+std::optional<HistoryState> parse_history_state(std::string_view s) { return value<HistoryState>(kStates, s); }
+std::optional<OutageWhy> parse_outage_why(std::string_view s) { return value<OutageWhy>(kWhys, s); }
 
 }  // namespace bascule::core

@@ -1,14 +1,11 @@
 #include "hostd/core/model.hpp"
 
 #include <array>
-#include <span>
-#include <utility>
+
+#include "hostd/core/words.hpp"
 
 namespace bascule::core {
 namespace {
-
-template <class E>
-using Word = std::pair<E, std::string_view>;
 
 constexpr std::array kSite{Word<Site>{Site::a, "A"}, Word<Site>{Site::b, "B"}};
 constexpr std::array kPower{Word<Power>{Power::off, "off"}, Word<Power>{Power::on, "on"}};
@@ -100,22 +97,6 @@ constexpr std::array kStepState{
     Word<StepState>{StepState::undone, "undone"},
 };
 
-template <class E>
-constexpr std::string_view word(std::span<const Word<E>> table, E value) {
-  for (const auto& [v, text] : table) {
-    if (v == value) return text;
-  }
-  return "unknown";
-}
-
-template <class E>
-constexpr std::optional<E> value(std::span<const Word<E>> table, std::string_view text) {
-  for (const auto& [v, t] : table) {
-    if (t == text) return v;
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 std::string care_of(const Operation& op) {
@@ -123,6 +104,10 @@ std::string care_of(const Operation& op) {
   if (op.kind == OpKind::volume_verify) return std::string(to_string(op.kind)) + '.' + op.object;
   return {};
 }
+
+bool io_stands_still(std::string_view suspended) { return !suspended.empty() && suspended != "no"; }
+
+bool is_move(OpKind kind) { return kind == OpKind::vm_migrate || kind == OpKind::vm_failback; }
 
 std::string_view to_string(Site v) { return word<Site>(kSite, v); }
 std::string_view to_string(Power v) { return word<Power>(kPower, v); }

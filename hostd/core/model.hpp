@@ -361,6 +361,11 @@ struct AuditHead {
   bool operator==(const AuditHead&) const = default;
 };
 
+/// Of DRBD's `suspended`: "no" or a list; empty is not known yet.
+bool io_stands_still(std::string_view suspended);
+/// A hand-over of a running guest.
+bool is_move(OpKind kind);
+
 // Words for enums, used in JSON, messages and audit records; parse returns nullopt on anything else.
 std::string_view to_string(Site v);
 std::string_view to_string(Power v);

@@ -342,7 +342,7 @@ inline constexpr Message format_known{"format-known", "439fe7ae79244d7d827e8532f
 
 // how a VM fared
 inline constexpr Message history_unreadable{"history-unreadable", "7c197371188a48c8b09fbc2b6786de62", Level::error,
-    "A VM's record of a day cannot be read: that day counts as not seen, and is written over.",
+    "A VM's record of a day cannot be read: that day counts as not seen.",
     "Report it with this line."};
 inline constexpr Message history_not_recorded{"history-not-recorded", "820504e4df7b4e55a95afb13b6549594", Level::warn,
     "What was seen of a VM could not be written; it is remembered for half an hour and written with the next try.",

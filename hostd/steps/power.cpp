@@ -93,6 +93,8 @@ Answer admit_start(Context c) {
 }
 
 Answer promote(Context c) {
+  // safety: S1. No guest may run on a host that would not stop it in time: the watchdog first.
+  if (auto armed = c.node.arm(); !armed) co_return armed.error();
   // A start that was asked for while libvirt was silent may find its guest at work, over the link when a disk of its
   // own has failed: nothing is promoted for it, and its legs stay as they are when the operation is undone.
   if (c.op.kind == core::OpKind::vm_start && !c.op.result.contains("with_failed_disk")) {
@@ -104,8 +106,6 @@ Answer promote(Context c) {
       co_return out;
     }
   }
-  // safety: S1. No guest may run on a host that would not stop it in time: the watchdog first.
-  if (auto armed = c.node.arm(); !armed) co_return armed.error();
   const Start start = c.op.kind == core::OpKind::vm_restart    ? Start::automatic
                       : c.op.kind == core::OpKind::vm_failover ? Start::other
                                                                : Start::asked;

@@ -36,7 +36,7 @@ def doc(table):
            "Made by `tests/lint/messages.py --write .` of [messages.hpp](../hostd/runtime/messages.hpp); do not edit it.", "",
            "Under systemd each event is a record of the journal with `MESSAGE_ID=`, `BASCULE_MESSAGE=` (its name), `PRIORITY=` and, where",
            "known, `BASCULE_VM=`, `BASCULE_HOST=` (the host it is about), `BASCULE_OPERATION=`, `BASCULE_EPOCH=`, `BASCULE_VOLUME=`,",
-           "`BASCULE_ALERT=`, `BASCULE_CALLER=`. Names and ids never change. `journalctl -x` shows the two last columns with each record; on a",
+           "`BASCULE_ALERT=`, `BASCULE_CALLER=`. Names and ids never change. `journalctl -x` shows what it means and what to do; on a",
            "terminal (`hostd --config FILE`) the name stands before the text.", "",
            "    journalctl -u hostd -p warning                             # what may need somebody",
            "    journalctl BASCULE_VM=web1                                 # all that happened to a VM on this host",
@@ -60,7 +60,7 @@ def catalog(table):
     out = ["# For journalctl -x. Made by tests/lint/messages.py of hostd/runtime/messages.hpp; do not edit it."]
     for _, _, name, ident, _, means, todo in table:
         out += ["", f"-- {ident}", f"Subject: {name} @BASCULE_VM@", "Defined-By: Bascule", "Documentation: man:hostd(8)", "", means, "",
-                f"What to do: {todo}"]
+                f"What to do: {todo}".replace("docs/", "/usr/share/doc/bascule-hostd/")]
     return "\n".join(out) + "\n"
 
 

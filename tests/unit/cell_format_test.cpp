@@ -95,6 +95,9 @@ TEST_F(Format, ANewerOneIsRefusedBeforeAnythingIsRead) {
   EXPECT_FALSE(run(io_, cell_.mark_format()));
   EXPECT_EQ(store_.revision(), at) << "nothing was written";
   EXPECT_EQ(format(), kNewer);
+  EXPECT_FALSE(run(io_, cell_.put_info({})));
+  EXPECT_FALSE(run(io_, cell_.write_alerts({{"host-silent-a2", 0, core::Alert{}}})));
+  EXPECT_EQ(store_.revision(), at) << "nor by a write that no decision stands behind";
   // It lives, and guards its guests: the others must not take them over.
   EXPECT_TRUE(run(io_, cell_.renew_lease({"instance", 1, "boot-1"}, false, in(3s))));
 }
@@ -106,10 +109,23 @@ TEST_F(Format, OneThatBecomesNewerStopsThisHostAndItComesBack) {
   set(keys::format(root_), kNewer);
   ASSERT_TRUE(wait_for(io_, 5s, [this] { return !cell_.view().synced; }));
   EXPECT_FALSE(commit());
+  EXPECT_FALSE(run(io_, cell_.put_status("vm1", {})));
   set(keys::format(root_), "1");
   ASSERT_TRUE(synced(15s));
   EXPECT_TRUE(cell_.refusal().empty());
   EXPECT_TRUE(commit());
+}
+
+TEST_F(Format, WhatComesWithANewerOneIsNotRead) {
+  follow();
+  ASSERT_TRUE(synced());
+  core::Right right = core::test::running_vm().right.value;
+  right.epoch += 7;
+  kv::Txn both = put(keys::format(root_), kNewer);
+  both.success.push_back(put(keys::vm_right(root_, "vm1"), codec::encode(right)).success.front());
+  ASSERT_TRUE(store_.apply_now(both));
+  ASSERT_TRUE(wait_for(io_, 5s, [this] { return !cell_.view().synced; }));
+  EXPECT_NE(cell_.view().vm("vm1")->right.value.epoch, right.epoch);
 }
 
 }  // namespace

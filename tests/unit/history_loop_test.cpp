@@ -210,11 +210,15 @@ TEST_F(TwoHosts, OldRecordsAreDeletedByTheirNumberAndRecordsOfStrangersByTheWalk
   }
   EXPECT_EQ(run(io_, a_->store.trim("vm1", incarnation, 6)).value(), 15U);
   EXPECT_EQ(run(io_, a_->store.began("vm1", incarnation)).value(), "2026-10-25");
+  set_text("/bascule-history/lab/foreign", "{}");
+  set_text("/bascule-history/lab/foreign/too", "{}");
   std::string cursor;
   for (int i = 0; i < 10; ++i) {
     cursor = run(io_, a_->store.sweep(cursor, a_->cell.view())).value();
     if (cursor.empty()) break;
   }
+  const auto own = run(io_, a_->store.sweep(a_->store.cursor("vm1"), a_->cell.view())).value();
+  EXPECT_FALSE(own.starts_with(a_->store.cursor("vm1"))) << "there is nothing behind the VM that there is";
   EXPECT_EQ(cursor, "");
   EXPECT_THAT(keys_of("/bascule-history/lab/gone/"), IsEmpty());
   EXPECT_THAT(keys_of("/bascule-history/lab/vm1/"), SizeIs(6));

@@ -229,6 +229,16 @@ TEST_F(StartOfARunningVm, ChangesNothingThoughItsDiskHasFailed) {
   EXPECT_THAT(vms_.calls, testing::Not(testing::Contains("start vm1")));
 }
 
+TEST_F(StartOfARunningVm, ArmsTheWatchdogAllTheSame) {
+  int armed = 0;
+  node_.arm = [&] {
+    ++armed;
+    return Result<>{};
+  };
+  EXPECT_EQ(end_of(0), "ok");
+  EXPECT_EQ(armed, 1);
+}
+
 TEST_F(StartOfARunningVm, StartsNothingWhenTheGuestEndsMeanwhile) {
   EXPECT_EQ(end_of(0), "ok");
   hypervisors_.guests["a1"].clear();

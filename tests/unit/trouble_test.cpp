@@ -63,12 +63,13 @@ class Trouble : public testing::TestWithParam<std::string> {
   boost::asio::io_context io_{1};
   FakeKv kv_{io_.get_executor()};
   runtime::CellStore cell_{io_.get_executor(), kv_, "test", GetParam(), "instance"};
+  core::AlertRules rules_;
   std::string root_ = keys::root("test");
 };
 
 using TroubleOfTheHolder = Trouble;
 TEST_P(TroubleOfTheHolder, ASplitBrainIsToldOnceWhenItLastsAndOnceWhenItIsOver) {
-  TroubleTeller teller(cell_);
+  TroubleTeller teller(cell_, rules_);
   teller.look(Mono(1'000));
   connection("StandAlone");
   teller.look(Mono(2'000));
@@ -87,7 +88,7 @@ INSTANTIATE_TEST_SUITE_P(A1, TroubleOfTheHolder, testing::Values("a1"));
 
 using TroubleOfAnother = Trouble;
 TEST_P(TroubleOfAnother, TheOtherHostSaysNothingOfIt) {
-  TroubleTeller teller(cell_);
+  TroubleTeller teller(cell_, rules_);
   connection("StandAlone");
   teller.look(Mono(2'000));
   teller.look(Mono(63'000));

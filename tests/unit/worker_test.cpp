@@ -162,5 +162,24 @@ TEST_F(Shell, APrimaryThatIsFoundWithoutADiskHasLostIt) {
   EXPECT_TRUE(core::failed_leg(notes_.notes(), "vm1", "la"));
 }
 
+TEST_F(Shell, NothingIsBegunInACellOfANewerFormat) {
+  core::Operation op;
+  op.id = "op-1";
+  op.kind = core::OpKind::vm_reset;
+  op.vm = "vm1";
+  op.steps.push_back({.kind = core::StepKind::reset, .host = "a1"});
+  set(keys::op(root_, op.id), op);
+  ASSERT_TRUE(etcd_.kv.apply_now(put(keys::vm_op(root_, "vm1"), op.id)));
+  ASSERT_TRUE(etcd_.kv.apply_now(put(keys::format(root_), "999")));
+  time_.pass(Mono(50));
+  ASSERT_FALSE(cell_.refusal().empty());
+  asio::co_spawn(io_, worker_.run(), asio::detached);
+  time_.pass(Mono(5000));
+  EXPECT_THAT(vms_.calls, testing::Not(testing::Contains("reset vm1")));
+  ASSERT_TRUE(etcd_.kv.apply_now(put(keys::format(root_), "1")));
+  time_.pass(Mono(8000));
+  EXPECT_THAT(vms_.calls, testing::Contains("reset vm1"));
+}
+
 }  // namespace
 }  // namespace bascule::testkit

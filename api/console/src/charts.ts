@@ -48,7 +48,7 @@ export function mostBehindMib(d: HistoryDay): number {
 /** "99.98 %", cut and not rounded: 100 % means that nothing was missing. */
 export function percent(lang: Lang, part: number, whole: number): string {
   if (whole <= 0) return '—';
-  return `${number(lang, Math.floor((part / whole) * 10_000) / 100, 2)} %`;
+  return `${number(lang, Math.floor((part * 10_000) / whole) / 100, 2)} %`;
 }
 
 /** "14 s", "3 min 5 s", "2 h 10 min", "3 d 4 h". */

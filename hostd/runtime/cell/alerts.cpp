@@ -28,9 +28,9 @@ core::AuditRecord audit_of(const core::Who& who, const std::string& reason, cons
 
 }  // namespace
 
-asio::awaitable<Result<>> CellStore::write_alerts(core::AlertWrite write) {
+asio::awaitable<Result<>> CellStore::write_alerts(core::AlertWrite changes) {
   kv::Txn txn;
-  for (const auto& change : write) {
+  for (const auto& change : changes) {
     const auto key = keys::alert(root_, change.id);
     expect(txn, key, change.revision);
     if (change.next)
@@ -38,7 +38,7 @@ asio::awaitable<Result<>> CellStore::write_alerts(core::AlertWrite write) {
     else
       del(txn, key);
   }
-  auto reply = co_await kv_.txn(std::move(txn), Clock::now() + kAlertDeadline);
+  auto reply = co_await write(std::move(txn), Clock::now() + kAlertDeadline);
   if (!reply) co_return reply.error();
   auto seen = co_await caught_up(reply->revision, Clock::now() + kAlertDeadline);
   if (!reply->succeeded) co_return fail(Errc::stale, "another host was faster");

@@ -153,7 +153,10 @@ asio::awaitable<Result<>> CellStore::end_step(std::string id, core::Work work, c
   });
   const bool takes = outcome.right && !outcome.lease_of.empty();
   if (!done) {
-    if (takes) {
+    // A write that had no end may be there: the next look at the record tells.
+    const auto code = done.error().code;
+    const bool lost = code == Errc::stale || code == Errc::conflict || code == Errc::refused;
+    if (takes && lost) {
       say(msg::takeover_lost, {.vm = written.vm, .host = outcome.lease_of, .operation = id},
           "{}: the run-right was not taken from {}: {}", written.vm, outcome.lease_of, done.error().what);
     }

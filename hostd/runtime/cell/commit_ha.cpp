@@ -92,8 +92,8 @@ asio::awaitable<Result<>> CellStore::end_fence(std::string host, Revision intent
 
 /// A failover takes the VM out of the hands of an operation whose host is lost. That one ends as undone; what it left
 /// behind (a mark, an open window) is put right by the VM's new holder.
-core::AuditRecord CellStore::supersede(kv::Txn& txn, const core::Versioned<core::Operation>& old,
-                                       const core::Operation& by) {
+core::Operation CellStore::supersede(kv::Txn& txn, const core::Versioned<core::Operation>& old,
+                                     const core::Operation& by) {
   core::Operation ended = old.value;
   ended.state = core::OpState::undone;
   ended.finished_ms = by.created_ms;
@@ -104,7 +104,7 @@ core::AuditRecord CellStore::supersede(kv::Txn& txn, const core::Versioned<core:
   expect(txn, keys::vm_op(root_, by.vm), vm == nullptr ? 0 : vm->operation.revision);
   runtime::put(txn, keys::op(root_, ended.id), codec::encode(ended));
   if (view_.progress.contains(ended.id)) del(txn, keys::progress(root_, ended.id));
-  return end_record(ended);
+  return ended;
 }
 
 void CellStore::switch_maintenance(kv::Txn& txn, const core::Operation& op, bool on, core::WallMs now) const {

@@ -31,7 +31,7 @@ asio::awaitable<Result<std::size_t>> CellStore::forget_old(core::WallMs now) {
     const auto& digest = op.value.idempotency;
     if (!digest.empty()) txn.success.emplace_back(kv::Delete{keys::idempotency(root_, digest)});
   }
-  auto reply = co_await kv_.txn(std::move(txn), Clock::now() + kForgetDeadline);
+  auto reply = co_await write(std::move(txn), Clock::now() + kForgetDeadline);
   if (!reply) co_return reply.error();
   if (!reply->succeeded) co_return core::fail(core::Errc::stale, "another host was faster");
   co_return ids.size();

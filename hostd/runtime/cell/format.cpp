@@ -40,11 +40,10 @@ void CellStore::see_format(const std::optional<std::string>& value) {
 }
 
 asio::awaitable<core::Result<>> CellStore::mark_format() {
-  if (!refusal_.empty()) co_return core::fail(core::Errc::refused, refusal_);
   kv::Txn txn;
   txn.compares.push_back(kv::Compare::mod_revision(keys::format(root_), 0));
   txn.success.emplace_back(kv::Put{keys::format(root_), std::to_string(kCellFormat)});
-  auto reply = co_await kv_.txn(std::move(txn), Clock::now() + kMarkDeadline);
+  auto reply = co_await write(std::move(txn), Clock::now() + kMarkDeadline);
   if (!reply) co_return reply.error();
   co_return core::Result<>{};
 }

@@ -52,9 +52,9 @@ asio::awaitable<Result<HistoryDays>> HistoryStore::days(std::string vm, core::Re
   HistoryDays out;
   for (const auto& item : std::get<kv::RangeReply>(reply->responses.front()).kvs) {
     auto day = codec::decode<core::HistoryDay>(item.value);
-    // One that cannot be read is a day that nobody saw; the others still tell of theirs. It is written over.
+    // One that cannot be read is a day that nobody saw; the others still tell of theirs.
     if (!day) {
-      say(msg::history_unreadable, {}, "history {} cannot be read: {}", item.key, day.error().what);
+      say(msg::history_unreadable, {.vm = vm}, "history {} cannot be read: {}", item.key, day.error().what);
       day = core::HistoryDay{};
       day->day = item.key.substr(item.key.rfind('/') + 1);
       day->since_ms = day->until_ms = core::history_day_start(day->day).value_or(0);
@@ -127,8 +127,11 @@ asio::awaitable<Result<std::string>> HistoryStore::sweep(std::string cursor, con
   const std::string prefix = keys::history(history_, vm, incarnation);
   const auto* known = view.vm(vm);
   const core::Revision now = known == nullptr ? 0 : known->spec.created;
+  // A key that is none of ours is passed by, and the VM that there is: it is the last of its name.
+  if (incarnation == 0) co_return kvs.front().key + '\0';
+  if (now == incarnation) co_return kv::prefix_end(keys::history_vm(history_, vm));
   // What the view may not have heard of yet is left alone.
-  if (now == incarnation || view.revision < incarnation) co_return kv::prefix_end(prefix);
+  if (view.revision < incarnation) co_return kv::prefix_end(prefix);
   if (!view.synced) co_return fail(Errc::unavailable, "the view is not up to date");
   kv::Txn txn;
   // It is as the view says now too: a VM that is made, or made again, in between keeps what is written of it.
@@ -136,8 +139,6 @@ asio::awaitable<Result<std::string>> HistoryStore::sweep(std::string cursor, con
   for (const auto& item : kvs) {
     if (item.key.starts_with(prefix)) del(txn, item.key);
   }
-  // A key that is none of ours is passed by.
-  if (txn.success.empty()) co_return kvs.front().key + '\0';
   auto done = co_await kv_.txn(std::move(txn), Clock::now() + kDeadline);
   if (!done) co_return done.error();
   if (!done->succeeded) co_return fail(Errc::stale, "VM " + vm + " changed meanwhile");

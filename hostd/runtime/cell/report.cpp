@@ -24,10 +24,15 @@ void expect(kv::Txn& txn, std::string key, core::Revision revision) {
 
 }  // namespace
 
+asio::awaitable<Result<kv::TxnReply>> CellStore::write(kv::Txn txn, Deadline deadline) {
+  if (!refusal_.empty()) co_return fail(Errc::refused, refusal_);
+  co_return co_await kv_.txn(std::move(txn), deadline);
+}
+
 asio::awaitable<Result<>> CellStore::put(std::string key, std::string value) {
   kv::Txn txn;
   ::bascule::runtime::put(txn, std::move(key), std::move(value));
-  auto reply = co_await kv_.txn(std::move(txn), Clock::now() + kPutDeadline);
+  auto reply = co_await write(std::move(txn), Clock::now() + kPutDeadline);
   if (!reply) co_return reply.error();
   co_return Result<>{};
 }
@@ -41,7 +46,7 @@ asio::awaitable<Result<>> CellStore::put_status(std::string vm, core::VmStatus s
                                      {}});
   if (txn.compares.front().number == 0) co_return Result<>{};
   ::bascule::runtime::put(txn, keys::vm_status(root_, vm, self_), codec::encode(status));
-  auto reply = co_await kv_.txn(std::move(txn), Clock::now() + kPutDeadline);
+  auto reply = co_await write(std::move(txn), Clock::now() + kPutDeadline);
   if (!reply) co_return reply.error();
   if (!reply->succeeded) co_return fail(Errc::stale, "the layout changed");
   co_return Result<>{};
@@ -57,7 +62,7 @@ asio::awaitable<Result<>> CellStore::put_progress(std::string op, core::Progress
   if (it == view_.operations.end() || core::finished(it->second.value.state)) co_return Result<>{};
   expect(txn, keys::op(root_, op), it->second.revision);
   ::bascule::runtime::put(txn, keys::progress(root_, op), codec::encode(progress));
-  auto reply = co_await kv_.txn(std::move(txn), Clock::now() + kPutDeadline);
+  auto reply = co_await write(std::move(txn), Clock::now() + kPutDeadline);
   if (!reply) co_return reply.error();
   co_return Result<>{};
 }

@@ -227,7 +227,10 @@ asio::awaitable<void> CellStore::follow(Revision from) {
     auto& item = *next;
     switch (item.kind) {
       case WatchItem::Kind::events:
-        for (const auto& event : item.events) apply(event);
+        for (const auto& event : item.events) {
+          apply(event);
+          if (!refusal_.empty()) break;  // what comes with it may mean something else
+        }
         if (!refusal_.empty()) {
           view_.synced = false;
           changed_.notify();

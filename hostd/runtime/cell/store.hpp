@@ -125,7 +125,7 @@ class CellStore {
   const core::AlertBook& alerts() const { return alerts_; }
   /// One attempt at all of it or nothing, seen by the view when it returns. Nothing is settled: core::alert_round
   /// decides anew on what is there. Errors: stale, else as for KvStore::txn.
-  boost::asio::awaitable<core::Result<>> write_alerts(core::AlertWrite write);
+  boost::asio::awaitable<core::Result<>> write_alerts(core::AlertWrite changes);
   /// What a person does: the record and its audit record in one transaction. `id` of a test is new, or was made by the
   /// same request before: then nothing is written. Errors: not_found, conflict.
   boost::asio::awaitable<core::Result<>> test_alert(std::string id, core::Who who, std::string reason,
@@ -153,10 +153,13 @@ class CellStore {
 
   core::Writer writer();
   void add_audit(core::kv::Txn& txn, std::vector<core::AuditRecord> records, core::WallMs now) const;
+  /// `ended`: the operation that ends with this one, if there is one.
   core::Result<Draft> draft_submit(const core::Plan& plan, const core::Request& request, const std::string& id,
-                                   const std::string& digest, core::WallMs now);
+                                   const std::string& digest, core::WallMs now, std::optional<core::Operation>& ended);
   core::Result<Draft> draft_op(const core::Operation& next, core::Revision revision, const core::Outcome* outcome,
                                core::WallMs now);
+  /// Every write but the lease's and commit()'s: none in a cell whose format this hostd does not know.
+  boost::asio::awaitable<core::Result<core::kv::TxnReply>> write(core::kv::Txn txn, Deadline deadline);
   boost::asio::awaitable<core::Result<std::optional<Remembered>>> remembered(std::string digest_key);
   boost::asio::awaitable<core::Result<core::Revision>> list();
   boost::asio::awaitable<void> follow(core::Revision from);
@@ -167,8 +170,7 @@ class CellStore {
   void see_format(const std::optional<std::string>& value);
   void note(core::Revision revision, std::string type, std::string object, std::string project);
   static core::AuditRecord end_record(const core::Operation& op);
-  core::AuditRecord supersede(core::kv::Txn& txn, const core::Versioned<core::Operation>& old,
-                              const core::Operation& by);
+  core::Operation supersede(core::kv::Txn& txn, const core::Versioned<core::Operation>& old, const core::Operation& by);
   void switch_maintenance(core::kv::Txn& txn, const core::Operation& op, bool on, core::WallMs now) const;
   void switch_armed(core::kv::Txn& txn, const core::Operation& op, bool armed, core::WallMs now) const;
 

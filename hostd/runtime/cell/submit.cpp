@@ -84,7 +84,8 @@ std::string request_text(const core::Request& request) {
 }  // namespace
 
 Result<CellStore::Draft> CellStore::draft_submit(const core::Plan& plan, const core::Request& request,
-                                                 const std::string& id, const std::string& digest, core::WallMs now) {
+                                                 const std::string& id, const std::string& digest, core::WallMs now,
+                                                 std::optional<core::Operation>& ended) {
   core::Operation op = plan.operation;
   op.id = id;
   op.author = who_of(request.caller);
@@ -106,7 +107,7 @@ Result<CellStore::Draft> CellStore::draft_submit(const core::Plan& plan, const c
   if (!op.vm.empty()) {
     expect(d.txn, keys::vm_spec(root_, op.vm), plan.compare_spec);
     if (plan.superseded)
-      records.push_back(supersede(d.txn, *plan.superseded, op));
+      records.push_back(end_record(ended.emplace(supersede(d.txn, *plan.superseded, op))));
     else
       expect(d.txn, keys::vm_op(root_, op.vm), 0);
     if (!at_once) runtime::put(d.txn, keys::vm_op(root_, op.vm), id);
@@ -174,13 +175,14 @@ asio::awaitable<Result<CellStore::Accepted>> CellStore::submit(core::Request req
   }
   const std::string id = new_operation_id(now, writer());
   bool unchanged = false;
+  std::optional<core::Operation> ended;  // by this one
   auto done = co_await commit([&]() -> Result<Draft> {
     auto plan = core::plan(view_, request, self_);
     if (!plan) return plan.error();
     accepted.plan = *plan;
     unchanged = plan->unchanged || request.dry_run;
     if (unchanged) return fail(Errc::cancelled, "nothing to write");
-    return draft_submit(*plan, request, id, digest, now);
+    return draft_submit(*plan, request, id, digest, now, ended);
   });
   if (unchanged) {
     accepted.revision = accepted.plan.compare_spec;
@@ -188,6 +190,7 @@ asio::awaitable<Result<CellStore::Accepted>> CellStore::submit(core::Request req
   }
   if (!done) co_return done.error();
   accepted.operation = id;
+  if (ended) tell_ended(*ended);
   core::Operation begun = accepted.plan.operation;
   begun.id = id;
   begun.author = who;

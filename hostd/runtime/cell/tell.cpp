@@ -26,10 +26,8 @@ std::string object_of(const core::Operation& op) {
   return op.target_host.empty() ? "the cell" : "host " + op.target_host;
 }
 
-bool moves(OpKind kind) { return kind == OpKind::vm_migrate || kind == OpKind::vm_failback; }
-
 msg::Message done_of(OpKind kind) {
-  if (moves(kind)) return msg::migration_done;
+  if (core::is_move(kind)) return msg::migration_done;
   if (kind == OpKind::vm_failover) return msg::failover_done;
   if (kind == OpKind::vm_restart) return msg::vm_restarted;
   if (kind == OpKind::vm_start) return msg::vm_started;
@@ -53,13 +51,13 @@ LegsIn legs_in(const core::Right& right) {
 }  // namespace
 
 msg::Message begin_of(const core::Operation& op) {
-  return moves(op.kind) ? msg::migration_begun : msg::operation_begun;
+  return core::is_move(op.kind) ? msg::migration_begun : msg::operation_begun;
 }
 
 msg::Message end_of(const core::Operation& op) {
   if (op.state == OpState::needs_operator) return msg::operation_needs_person;
   if (op.state == OpState::done) return done_of(op.kind);
-  if (moves(op.kind)) return msg::migration_undone;
+  if (core::is_move(op.kind)) return msg::migration_undone;
   if (op.kind == OpKind::vm_failover) return msg::failover_failed;
   if (op.kind == OpKind::watchdog_prove) return msg::watchdog_not_proved;
   return msg::operation_undone;
