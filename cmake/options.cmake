@@ -18,10 +18,15 @@ find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_library(BOOST_URL_LIBRARY NAMES libboost_url.a REQUIRED)
 
+# What the programs call themselves: a package gives its own version (debian/rules).
+if(NOT BASCULE_VERSION)
+  set(BASCULE_VERSION ${PROJECT_VERSION})
+endif()
+
 add_library(bascule_options INTERFACE)
 target_include_directories(bascule_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(bascule_options INTERFACE _GLIBCXX_ASSERTIONS
-                           BASCULE_VERSION="${PROJECT_VERSION}")
+                           BASCULE_VERSION="${BASCULE_VERSION}")
 target_compile_options(bascule_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion
   -Wnon-virtual-dtor -Woverloaded-virtual -Wold-style-cast -Wcast-align -Wdouble-promotion

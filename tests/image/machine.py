@@ -39,7 +39,8 @@ def free_port():
 
 class Machine:
     def __init__(self, disk, key, work):
-        self.disk, self.key, self.work, self.port = disk, key, work, free_port()
+        self.disk, self.key, self.work = disk, key, work
+        self.port, self.echo_port = free_port(), free_port()
         self.console = work / "console.log"
         self.process = None
 
@@ -53,7 +54,8 @@ class Machine:
                 "-drive", f"if=pflash,format=raw,unit=1,file={variables}",
                 # What it writes is thrown away with it.
                 "-drive", f"if=virtio,format=raw,snapshot=on,file={self.disk}",
-                "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:22", "-device", "virtio-net-pci,netdev=net",
+                "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:22,"
+                f"hostfwd=tcp:127.0.0.1:{self.echo_port}-:9999", "-device", "virtio-net-pci,netdev=net",
                 "-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"]
 
     def ssh(self, *command, check=True, timeout=300, **kw):

@@ -25,6 +25,7 @@ def cmd_up(args):
     lab.pool = args.pool
     lab.timing = args.timing
     lab.power_switch = "works" if args.power_switch else "absent"
+    lab.image = os.path.abspath(args.image) if args.image else ""
     work.choose_build(lab, args)
     with cluster.locked(lab):
         proc.mark(lab.name)
@@ -155,6 +156,7 @@ def parser():
     sub.add_argument("--timing", choices=("standard", "fast"), default="standard", help="profile of failover's times")
     sub.add_argument("--power-switch", action="store_true", help="with a power switch that hostd may ask")
     sub.add_argument("--pool", choices=POOLS, default="lvm-thin", help="kind of backing device that hostd uses")
+    sub.add_argument("--image", help="boot the hosts from this host-root.tar.zst of images/host/build, with the hostd installed there")
     _build_options(sub)
     add("down", "stop and remove everything of the lab", cmd_down)
     add("status", "what is on, healthy and cut", cmd_status).add_argument("--json", action="store_true")

@@ -87,7 +87,7 @@ def installed(root, debs):
 
 
 def programs(root):
-    version = re.search(r"^project\(bascule VERSION (\S+)", (PROJECT / "CMakeLists.txt").read_text(), re.MULTILINE)[1]
+    version = re.match(r"bascule \((\S+)\)", (PROJECT / "debian/changelog").read_text())[1]
     for program in ("hostctl", "hostd"):
         said = root.inside(program, "--version").stdout.strip()
         expect(said.split()[-1] == version, f"{program} --version says {said!r}, not {version}")

@@ -11,6 +11,12 @@ from .plan import HERE, PROJECT
 from .proc import LabError, run
 
 
+# Of the seed what a host that is booted from an image has already, and is looked at for.
+IN_IMAGE = ("etc/ssh/sshd_config", "etc/fstab", "etc/default/libvirtd", "usr/sbin/hostd", "usr/libexec/bascule/hostd-fence-peer",
+            "etc/systemd/system/multi-user.target.wants/hostd.service", "etc/systemd/system/sockets.target.wants/libvirtd-tls.socket",
+            "etc/systemd/system/libvirtd.socket.d/lab.conf", "etc/systemd/system/libvirtd-ro.socket.d/lab.conf")
+
+
 def make_ssh_keys(lab):
     """One key for the lab's own way in, one for all its hosts; both die with the lab."""
     lab.run.joinpath("ssh").mkdir(mode=0o700)
@@ -33,14 +39,21 @@ def render(lab, node):
     node.seed.mkdir(parents=True, mode=0o755)
     values = _values(lab, node)
     for part in ("common", node.kind):
-        _copy_tree(HERE / "seed" / part, node.seed, values)
-    if node.kind == "host":
+        _copy_tree(HERE / "seed" / part, node.seed, values, IN_IMAGE if lab.image else ())
+    if lab.image:
+        _copy_tree(HERE / "seed" / "image", node.seed, values)
+    elif node.kind == "host":
         _put(node.seed / "etc/systemd/system/hostd.service", (PROJECT / "packaging/hostd.service").read_bytes())
         console = pathlib.Path(lab.build, "console")
         if console.is_dir():  # built by the target `console`, or by its test
             shutil.copytree(console, node.seed / "usr/share/bascule/console")
+    if node.kind == "host":
         _put(node.seed / "etc/bascule/power/secret", f"password={power_switch.password(lab)}\n".encode(), 0o600)
     _keys(lab, node)
+    if lab.image:  # a seed's folders are copied with their modes
+        for name in ("etc/bascule", "etc/bascule/pki", "root"):
+            if (node.seed / name).is_dir():
+                (node.seed / name).chmod(0o700)
 
 
 def _values(lab, node):
@@ -71,12 +84,14 @@ plug = "{other.id}"
 """ for other in lab.hosts if other is not node)
 
 
-def _copy_tree(source, target, values):
+def _copy_tree(source, target, values, without=()):
     for folder, folders, files in os.walk(source):
         here = target / pathlib.Path(folder).relative_to(source)
         here.mkdir(parents=True, exist_ok=True)
         for name in [*files, *[entry for entry in folders if pathlib.Path(folder, entry).is_symlink()]]:
             origin = pathlib.Path(folder, name)
+            if str(origin.relative_to(source)) in without:
+                continue
             if origin.is_symlink():
                 (here / name).symlink_to(os.readlink(origin))
             else:

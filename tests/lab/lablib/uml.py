@@ -105,7 +105,7 @@ def _start(lab, node):
     argv = ["linux.uml", f"mem={node.memory}", f"umid={node.id}", f"uml_dir={lab.uml_dir}",
             f"ubd0={node.cow},{root}", "root=/dev/ubda", "rw",
             "init=/usr/lib/bascule-lab/init", f"labseed={node.seed}", f"labexchange={lab.exchange}",
-            f"labbuild={lab.build}", f"labhost={node.id}",
+            f"labbuild={'' if lab.image else lab.build}", f"labhost={node.id}",
             # A periodic tick. The one-shot timer of User-Mode Linux 6.1 can be lost: the signal that comes while the one
             # before it is handled is dropped, and the kernel stands still, for a while or for ever.
             "highres=off", "nohz=off",

@@ -1,0 +1,67 @@
+"""A lab whose hosts are booted from an image of images/host, for tests/image and tests/upgrade."""
+import os
+import pathlib
+import subprocess
+
+from lablib import cluster, demo, work as lab_work
+from lablib.client_vm import ClientVm
+from lablib.plan import CACHE, PROJECT, Lab
+from lablib.proc import LabError, mark, run
+
+BUILD_SECONDS = 5400
+
+
+def _long(argv, seconds, environment=None):
+    """Runs what takes long; its last lines are the error when it fails."""
+    done = subprocess.run([str(word) for word in argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, errors="replace", timeout=seconds, check=False, env=dict(os.environ, **(environment or {})))
+    if done.returncode != 0:
+        raise LabError(f"{argv[0]}: exit {done.returncode}\n" + "\n".join(done.stdout.splitlines()[-30:]))
+    return done.stdout
+
+
+def packages(folder, commit=None, given="BASCULE_PACKAGES"):
+    """Folder of the project's packages: the ones that the environment names, or built here; of a commit, as they were then."""
+    if os.environ.get(given):
+        return pathlib.Path(os.environ[given])
+    out = folder / f"packages-{commit or 'tree'}"
+    if not out.exists():
+        _long([PROJECT / "packaging/build", out, *([commit] if commit else [])], BUILD_SECONDS)
+    return out
+
+
+def build_image(out, debs, *options):
+    return _long([PROJECT / "images/host/build", out, "--packages", debs, "--cache", CACHE, *options], BUILD_SECONDS)
+
+
+def needs(debs):
+    """What these packages depend on: the first alternative of each."""
+    names = set()
+    for deb in debs.glob("bascule-host*.deb"):
+        said = run(["dpkg-deb", "-f", str(deb), "Depends"]).stdout
+        names |= {word.split("|")[0].split("(")[0].strip() for word in said.replace("\n", " ").split(",")}
+    return sorted(name for name in names if name and not name.startswith("bascule-"))
+
+
+def boot(name, image):
+    """Two sites and a witness from an image's tarball; the client's VM on a1, its records coming in. A lab that is up already is taken
+    when $LAB_NAME names it."""
+    given = os.environ.get("LAB_NAME")
+    lab = Lab(given or name)
+    if not given:
+        mark(lab.name)
+        lab.timing = "fast"
+        lab.build = str(PROJECT / "build" / "dev")
+        lab.image = str(image)
+        lab_work.up(lab, 2, lambda _text: None, build=False)
+    vm = ClientVm(lab.load())
+    demo.Demo(lab).hosts_ready()
+    vm.prepare()
+    return vm
+
+
+def end(name):
+    """Takes the lab down that `boot` made, however far it came."""
+    if not os.environ.get("LAB_NAME"):
+        with cluster.locked(Lab(name)):
+            cluster.clean(Lab(name))
