@@ -117,6 +117,10 @@ Result<> NoteStore::drop_lost_disks(const std::string& vm) {
   return {};
 }
 
+Result<> NoteStore::drop_lost_disk(const std::string& vm, std::uint16_t volume) {
+  return port_->drop_lost_disk({vm, volume});
+}
+
 Result<> NoteStore::keep(std::optional<core::Notes> next) {
   if (!next) return {};
   notes_ = std::move(*next);

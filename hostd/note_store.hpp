@@ -62,6 +62,7 @@ class NoteStore {
   core::Result<> keep(std::optional<core::Notes> next);
   /// R5: its legs here are whole again, or made anew: what the helper wrote of them is over.
   core::Result<> drop_lost_disks(const std::string& vm);
+  core::Result<> drop_lost_disk(const std::string& vm, std::uint16_t volume);
   /// etcd's identity and revision; saved now and then, a little late is no harm.
   core::Result<> seen(std::uint64_t cluster_id, core::Revision revision);
 

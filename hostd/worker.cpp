@@ -191,6 +191,49 @@ void Worker::note(const std::string& vm) {
   if (!named) say(msg::notes_not_kept, {.host = node_.self()}, "{}", named.error().what);
 }
 
+/// The own legs that are noted and that DRBD, asked now, has in sync: connected, both UpToDate, nothing left to send.
+asio::awaitable<Result<std::vector<std::uint16_t>>> Worker::whole_again(std::string vm) {
+  std::vector<std::uint16_t> out;
+  auto seen = co_await steps::look(node_, vm);
+  if (!seen) co_return seen.error();
+  const auto* view = node_.cell.view().vm(vm);
+  if (view == nullptr) co_return out;
+  for (std::uint16_t i = 0; i < view->layout.value.volumes.size(); ++i) {
+    const bool noted = core::leg_noted(node_.notes.notes(), vm, view->layout.value, i, node_.self());
+    if (noted && storage::in_sync(seen->state, i)) out.push_back(i);
+  }
+  co_return out;
+}
+
+/// R5: a leg that had lost its disk is in sync with an up-to-date peer again: what was noted against it is over, on
+/// whichever side it is. Each volume for itself and before the record lists the leg: the record may come to list it as
+/// the only one of its volume while another volume is still resynced, and a listed leg is to be one that can be used.
+asio::awaitable<void> Worker::forgive(std::string vm) {
+  const auto* view = node_.cell.view().vm(vm);
+  const auto noted = [&] { return core::failed_legs(node_.notes.notes(), vm, view->layout.value, node_.self()); };
+  if (view == nullptr || !noted()) co_return;
+  auto whole = co_await whole_again(vm);
+  view = node_.cell.view().vm(vm);
+  if (!whole || whole->empty() || view == nullptr) co_return;
+  // First what would be taken for a new failure at the next start; what is not over is safe in the notes by then.
+  const auto& notes = node_.notes.notes();
+  auto kept = node_.notes.keep(core::legs_named(notes, vm, view->layout.value, node_.self()).value_or(notes));
+  for (const auto volume : *whole) {
+    if (kept) kept = node_.notes.drop_lost_disk(vm, volume);
+  }
+  // safety: R5. Asked again: a failure whose file has just gone is seen here. Connected, both UpToDate and nothing out
+  // of sync, so nothing is missing any more. [model: R5_forgive]
+  if (kept) whole = co_await whole_again(vm);
+  view = node_.cell.view().vm(vm);
+  if (!whole || view == nullptr) co_return;
+  for (const auto volume : *whole) {
+    const core::Leg* own = core::leg_of(view->layout.value.volumes[volume], node_.self());
+    if (kept) kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, own->id, false));
+  }
+  if (!kept) say(msg::notes_not_kept, {.vm = vm, .host = node_.self()}, "{}", kept.error().what);
+  if (!noted()) say(msg::disk_whole, {.vm = vm, .host = node_.self()}, "{}: its legs here are whole again", vm);
+}
+
 void Worker::note_etcd() {
   if (!node_.cell.view().synced) return;
   if (node_.first_read == 0) node_.first_read = node_.cell.view().revision;

@@ -21,6 +21,7 @@ class Worker {
   boost::asio::awaitable<void> mend(std::string vm);
   boost::asio::awaitable<void> look_later(std::string vm);
   boost::asio::awaitable<void> forgive(std::string vm);
+  boost::asio::awaitable<core::Result<std::vector<std::uint16_t>>> whole_again(std::string vm);
   boost::asio::awaitable<void> settle(std::string vm);
   boost::asio::awaitable<void> see_volumes(std::string vm);
   boost::asio::awaitable<void> attach_later(std::string vm, std::chrono::seconds after);

@@ -85,6 +85,7 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
     case Kind::swap_leg:
     case Kind::add_back: {
       const bool swap = remedy.kind == Kind::swap_leg;
+      if (!swap) co_await forgive(vm);
       // safety: R3. The revision was read when this was decided; DRBD is asked afresh; the write compares that
       // revision. [model: R3_add_back, R3_swap]
       auto seen = co_await steps::look(node_, vm);
@@ -239,30 +240,6 @@ asio::awaitable<void> Worker::look_later(std::string vm) {
   co_await steps::pause(kLookAgain);
   node_.touched.insert(vm);
   node_.cell.changed().notify();
-}
-
-/// R5: legs that had lost their disk are in sync with an up-to-date peer again: what was noted against them is over, on
-/// whichever side they are.
-asio::awaitable<void> Worker::forgive(std::string vm) {
-  const auto* view = node_.cell.view().vm(vm);
-  if (view == nullptr || !core::failed_legs(node_.notes.notes(), vm, view->layout.value, node_.self())) co_return;
-  auto seen = co_await steps::look(node_, vm);
-  view = node_.cell.view().vm(vm);
-  // safety: R5. Asked just now: connected, both UpToDate and nothing out of sync, so nothing is missing any more.
-  // [model: R5_forgive]
-  if (!seen || !seen->in_sync() || view == nullptr) co_return;
-  // First what would be taken for a new failure at the next start.
-  if (auto gone = node_.notes.drop_lost_disks(vm); !gone) {
-    say(msg::notes_not_kept, {.vm = vm, .host = node_.self()}, "{}", gone.error().what);
-    co_return;
-  }
-  for (const auto& volume : view->layout.value.volumes) {
-    const core::Leg* own = core::leg_of(volume, node_.self());
-    if (own == nullptr) continue;
-    auto kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, own->id, false));
-    if (!kept) say(msg::notes_not_kept, {.vm = vm, .host = node_.self()}, "{}", kept.error().what);
-  }
-  say(msg::disk_whole, {.vm = vm, .host = node_.self()}, "{}: its legs here are whole again", vm);
 }
 
 /// U: what an earlier hostd of this host may have sent for a running guest's record ends with a write of this one.

@@ -107,8 +107,8 @@ bit orph[2];      /* a resume-io of a hostd that died; the next one does not kno
 byte nfail;
 #endif
 #ifdef NOTES
-bit note[2];      /* durable: a leg here has lost its disk */
-#define NOTE(h) note[h]
+byte note[2];     /* durable, a bit for each volume: the leg here has lost its disk */
+#define NOTE(h) (note[h]!=0)
 #else
 #define NOTE(h) 0
 #endif
@@ -267,9 +267,9 @@ inline drop() {
 }
 
 #if defined(NOTES) && !defined(MUT_attach_noted)   /* R5_noted: attached only while connected to an UpToDate leg */
-#define COMES_BACK(h) (!note[h])
+#define COMES_BACK(v,h) (!(note[h]&BIT(v)))
 #else                           /* a disk that failed is there again and looks as good as before */
-#define COMES_BACK(h) 1
+#define COMES_BACK(v,h) 1
 #endif
 /* Power cut or reset. The disk comes back Consistent, UpToDate only if it knew the peer to be behind. */
 inline kill(h) {
@@ -295,9 +295,9 @@ inline kill(h) {
   looked[h]=0;
 #endif
   DELAY(h);
-  if :: D(0,h)==UTD && !N(0,h) -> D(0,h)=CONS :: D(0,h)==NONE && COMES_BACK(h) -> D(0,h)=CONS :: else fi;
+  if :: D(0,h)==UTD && !N(0,h) -> D(0,h)=CONS :: D(0,h)==NONE && COMES_BACK(0,h) -> D(0,h)=CONS :: else fi;
 #if NV==2
-  if :: D(1,h)==UTD && !N(1,h) -> D(1,h)=CONS :: D(1,h)==NONE && COMES_BACK(h) -> D(1,h)=CONS :: else fi;
+  if :: D(1,h)==UTD && !N(1,h) -> D(1,h)=CONS :: D(1,h)==NONE && COMES_BACK(1,h) -> D(1,h)=CONS :: else fi;
 #endif
 }
 
@@ -353,12 +353,12 @@ inline kill(h) {
 #if DISK
 /* A disk fails. Whoever goes on without it starts a new generation (kernel: drbd_uuid_new_current). */
 #ifdef NOTES
-#define R5_NOTE note[h]=1;              /* R5_note: Observer::note_failures */
+#define R5_NOTE(v) note[h]=note[h]|BIT(v);              /* R5_note: Observer::note_failures */
 #else
-#define R5_NOTE
+#define R5_NOTE(v)
 #endif
 #define FAIL(v) \
-  D(v,h)=NONE; R5_NOTE \
+  D(v,h)=NONE; R5_NOTE(v) \
   if :: con && (prim[0] || prim[1]) && D(v,o)==UTD -> N(v,o)=1 :: else fi
 #endif
 
@@ -647,8 +647,12 @@ end: do
   :: R5_attach_again(1)
 #endif
 #ifdef NOTES
-  /* R5_forgive: Worker::forgive */
-  :: d_step { note[h] && con && AND(pUTD,0) && AND(pUTD,1) && AND(pSAME,h) -> note[h]=0 }
+#define R5_FORGIVE(v) \
+  d_step { (note[h]&BIT(v)) && con && D(v,0)==UTD && D(v,1)==UTD && pSAME(v,h) -> note[h]=note[h]&~BIT(v) }
+  :: R5_FORGIVE(0)           /* R5_forgive: Worker::forgive */
+#if NV==2
+  :: R5_FORGIVE(1)
+#endif
 #endif
 #endif
   od

@@ -87,8 +87,8 @@ struct Paper final : NotePort {
   Result<std::optional<std::string>> read() override { return std::optional<std::string>{}; }
   Result<> write(const std::string&) override { return full ? Result<>(fail(Errc::io, "full")) : Result<>{}; }
   Result<std::vector<LostDisk>> lost_disks() override { return lost; }
-  Result<> drop_lost_disk(const LostDisk&) override {
-    lost.clear();
+  Result<> drop_lost_disk(const LostDisk& disk) override {
+    std::erase_if(lost, [&](const LostDisk& at) { return at.vm == disk.vm && at.volume == disk.volume; });
     return {};
   }
   std::vector<LostDisk> lost;

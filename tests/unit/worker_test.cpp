@@ -154,6 +154,37 @@ TEST_F(Shell, ALegIsForgivenOnceDrbdSaysThatNothingIsMissing) {
   EXPECT_TRUE(paper_.lost.empty());
 }
 
+TEST_F(Shell, ALegIsForgivenWhileAnotherVolumeIsStillResynced) {
+  auto layout = core::test::running_vm().layout.value;
+  layout.volumes.push_back(layout.volumes[0]);
+  layout.volumes[1].name = "data";
+  layout.volumes[1].minor += 1;
+  layout.volumes[1].legs = {{"a1", "la2"}, {"b1", "lb2"}};
+  set(keys::vm_layout(root_, "vm1"), layout);
+  note_failed_leg();
+  ASSERT_TRUE(notes_.keep(core::leg_failed(notes_.notes(), "vm1", "la2", true)));
+  paper_.lost = {{"vm1", 0}, {"vm1", 1}};
+  drbd_.says.volumes[1] = drbd_.says.volumes[0];
+  drbd_.says.volumes[1].disk = Disk::inconsistent;
+  drbd_.says.volumes[1].replication = Replication::sync_target;
+  auto local = other();
+  local.volumes["data"] = {"Inconsistent", "UpToDate", "SyncTarget", 400};
+  auto held = right({kLegB}, "b1");
+  held.insync["data"] = {{"b1", "lb2"}};
+  mend(held, local);
+  EXPECT_FALSE(core::failed_leg(notes_.notes(), "vm1", "la")) << "the record may list it alone before data is whole";
+  EXPECT_TRUE(core::failed_leg(notes_.notes(), "vm1", "la2"));
+  ASSERT_EQ(paper_.lost.size(), 1U);
+  EXPECT_EQ(paper_.lost[0].volume, 1);
+}
+
+TEST_F(Shell, AFailureInTheMidstOfForgivingIsNotForgiven) {
+  note_failed_leg();
+  drbd_.while_asked = [this] { drbd_.says.volumes[0].disk = Disk::diskless; };
+  mend(right({kLegB}, "b1"), other());
+  EXPECT_TRUE(core::failed_leg(notes_.notes(), "vm1", "la"));
+}
+
 TEST_F(Shell, APrimaryThatIsFoundWithoutADiskHasLostIt) {
   drbd_.says.volumes[0].disk = Disk::diskless;
   auto unseen = holder();
