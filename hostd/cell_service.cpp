@@ -91,7 +91,7 @@ asio::awaitable<Result<>> CellService::acknowledge(core::Caller caller, std::str
 asio::awaitable<Result<core::History>> CellService::history(std::string vm, core::Revision incarnation,
                                                             std::size_t days) {
   const core::WallMs now = wall_ms();
-  const core::WallMs first = now - static_cast<core::WallMs>(days - 1) * 24 * 3'600'000;
+  const core::WallMs first = now - static_cast<core::WallMs>(days - 1) * core::kDayMs;
   auto began = co_await history_.began(vm, incarnation);
   if (!began) co_return began.error();
   auto reading = history_.days(vm, incarnation, core::history_day(first), core::history_day(now));

@@ -18,7 +18,6 @@ namespace {
 constexpr std::chrono::milliseconds kBreath{500};  // a round looks at every VM: not at every change of a burst
 constexpr std::chrono::seconds kTick{1};           // until what stands is seen to stand still
 constexpr std::size_t kWritesAtOnce = 4;           // and begun in one round: eight a second at most
-constexpr core::WallMs kDay = 24 * 3'600'000;
 constexpr std::chrono::seconds kTidyStep{2};
 constexpr std::chrono::minutes kTidyPause{10};  // between two walks over all records
 
@@ -73,7 +72,7 @@ void HistoryLoop::start_writes() {
 asio::awaitable<Result<>> HistoryLoop::commit(std::string vm, Entry& entry) {
   const core::Revision incarnation = entry.memory.last->incarnation;
   const core::WallMs wall = runtime::wall_ms();
-  auto reading = store_.days(vm, incarnation, core::history_day(wall - kDay), core::history_day(wall));
+  auto reading = store_.days(vm, incarnation, core::history_day(wall - core::kDayMs), core::history_day(wall));
   auto read = co_await std::move(reading);
   if (!read) co_return read.error();
   if (!entry.memory.last || entry.memory.last->incarnation != incarnation) co_return Result<>{};

@@ -82,6 +82,10 @@ Result<> NoteFile::drop_lost_disk(const LostDisk& disk) {
   return {};
 }
 
+void tell_unkept(const Result<>& kept, const About& about) {
+  if (!kept) say(msg::notes_not_kept, about, "{}", kept.error().what);
+}
+
 Result<> NoteStore::load() {
   auto text = port_->read();
   if (!text) return text.error();
@@ -102,7 +106,7 @@ Result<> NoteStore::load() {
     // A disk that is full or read-only holds no guest's host back: the helper's file stays for the next start.
     auto kept = keep(core::disk_lost(notes_, disk.vm, disk.volume));
     if (kept) kept = port_->drop_lost_disk(disk);
-    if (!kept) say(msg::notes_not_kept, {.vm = disk.vm}, "{}", kept.error().what);
+    tell_unkept(kept, {.vm = disk.vm});
   }
   return {};
 }

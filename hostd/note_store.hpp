@@ -8,6 +8,7 @@
 
 #include "hostd/core/error.hpp"
 #include "hostd/core/notes.hpp"
+#include "hostd/runtime/say.hpp"
 
 namespace bascule {
 
@@ -47,6 +48,9 @@ class NoteFile final : public NotePort {
  private:
   std::string path_, lost_;
 };
+
+/// Into the log when it failed, where nothing else can be done about it.
+void tell_unkept(const core::Result<>& kept, const About& about);
 
 class NoteStore {
  public:

@@ -123,7 +123,7 @@ void Observer::note_failures(const std::string& vm, const Volumes& before, const
     say(msg::disk_failed, {.vm = vm, .host = node_.self(), .volume = volume.name},
         "{}: volume {} has lost its disk here ({})", vm, volume.name, is->second.disk);
     auto kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, leg->id, true));
-    if (!kept) say(msg::notes_not_kept, {.vm = vm, .host = node_.self()}, "{}", kept.error().what);
+    tell_unkept(kept, {.vm = vm, .host = node_.self()});
   }
 }
 

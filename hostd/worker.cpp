@@ -183,12 +183,12 @@ void Worker::note(const std::string& vm) {
                                : view->right.revision == 0
                                    ? std::nullopt
                                    : core::noted(notes, vm, node_.self(), view->right.value, view->right.revision));
-  if (!kept) say(msg::notes_not_kept, {.host = node_.self()}, "{}", kept.error().what);
+  tell_unkept(kept, {.host = node_.self()});
   if (gone) static_cast<void>(node_.notes.drop_lost_disks(vm));
   if (gone || view->layout.revision == 0) return;
   // R5: what the kernel's helper wrote down while no hostd looked.
   auto named = node_.notes.keep(core::legs_named(notes, vm, view->layout.value, node_.self()));
-  if (!named) say(msg::notes_not_kept, {.host = node_.self()}, "{}", named.error().what);
+  tell_unkept(named, {.host = node_.self()});
 }
 
 /// The own legs that are noted and that DRBD, asked now, has in sync: connected, both UpToDate, nothing left to send.
@@ -230,7 +230,7 @@ asio::awaitable<void> Worker::forgive(std::string vm) {
     const core::Leg* own = core::leg_of(view->layout.value.volumes[volume], node_.self());
     if (kept) kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, own->id, false));
   }
-  if (!kept) say(msg::notes_not_kept, {.vm = vm, .host = node_.self()}, "{}", kept.error().what);
+  tell_unkept(kept, {.vm = vm, .host = node_.self()});
   if (!noted()) say(msg::disk_whole, {.vm = vm, .host = node_.self()}, "{}: its legs here are whole again", vm);
 }
 
@@ -238,13 +238,13 @@ void Worker::note_etcd() {
   if (!node_.cell.view().synced) return;
   if (node_.first_read == 0) node_.first_read = node_.cell.view().revision;
   auto kept = node_.notes.seen(node_.cell.cluster_id(), node_.cell.view().revision);
-  if (!kept) say(msg::notes_not_kept, {.host = node_.self()}, "{}", kept.error().what);
+  tell_unkept(kept, {.host = node_.self()});
   std::map<std::string, std::string> addresses;
   for (const auto& [id, host] : node_.cell.view().hosts) {
     if (id != node_.self() && host.info.revision != 0) addresses[id] = host.info.value.api_address;
   }
   kept = node_.notes.keep(core::noted_addresses(node_.notes.notes(), std::move(addresses)));
-  if (!kept) say(msg::notes_not_kept, {.host = node_.self()}, "{}", kept.error().what);
+  tell_unkept(kept, {.host = node_.self()});
 }
 
 asio::awaitable<void> Worker::run() {

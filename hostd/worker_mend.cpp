@@ -299,7 +299,7 @@ asio::awaitable<void> Worker::see_volumes(std::string vm) {
     const auto wanted = std::ranges::find(view->layout.value.volumes, name, &core::VolumeLayout::name);
     const core::Leg* own = core::leg_of(*wanted, node_.self());
     auto kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, own->id, true));
-    if (!kept) say(msg::notes_not_kept, {.vm = vm, .host = node_.self()}, "{}", kept.error().what);
+    tell_unkept(kept, {.vm = vm, .host = node_.self()});
   }
 }
 

@@ -236,8 +236,7 @@ void Finder::parts() {
 void Finder::heartbeat() {
   if (rules.heartbeat_minute < 0) return;
   const bool any = std::ranges::any_of(rules.lists, &AlertList::heartbeat);
-  constexpr WallMs kDay = 24 * 3600 * 1000;
-  const WallMs late = facts.wall % kDay - WallMs{rules.heartbeat_minute} * 60'000;
+  const WallMs late = facts.wall % kDayMs - WallMs{rules.heartbeat_minute} * 60'000;
   if (!any || late < 0 || late > AlertLimits::heartbeat_late_ms) return;
   std::size_t silent = 0, running = 0, wanted = 0, unprotected = 0, waiting = 0, open = 0;
   for (const auto& [id, h] : view.hosts) silent += h.alive() ? 0 : 1;

@@ -5,13 +5,12 @@
 namespace bascule::core {
 namespace {
 constexpr WallMs kMinute = 60'000;
-constexpr WallMs kDay = 24 * 60 * kMinute;
 bool digit(char c) { return c >= '0' && c <= '9'; }
 
 /// The newest instant at that minute of a day which is not after now.
 WallMs latest_at(int minute, WallMs now) {
-  const WallMs today = now / kDay * kDay + minute * kMinute;
-  return today > now ? today - kDay : today;
+  const WallMs today = now / kDayMs * kDayMs + minute * kMinute;
+  return today > now ? today - kDayMs : today;
 }
 }  // namespace
 
@@ -41,7 +40,7 @@ bool verify_due(const VerifyCalendar& calendar, const LastCare* last, WallMs now
   if (now - begin >= calendar.hours * 60 * kMinute) return false;
   if (last == nullptr) return true;
   const WallMs nights = last->good ? calendar.every_days - 1 : 0;
-  return last->when_ms < begin - nights * kDay;
+  return last->when_ms < begin - nights * kDayMs;
 }
 
 }  // namespace bascule::core

@@ -13,8 +13,6 @@
 namespace bascule::core {
 namespace {
 
-constexpr WallMs kHour = 3'600'000;
-
 const Operation* at_work(const CellView& view, const VmView& vm) {
   if (vm.operation.revision == 0) return nullptr;
   const auto it = view.operations.find(vm.operation.value);
@@ -71,12 +69,12 @@ bool extends(const HistorySpan& old, const HistorySpan& next) {
   same.from = old.from;
   same.to = old.to;
   same.behind_kib = old.behind_kib;
-  return old.to == next.from && old.from / kHour == (next.to - 1) / kHour && same == old;
+  return old.to == next.from && old.from / kHourMs == (next.to - 1) / kHourMs && same == old;
 }
 
 void remember(HistoryMemory& m, const HistoryLook& look, WallMs from, WallMs to) {
   while (from < to) {
-    const WallMs end = std::min(to, (from / kHour + 1) * kHour);
+    const WallMs end = std::min(to, (from / kHourMs + 1) * kHourMs);
     HistorySpan next = span_of(look, from, end);
     if (!m.spans.empty() && extends(m.spans.back(), next)) {
       m.spans.back().to = end;

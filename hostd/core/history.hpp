@@ -74,7 +74,7 @@ struct HistoryLimits {
   static constexpr WallMs remembered_ms = WallMs{30} * 60'000;  ///< longer than the slowest pace of writing
   static constexpr Mono hole{10'000};                           ///< between two looks: more was not seen
   static constexpr WallMs jump_ms = 2'000;                      ///< of the wall clock against the monotonic one
-  static constexpr WallMs back_ms = 3'600'000;                  ///< a clock that goes back by more was wrong before
+  static constexpr WallMs back_ms = kHourMs;                    ///< a clock that goes back by more was wrong before
   static constexpr Mono settle{3'000};                          ///< between two writes of one VM
   static constexpr Mono first{20'000};  ///< a hostd that has just started lets the other host write first what it saw
   static constexpr Mono pace{300'000};  ///< when nothing changes

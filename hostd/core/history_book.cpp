@@ -6,12 +6,10 @@
 namespace bascule::core {
 namespace {
 
-constexpr WallMs kHour = 3'600'000;
-constexpr WallMs kDay = 24 * kHour;
 constexpr std::size_t kHours = 24;
 
-WallMs day_start(WallMs at) { return at / kDay * kDay; }
-WallMs day_end(WallMs at) { return day_start(at) + kDay; }
+WallMs day_start(WallMs at) { return at / kDayMs * kDayMs; }
+WallMs day_end(WallMs at) { return day_start(at) + kDayMs; }
 
 class Book {
  public:
@@ -126,7 +124,7 @@ class Book {
     if (seen && s.resync) d.resync_ms += took;
     if (s.behind_kib > 0 && s.state != HistoryState::unknown) {
       d.behind_kib.resize(kHours);
-      auto& most = d.behind_kib[static_cast<std::size_t>((s.from - day_start(s.from)) / kHour)];
+      auto& most = d.behind_kib[static_cast<std::size_t>((s.from - day_start(s.from)) / kHourMs)];
       most = std::max(most, s.behind_kib);
     }
     if (!s.failover.empty() && s.failover != d.last_failover) {
@@ -182,9 +180,9 @@ History history_of(const std::vector<HistoryDay>& records, const std::string& be
   days = std::clamp<std::size_t>(days, 1, HistoryLimits::days);
   WallMs end = now;
   if (!records.empty() && now - records.back().until_ms < HistoryLimits::fresh_ms) end = records.back().until_ms;
-  const WallMs first = day_start(now) - static_cast<WallMs>(days - 1) * kDay;
+  const WallMs first = day_start(now) - static_cast<WallMs>(days - 1) * kDayMs;
   auto next = records.begin();
-  for (WallMs at = first; at < end && !began.empty(); at += kDay) {
+  for (WallMs at = first; at < end && !began.empty(); at += kDayMs) {
     const std::string day = history_day(at);
     if (day < began) continue;
     while (next != records.end() && next->day < day) ++next;
@@ -192,7 +190,7 @@ History history_of(const std::vector<HistoryDay>& records, const std::string& be
     HistoryDay d = there ? *next : HistoryDay{};
     d.day = day;
     if (day != began || !there) d.since_ms = at;
-    d.until_ms = std::min(end, at + kDay);
+    d.until_ms = std::min(end, at + kDayMs);
     d.unknown_ms += std::max<std::int64_t>(0, d.until_ms - d.since_ms - counted(d));
     h.days.push_back(std::move(d));
   }

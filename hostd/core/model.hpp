@@ -15,6 +15,8 @@ namespace bascule::core {
 using Revision = std::int64_t;
 /// Milliseconds since the Unix epoch, for people and audits only: never compared between hosts.
 using WallMs = std::int64_t;
+inline constexpr WallMs kHourMs = 3'600'000;
+inline constexpr WallMs kDayMs = 24 * kHourMs;
 
 enum class Site : std::uint8_t { a, b };
 enum class Power : std::uint8_t { off, on };

@@ -10,10 +10,8 @@
 #include "hostd/core/prune.hpp"
 #include "hostd/runtime/cell/keys.hpp"
 #include "hostd/runtime/cell/store.hpp"
-#include "hostd/runtime/etcd/etcd_store.hpp"
 #include "tests/contract/etcd_shared_cluster.hpp"
 #include "tests/contract/etcd_testing.hpp"
-#include "tests/testkit/fake_kv.hpp"
 
 namespace bascule::testkit {
 namespace {
@@ -32,15 +30,8 @@ std::string digest(std::size_t n) { return fmt::format("digest-{:05}", n); }
 class Forget : public testing::TestWithParam<bool> {
  protected:
   void SetUp() override {
-    if (GetParam()) {
-      if (!EtcdCluster::available()) GTEST_SKIP() << "etcd or openssl is not installed";
-      auto made = runtime::etcd::make_etcd_store(io_.get_executor(), shared_cluster().options());
-      ASSERT_TRUE(made) << made.error().what;
-      store_ = *std::move(made);
-      ASSERT_TRUE(wait_for(io_, 10s, [this] { return store_->health().usable(); }));
-    } else {
-      store_ = std::make_unique<FakeKv>(io_.get_executor());
-    }
+    store_ = open_store(io_, GetParam());
+    if (!store_) return;
     fill();
     cell_ = std::make_unique<runtime::CellStore>(io_.get_executor(), *store_, "forget", "a1", "instance");
     boost::asio::co_spawn(io_, cell_->run(), boost::asio::detached);

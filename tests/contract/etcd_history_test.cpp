@@ -7,10 +7,8 @@
 #include "hostd/codec/codec.hpp"
 #include "hostd/runtime/cell/history.hpp"
 #include "hostd/runtime/cell/keys.hpp"
-#include "hostd/runtime/etcd/etcd_store.hpp"
 #include "tests/contract/etcd_shared_cluster.hpp"
 #include "tests/contract/etcd_testing.hpp"
-#include "tests/testkit/fake_kv.hpp"
 
 namespace bascule::testkit {
 namespace {
@@ -23,15 +21,8 @@ using testing::SizeIs;
 class HistoryRecords : public testing::TestWithParam<bool> {
  protected:
   void SetUp() override {
-    if (GetParam()) {
-      if (!EtcdCluster::available()) GTEST_SKIP() << "etcd or openssl is not installed";
-      auto made = runtime::etcd::make_etcd_store(io_.get_executor(), shared_cluster().options());
-      ASSERT_TRUE(made) << made.error().what;
-      kv_ = *std::move(made);
-      ASSERT_TRUE(wait_for(io_, 10s, [this] { return kv_->health().usable(); }));
-    } else {
-      kv_ = std::make_unique<FakeKv>(io_.get_executor());
-    }
+    kv_ = open_store(io_, GetParam());
+    if (!kv_) return;
     store_ = std::make_unique<runtime::HistoryStore>(*kv_, "history");
     made_ = make("web");
   }

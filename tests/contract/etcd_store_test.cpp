@@ -3,7 +3,6 @@
 
 #include <memory>
 
-#include "hostd/runtime/etcd/etcd_store.hpp"
 #include "hostd/runtime/etcd/kv_store.hpp"
 #include "hostd/runtime/etcd/recipes.hpp"
 #include "tests/contract/etcd_cluster.hpp"
@@ -24,15 +23,8 @@ enum class Kind : std::uint8_t { fake, etcd };
 class KvContract : public testing::TestWithParam<Kind> {
  protected:
   void SetUp() override {
-    if (GetParam() == Kind::fake) {
-      store_ = std::make_unique<FakeKv>(io_.get_executor());
-    } else {
-      if (!EtcdCluster::available()) GTEST_SKIP() << "etcd or openssl is not installed";
-      auto made = runtime::etcd::make_etcd_store(io_.get_executor(), shared_cluster().options());
-      ASSERT_TRUE(made) << made.error().what;
-      store_ = *std::move(made);
-      ASSERT_TRUE(wait_for(io_, 10s, [this] { return store_->health().usable(); }));
-    }
+    store_ = open_store(io_, GetParam() == Kind::etcd);
+    if (!store_) return;
     // One cluster serves all tests: each has its own keys.
     static int number = 0;
     base_ = "test" + std::to_string(++number) + "/";

@@ -9,9 +9,9 @@
 #include <boost/asio/detached.hpp>
 #include <sstream>
 
-#include "core_fixture.hpp"
 #include "hostd/codec/codec.hpp"
 #include "hostd/runtime/cell/keys.hpp"
+#include "running_cell.hpp"
 #include "tests/contract/etcd_testing.hpp"
 #include "tests/testkit/fake_kv.hpp"
 
@@ -29,16 +29,7 @@ class Trouble : public testing::TestWithParam<std::string> {
     spdlog::set_default_logger(
         std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_st>(text_)));
     spdlog::default_logger()->set_level(spdlog::level::off);  // until the cell is read
-    const core::VmView vm = core::test::running_vm();
-    for (const auto* host : {"a1", "b1"}) {
-      set(keys::host_info(root_, host),
-          core::test::host(host, *host == 'a' ? core::Site::a : core::Site::b).info.value);
-      set(keys::host_lease(root_, host), core::HostLease{"instance", 1, "boot-1"});
-    }
-    set(keys::vm_spec(root_, "vm1"), vm.spec.value);
-    set(keys::vm_layout(root_, "vm1"), vm.layout.value);
-    set(keys::vm_right(root_, "vm1"), vm.right.value);
-    for (const auto& [host, status] : vm.status) set(keys::vm_status(root_, "vm1", host), status);
+    running_cell(root_, [this](const std::string& key, const auto& record) { set(key, record); });
     boost::asio::co_spawn(io_, cell_.run(), boost::asio::detached);
     EXPECT_TRUE(wait_for(io_, 10s, [this] { return cell_.view().synced; }));
     spdlog::default_logger()->set_level(spdlog::level::info);

@@ -13,6 +13,14 @@ const HEALTH_EVERY_MS = 5_000; // at most, and only when the stream speaks
 
 export type Stage = { stage: 'loading' } | { stage: 'failed'; error: ApiError } | { stage: 'ready' };
 
+function readAlerts(): Promise<{ items: Alert[]; revision: number }> {
+  return all<Alert>('/v1/alerts?limit=100');
+}
+
+function byId<T extends { id: string }>(items: T[]): Map<string, T> {
+  return new Map(items.map((item) => [item.id, item]));
+}
+
 export class Store {
   stage: Stage = { stage: 'loading' };
   connected = false;
@@ -74,14 +82,14 @@ export class Store {
       get<Page<Operation>>('/v1/operations?limit=100'),
       get<Page<Operation>>('/v1/operations?state=needs-operator&limit=100'),
       get<Page<Operation>>('/v1/operations?kind=vm-failover&limit=100'),
-      staff ? all<Alert>('/v1/alerts?limit=100') : { items: [], revision: Number.MAX_SAFE_INTEGER },
+      staff ? readAlerts() : { items: [], revision: Number.MAX_SAFE_INTEGER },
     ]);
-    this.alerts = new Map(alerts.items.map((a) => [a.id, a]));
-    const operations = new Map([...recent.items, ...stuck.items, ...failovers.items].map((o) => [o.id, o]));
+    this.alerts = byId(alerts.items);
+    const operations = byId([...recent.items, ...stuck.items, ...failovers.items]);
     for (const newest of await newestOf(stuck.items)) operations.set(newest.id, newest);
     this.view = {
       me, health: h, ha, operations, ifLost: new Map(), whys: new Map(),
-      hosts: new Map(hosts.items.map((x) => [x.id, x])), vms: new Map(vms.items.map((x) => [x.name, x])),
+      hosts: byId(hosts.items), vms: new Map(vms.items.map((x) => [x.name, x])),
     };
     await this.derive();
     this.asOf = Date.now();
@@ -188,7 +196,7 @@ export class Store {
     }
     if (this.staff && (d.hosts || d.vms.length > 0)) {
       work.push(all<Host>('/v1/hosts').then((r) => {
-        v.hosts = new Map(r.items.map((x) => [x.id, x]));
+        v.hosts = byId(r.items);
         this.tell(); // at once: the list of VMs may take longer
       }));
     }
@@ -199,7 +207,7 @@ export class Store {
       for (const id of d.operations) work.push(one<Operation>(`/v1/operations/${id}`, (x) => void (x ? v.operations.set(id, x) : v.operations.delete(id))));
     }
     if (d.alerts.length > MANY) {
-      work.push(all<Alert>('/v1/alerts?limit=100').then((r) => void (this.alerts = new Map(r.items.map((a) => [a.id, a])))));
+      work.push(readAlerts().then((r) => void (this.alerts = byId(r.items))));
     } else {
       for (const id of d.alerts) work.push(one<Alert>(`/v1/alerts/${id}`, (x) => void (x ? this.alerts.set(id, x) : this.alerts.delete(id))));
     }
