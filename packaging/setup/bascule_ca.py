@@ -155,13 +155,14 @@ def sign(folder, args):
     digest = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=re.search(r"-----BEGIN.*?-----END[^\n]*\n", key, re.DOTALL)[0].encode(),
                             stdout=subprocess.PIPE, check=True).stdout
     print(f"{csr}: key {fingerprint(digest)}\n  is to be {name} ({names}) for {args.days or days} days, by {ca}")
+    words = with_ca(folder, ca)
     if not args.yes and not agreed("  Does whoever sent it read out the same key, and sign it?"):
         raise Failed("not signed")
     extensions = folder / ".extensions"
     extensions.write_text(f"basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,keyEncipherment\nextendedKeyUsage={USAGE[usage]}\n"
                           f"subjectAltName={names}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n")
     try:
-        made(out, *with_ca(folder, ca), "-in", csr, "-subj", f"/CN={name}", "-extfile", extensions, "-days", args.days or days)
+        made(out, *words, "-in", csr, "-subj", f"/CN={name}", "-extfile", extensions, "-days", args.days or days)
     finally:
         extensions.unlink()
     print(f"{out} goes back to where {csr.name} came from")
