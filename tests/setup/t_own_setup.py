@@ -6,7 +6,6 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lab"))
@@ -18,7 +17,7 @@ from lablib import faults  # noqa: E402
 from lablib.case import expect, main, sh  # noqa: E402
 from lablib.client_vm import NAME, ClientVm  # noqa: E402
 from lablib.plan import CACHE, PROJECT  # noqa: E402
-from lablib.proc import run, wait_for  # noqa: E402
+from lablib.proc import wait_for  # noqa: E402
 from lablib.trial import Trial  # noqa: E402
 
 HOSTS = ("a1", "b1")
