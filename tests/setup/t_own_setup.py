@@ -230,7 +230,7 @@ def test_watchdogs():
         faults.heal(desk().lab)
         wait_for(f"{host} to boot again", lambda h=host, b=boot: on(h, "cat", "/proc/sys/kernel/random/boot_id", check=False).strip() not in ("", b.strip()), 180, every=1)
         the_vm().job.hosts_ready()
-        desk().hostctl("host", "maintenance", host, "off", "--reason", "proved", "--watch")
+        desk().says("hostctl host maintenance HOST off", HOST=host)
 
 
 def the_vm():
