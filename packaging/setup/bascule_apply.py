@@ -23,6 +23,7 @@ from bascule_steps import BLANK_NOT, DONE, FAILED, WAITS, WRONG, Copy, InForce, 
 # What no step mends, and without which a host must not begin.
 NEEDED = ("virtualization", "watchdog", "drbd")
 ETCD, LIBVIRTD, HOSTD, TLS = "etcd.service", "libvirtd.service", "hostd.service", "libvirtd-tls.socket"
+LOCAL = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket")
 
 
 class Plan:
@@ -223,8 +224,8 @@ class Plan:
             out.append(Run("systemctl", "enable", TLS))
         if self.runs(TLS):
             out += self.in_force(LIBVIRTD)
-        else:  # the socket takes its address only while the service does not run
-            out += [Run("systemctl", "stop", LIBVIRTD), Run("systemctl", "start", TLS), InForce(LIBVIRTD, "systemctl", "start", LIBVIRTD)]
+        else:  # the socket takes its address only while the service does not run; hostd, which asks libvirt all the time, would begin it by the others
+            out += [Run("systemctl", "stop", LIBVIRTD, *LOCAL), Run("systemctl", "start", TLS, *LOCAL), InForce(LIBVIRTD, "systemctl", "start", LIBVIRTD)]
         return out + self.in_force(HOSTD)
 
 
