@@ -53,6 +53,10 @@ LossVerdict decide_loss(const VmView& vm, const LocalVm& local, const std::strin
   LossVerdict win = verdict(Kind::win, "host " + self + " goes on without " + other_host(vm.layout.value, self));
   win.right = std::move(*next);
   win.revision = vm.right.revision;
+  // safety: S4. `right` takes the mark away, and a promotion on the other side that waits for the lost link would end
+  // over the next one. Forbidden here, the kernels refuse each other until the other side has given up its part. Not
+  // where a promotion here asks: it holds the kernel's lock, and no window outlives being Secondary. [model: S4_lost]
+  win.closes_window = right.migrating_to.has_value() && local.role == "Primary";
   return win;
 }
 

@@ -110,7 +110,7 @@ class DrbdKernel {
   Pair& make(const std::string& resource, const std::string& a, const std::string& b);
   void bring_up(const std::string& resource, const std::string& host);
   /// drbdmeta invalidate, of a detached leg.
-  void invalidate(const std::string& resource, const std::string& host, std::uint16_t volume);
+  std::string invalidate(const std::string& resource, const std::string& host, std::uint16_t volume);
   std::string attach(const std::string& resource, const std::string& host, std::uint16_t volume);
   void connect(const std::string& resource, const std::string& host, bool discard);
   void disconnect(const std::string& resource, const std::string& host, bool force);

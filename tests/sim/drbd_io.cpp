@@ -15,9 +15,12 @@ void DrbdKernel::bring_up(const std::string& resource, const std::string& host) 
   tell(resource);
 }
 
-void DrbdKernel::invalidate(const std::string& resource, const std::string& host, std::uint16_t volume) {
+std::string DrbdKernel::invalidate(const std::string& resource, const std::string& host, std::uint16_t volume) {
   Leg& leg = side(resource, host).legs[volume];
-  if (!leg.attached && !hooks.disk_broken(host)) leg.consistent = leg.was_up_to_date = false;
+  if (leg.attached) return "Device is attached";
+  if (hooks.disk_broken(host)) return "the disk does not answer";
+  leg.consistent = leg.was_up_to_date = false;
+  return {};
 }
 
 std::string DrbdKernel::attach(const std::string& resource, const std::string& host, std::uint16_t volume) {

@@ -127,6 +127,16 @@ TEST(Loss, AWinExcludesThePeerOnEveryVolumeAndEndsTheMark) {
   EXPECT_EQ(word(decide(ours_alone(), kFrozen)), "win");
 }
 
+TEST(Loss, AWinUnderAMarkClosesTheWindowOfThePrimary) {
+  EXPECT_TRUE(decide(ours_leaving(), kFrozen).closes_window);
+  EXPECT_FALSE(decide(ours(), kFrozen).closes_window);
+  // Its promotion holds the kernel's lock, and a window does not outlive being Secondary.
+  State promoting = kPromoting;
+  promoting.domain = DomainState::paused;
+  EXPECT_EQ(word(decide(ours_leaving(), promoting)), "win");
+  EXPECT_FALSE(decide(ours_leaving(), promoting).closes_window);
+}
+
 TEST(Loss, OneBadVolumeOfTwoIsEnoughToStayFrozen) {
   VmView vm = test::running_vm();
   vm.layout.value.volumes.push_back({"data", 101, 64, {{"a1", "da"}, {"b1", "db"}}});
