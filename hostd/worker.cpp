@@ -223,6 +223,12 @@ Result<> Worker::drop_note(const std::string& vm, std::uint16_t volume) {
 /// the only one of its volume while another volume is still resynced, and a listed leg is to be one that can be used.
 asio::awaitable<void> Worker::forgive(std::string vm) {
   const auto* view = node_.cell.view().vm(vm);
+  // The kernel's helper may have written later than the look that brought the disk back: found at the next start only,
+  // its file would leave out a leg that is whole.
+  for (const auto volume : view == nullptr ? std::vector<std::uint16_t>{} : node_.notes.lost_disks(vm)) {
+    if (core::leg_noted(node_.notes.notes(), vm, view->layout.value, volume, node_.self())) continue;
+    tell_unkept(node_.notes.keep(core::disk_lost(node_.notes.notes(), vm, volume)), {.vm = vm, .host = node_.self()});
+  }
   const auto noted = [&] { return core::failed_legs(node_.notes.notes(), vm, view->layout.value, node_.self()); };
   if (view == nullptr || !noted()) co_return;
   auto whole = co_await whole_again(vm);

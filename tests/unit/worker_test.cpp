@@ -176,6 +176,20 @@ TEST_F(Shell, ALegIsForgivenOnceDrbdSaysThatNothingIsMissing) {
   EXPECT_TRUE(paper_.lost.empty());
 }
 
+TEST_F(Shell, AHelperThatWritesAfterItsDiskCameBackIsForgivenToo) {
+  drbd_.while_attached = [this] {
+    paper_.lost = {{"vm1", 0}};
+    node_.local["vm1"] = other();
+  };
+  drbd_.says.volumes[0].disk = Disk::diskless;
+  drbd_.attached_as = Disk::up_to_date;
+  auto lost = other();
+  lost.volumes["root"] = {"Diskless", "UpToDate", "Established", 0};
+  mend(right({kLegB}, "b1"), lost);
+  EXPECT_TRUE(paper_.lost.empty()) << "the next start would leave out a leg that is whole";
+  EXPECT_FALSE(core::failed_leg(notes_.notes(), "vm1", "la"));
+}
+
 TEST_F(Shell, ALegIsForgivenWhileAnotherVolumeIsStillResynced) {
   auto layout = core::test::running_vm().layout.value;
   layout.volumes.push_back(layout.volumes[0]);
