@@ -275,11 +275,11 @@ def test_marked_old(lab):
 
 
 def test_promotion_that_waits(lab):
-    """A promotion that waits in the kernel for its peer ends over the next link, where the window is open on both sides;
-    it is refused where the other side has closed it meanwhile."""
+    """A promotion that asks for its lost peer keeps the link down until it is answered; in an open window the next one
+    succeeds, and where the other side has closed its part the kernels refuse each other."""
     a, b = in_sync_pair(lab, ("loop", "loop"))
     # Answers when it is told to; hostd's would look at the record until then.
-    wait = "#!/bin/sh\nwhile [ ! -e /run/contract-answer ]; do sleep 0.2; done; exit 1\n"
+    wait = "#!/bin/sh\\nwhile [ ! -e /run/contract-answer ]; do sleep 0.2; done; exit 1\\n"
     try:
         for closed in (False, True):
             a.ok("promote")
@@ -295,19 +295,22 @@ def test_promotion_that_waits(lab):
                 a.ok("two", "no")
             with cluster.locked(lab):
                 net.heal(lab)
-            if closed:
-                a.until("refused", lambda s: s["link"] == "StandAlone")
-            else:
-                a.until("connected", lambda s: s["link"] == "Connected")
+            time.sleep(5)
+            expect(b.state()["link"] == "Connecting", f"a link came up beside the promotion: {b.state()}")
             for host in (a, b):
                 host.sh("touch", "/run/contract-answer")
-            b.until("told", lambda s: b.sh("cat", "/run/contract-promote", check=False).strip())
-            role = b.state()["role"]
-            expect(role == ("Secondary" if closed else "Primary"), f"closed={closed}: b1 is {role}")
-            b.run("demote")
+            b.until("told no", lambda s: "refused" in b.sh("cat", "/run/contract-promote", check=False))
+            if closed:
+                b.until("refused", lambda s: s["link"] == "StandAlone")
+            else:
+                b.until("connected", lambda s: s["link"] == "Connected")
+                b.ok("promote")
+                b.ok("demote")
+            expect(b.state()["role"] == "Secondary", f"closed={closed}: {b.state()}")
             for host in (a, b):
                 host.sh("rm", "-f", FENCE)
                 host.ok("disconnect")
+            for host in (a, b):
                 host.ok("connect")
             a.until("in sync", synced)
     finally:

@@ -83,7 +83,7 @@ bit con = 1;
 bit win;          /* allow-two-primaries */
 bit prim[2];
 #ifdef MIG
-bit prw[2];       /* the target's promotion is in the kernel: without its peer it waits for the helper, and tries again */
+bit prw[2];       /* the target is at its promotion, by a record that it has read before; tried again for a while */
 #define PRW(h) prw[h]   /* one change of a resource's role at a time: the kernel's state_mutex */
 #define PRW_ENDS(h) prw[h]=0      /* who takes the right asks the same question once more */
 #else
@@ -606,7 +606,7 @@ end: do
 #define S4_MARKED rmig
 #endif
   :: d_step { prw[h] && con && win && prim[o] && !prim[h] -> assert(S4_MARKED); prim[h]=1; crp[h]=0; prw[h]=0 }
-  :: d_step { prw[h] && (!con || !win) -> prw[h]=0 }                     /* refused, or not told that it may */
+  :: d_step { prw[h] && (!con || !win) -> prw[h]=0 }                     /* refused, or given up */
   :: d_step { h==0 && dom[0]==RUN && dom[1]==OFF && win && rmig && prim[0] && prim[1] && alive[1] ->
        dom[0]=SRCP; dom[1]=ARR }
   :: d_step { dom[h]==SRCP && dom[o]==ARR -> dom[h]=OFF }                /* the end is confirmed, the source goes */

@@ -125,6 +125,11 @@ std::string DrbdKernel::promote(const std::string& resource, const std::string& 
   return {};
 }
 
+void DrbdKernel::promoting(const std::string& resource, const std::string& host, bool on) {
+  side(resource, host).promoting = on;
+  if (!on) settle(resource);
+}
+
 std::string DrbdKernel::demote(const std::string& resource, const std::string& host) {
   Side& mine = side(resource, host);
   if (!mine.up || mine.role != Role::primary) return {};
@@ -266,7 +271,7 @@ void DrbdKernel::machine_off(const std::string& host) {
   for (auto& [resource, both] : pairs_) {
     Side& mine = side(resource, host);
     if (mine.host != host) continue;
-    mine.up = mine.linked = mine.wants_link = mine.two_primaries = false;
+    mine.up = mine.linked = mine.wants_link = mine.two_primaries = mine.promoting = false;
     mine.fencing = mine.user = mine.no_data = false;
     mine.helpers = 0;
     mine.role = Role::secondary;

@@ -120,10 +120,13 @@ Task<> SimDrbd::promote(std::string name, storage::PromotionProof proof) {
       cell_.engine.after(kPromoteDeadline, [handle = process_.handle(), token] {
         if (const auto alive = handle.lock()) (*alive)->resume(token);
       });
-      cell_.ask_helper(machine_.name, name, [slot, handle = process_.handle(), token](int code) {
-        *slot = code;
-        if (const auto alive = handle.lock()) (*alive)->resume(token);
-      });
+      cell_.drbd.promoting(name, machine_.name, true);
+      cell_.ask_helper(machine_.name, name,
+                       [cell = &cell_, host = machine_.name, name, slot, handle = process_.handle(), token](int code) {
+                         *slot = code;
+                         cell->drbd.promoting(name, host, false);
+                         if (const auto alive = handle.lock()) (*alive)->resume(token);
+                       });
     };
     auto parked = process_.park(started);
     co_await std::move(parked);
