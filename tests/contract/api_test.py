@@ -526,7 +526,7 @@ class Lists(ApiCase):
         text = self.operator.get("/metrics").body.decode()
         for line in ('bascule_api_requests_total{route="GET /v1/version",status="2xx"} 1',
                      'bascule_api_requests_total{route="GET /v1/hosts/{host}",status="4xx"} 1',
-                     'bascule_api_connections{role="operator"} 1', 'bascule_vms{state="off"} 1', 'bascule_hosts 2'):
+                     'bascule_api_connections{role="operator"} 1', 'bascule_vms{state="off"} 1', 'bascule_hosts 2', 'bascule_vms_drill_overdue 0'):
             self.assertIn(line, text)
 
 
