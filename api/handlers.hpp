@@ -57,6 +57,7 @@ Task put_vm(const Call& call);
 Task delete_vm(const Call& call);
 Task why(const Call& call);
 Task history(const Call& call);
+Task drills(const Call& call);
 Task start(const Call& call);
 Task shutdown(const Call& call);
 Task power_off(const Call& call);

@@ -157,6 +157,19 @@ Task history(const Call& call) {
   co_return reply(json::history(call.part(2), replicates, *read));
 }
 
+Task drills(const Call& call) {
+  const auto limit = limit_of(call);
+  if (!limit) co_return limit.error();
+  const auto& all = call.view().vms;
+  const core::WallMs now = std::time(nullptr) * core::WallMs{1000};
+  co_return page(call, all.upper_bound(call.query("after")), all.end(), *limit, [&](const core::VmView& vm) {
+    const auto& spec = vm.spec.value;
+    const bool shown = vm.spec.revision != 0 && call.sees(spec.project) && wanted(call.query("vm"), spec.name) &&
+                       wanted(call.query("project"), spec.project);
+    return shown ? json::drill(vm, now) : std::string();
+  });
+}
+
 Task volumes(const Call& call) {
   const auto limit = limit_of(call, kHeavyPage * 2);
   if (!limit) co_return limit.error();

@@ -14,6 +14,7 @@ namespace bascule::api::json {
 std::string vm(const core::CellView& view, const core::VmView& vm);
 std::string vm_summary(const core::CellView& view, const core::VmView& vm);
 std::string host(const core::CellView& view, const core::HostView& host);
+std::string drill(const core::VmView& vm, core::WallMs now);
 std::string if_lost(const core::CellView& view, const std::string& host);
 std::string ha(const core::CellView& view);
 std::string image(const core::Versioned<core::Image>& image);

@@ -193,6 +193,7 @@ Result<core::VmSpec> put_vm(const std::string& body, const std::string& name, st
   r.number("priority", spec.priority);
   r.flag("restart_on_panic", spec.restart_on_panic);
   r.texts("copy_at", spec.copy_at, core::Limits::copies_per_day);
+  r.number("drill_every_days", spec.drill_every_days);
   if (const auto level = core::parse_protection(protection))
     spec.protection = *level;
   else

@@ -5,6 +5,7 @@
 
 #include "api/json.hpp"
 #include "hostd/codec/codec.hpp"
+#include "hostd/core/drills.hpp"
 #include "hostd/core/explain.hpp"
 #include "hostd/core/if_lost.hpp"
 #include "hostd/core/plan_rules.hpp"
@@ -92,6 +93,7 @@ std::string vm(const core::CellView& view, const core::VmView& vm) {
             {"priority", s.priority},
             {"restart_on_panic", s.restart_on_panic},
             {"copy_at", s.copy_at},
+            {"drill_every_days", s.drill_every_days},
             {"migration_policy", s.migration_policy},
             {"revision", vm.spec.revision},
             {"state", core::to_string(core::vm_state(view, vm))},
@@ -132,6 +134,20 @@ std::string host(const core::CellView& view, const core::HostView& host) {
   if (host.maintenance.revision != 0) j["maintenance_by"] = record(host.maintenance.value);
   if (host.fence.revision != 0) j["power_off"] = host.fence.value.confirmed ? "confirmed" : "asked";
   j["vms"] = std::ranges::count_if(view.vms, [&](const auto& v) { return v.second.right.value.host == id; });
+  return dump(j);
+}
+
+std::string drill(const core::VmView& vm, core::WallMs now) {
+  const auto& s = vm.spec.value;
+  const core::Drill d = core::drill(vm, now);
+  Json j = {{"vm", s.name}, {"project", s.project}, {"every_days", s.drill_every_days}, {"overdue", d.overdue}};
+  if (d.due_ms) j["due_ms"] = *d.due_ms;
+  if (d.last) {
+    j["last"] = {{"what", core::to_string(d.last->what)},
+                 {"when_ms", d.last->when_ms},
+                 {"host", d.last->host},
+                 {"operation", d.last->operation}};
+  }
   return dump(j);
 }
 

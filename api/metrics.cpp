@@ -12,6 +12,7 @@
 #include <map>
 #include <vector>
 
+#include "hostd/core/drills.hpp"
 #include "hostd/core/explain.hpp"
 
 namespace bascule::api {
@@ -109,16 +110,21 @@ std::string Metrics::text(const CellPort& cell, const TrustStatus& trust) const 
   auto& vms = prometheus::BuildGauge().Name("bascule_vms").Help("VMs of the cell").Register(now);
   std::map<std::string, double> states;
   double unprotected = 0;
+  double undrilled = 0;
+  const core::WallMs now_ms = std::time(nullptr) * core::WallMs{1000};
   for (const auto& [name, vm] : view.vms) {
     if (vm.spec.revision == 0) continue;
     states[std::string(core::to_string(core::vm_state(view, vm)))] += 1;
     if (!core::vm_protected(vm)) unprotected += 1;
+    if (core::drill(vm, now_ms).overdue) undrilled += 1;
   }
   for (const auto& [state, count] : states) vms.Add({{"state", state}}).Set(count);
   const auto gauge = [&](const char* name, const char* help, double value) {
     prometheus::BuildGauge().Name(name).Help(help).Register(now).Add({}).Set(value);
   };
   gauge("bascule_vms_unprotected", "VMs whose legs are not both in sync", unprotected);
+  gauge("bascule_vms_drill_overdue",
+        "VMs that were not carried to the other site for as long as their definition allows", undrilled);
   double silent = 0;
   for (const auto& [id, host] : view.hosts) silent += host.silent ? 1 : 0;
   gauge("bascule_hosts", "Hosts of the cell", static_cast<double>(view.hosts.size()));

@@ -29,7 +29,7 @@ asio::awaitable<FenceAnswer> decide_fence(Node& node, std::string resource) {
     // The question comes after the freeze, and every look below after the question (R1).
     auto local = co_await steps::fresh_local(node, vm);
     const auto* view = node.cell.view().vm(vm);
-    if (!local || view == nullptr || !node.cell.view().synced) {
+    if (!local || view == nullptr || !node.cell.view().synced || node.opening.contains(vm)) {
       co_await steps::pause(kAgain);
       continue;
     }
@@ -50,7 +50,18 @@ asio::awaitable<FenceAnswer> decide_fence(Node& node, std::string resource) {
       co_await steps::pause(kAgain);
       continue;
     }
+    node.winning.insert(vm);
+    if (verdict.closes_window) {
+      auto shut = co_await node.drbd.set_two_primaries(resource, false);
+      if (!shut) {
+        say(msg::decision_not_taken, {.vm = vm}, "{}: the window is not closed yet: {}", vm, shut.error().what);
+        co_await steps::pause(kAgain);
+        continue;
+      }
+      node.local[vm].two_primaries = false;
+    }
     auto done = co_await node.cell.commit_right(vm, verdict.right, verdict.revision, verdict.sentence, wall_ms());
+    if (done || done.error().code == core::Errc::stale) node.winning.erase(vm);
     if (done) {
       const About about{.vm = vm, .host = node.self(), .epoch = verdict.right.epoch};
       say(msg::fence_answered, about, "{}: the kernel is told that it may go on without the peer", vm);

@@ -55,6 +55,10 @@ struct Node {
   std::function<void(bool)> prove_watchdog;  ///< true: it is not petted any more, so that it fires; false: it is again
   /// VMs with a write that may add a leg to the record and whose outcome is open: their peer counts as in sync.
   std::set<std::string> adding;
+  /// VMs with an R1 (the other host's legs out of the record, and a migration's mark) whose outcome is open.
+  std::set<std::string> winning;
+  /// VMs whose window a step is opening: no loss of the link is decided meanwhile.
+  std::set<std::string> opening;
   /// VMs whose guest is being started here: they count as guests before libvirt tells of them.
   /// Shared: a start that a SIGTERM cuts off ends after the node.
   std::shared_ptr<std::set<std::string>> beginning = std::make_shared<std::set<std::string>>();

@@ -111,6 +111,15 @@ Result<> NoteStore::load() {
   return {};
 }
 
+std::vector<std::uint16_t> NoteStore::lost_disks(const std::string& vm) {
+  std::vector<std::uint16_t> out;
+  const auto lost = port_->lost_disks();
+  for (const auto& disk : lost ? *lost : std::vector<LostDisk>{}) {
+    if (disk.vm == vm) out.push_back(disk.volume);
+  }
+  return out;
+}
+
 Result<> NoteStore::drop_lost_disks(const std::string& vm) {
   auto lost = port_->lost_disks();
   if (!lost) return lost.error();

@@ -64,6 +64,9 @@ class NoteStore {
   /// Replaces them and saves at once when there is something new. A save that fails is an error: nothing may be decided
   /// that the note was to guard.
   core::Result<> keep(std::optional<core::Notes> next);
+  /// R5: volumes whose disk the helper wrote down since; empty also where its folder cannot be read (the next start
+  /// tries again).
+  std::vector<std::uint16_t> lost_disks(const std::string& vm);
   /// R5: its legs here are whole again, or made anew: what the helper wrote of them is over.
   core::Result<> drop_lost_disks(const std::string& vm);
   core::Result<> drop_lost_disk(const std::string& vm, std::uint16_t volume);

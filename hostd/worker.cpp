@@ -205,11 +205,30 @@ asio::awaitable<Result<std::vector<std::uint16_t>>> Worker::whole_again(std::str
   co_return out;
 }
 
+/// What is noted against an own leg, and the helper's file, which would be taken for a new failure at the next start:
+/// that first, with what it says in the notes by then.
+Result<> Worker::drop_note(const std::string& vm, std::uint16_t volume) {
+  const auto* view = node_.cell.view().vm(vm);
+  if (view == nullptr || volume >= view->layout.value.volumes.size()) return Result<>{};
+  const core::Leg* own = core::leg_of(view->layout.value.volumes[volume], node_.self());
+  if (own == nullptr) return Result<>{};
+  auto kept = node_.notes.keep(core::legs_named(node_.notes.notes(), vm, view->layout.value, node_.self()));
+  if (kept) kept = node_.notes.drop_lost_disk(vm, volume);
+  if (kept) kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, own->id, false));
+  return kept;
+}
+
 /// R5: a leg that had lost its disk is in sync with an up-to-date peer again: what was noted against it is over, on
 /// whichever side it is. Each volume for itself and before the record lists the leg: the record may come to list it as
 /// the only one of its volume while another volume is still resynced, and a listed leg is to be one that can be used.
 asio::awaitable<void> Worker::forgive(std::string vm) {
   const auto* view = node_.cell.view().vm(vm);
+  // The kernel's helper may have written later than the look that brought the disk back: found at the next start only,
+  // its file would leave out a leg that is whole.
+  for (const auto volume : view == nullptr ? std::vector<std::uint16_t>{} : node_.notes.lost_disks(vm)) {
+    if (core::leg_noted(node_.notes.notes(), vm, view->layout.value, volume, node_.self())) continue;
+    tell_unkept(node_.notes.keep(core::disk_lost(node_.notes.notes(), vm, volume)), {.vm = vm, .host = node_.self()});
+  }
   const auto noted = [&] { return core::failed_legs(node_.notes.notes(), vm, view->layout.value, node_.self()); };
   if (view == nullptr || !noted()) co_return;
   auto whole = co_await whole_again(vm);

@@ -20,10 +20,12 @@ class Worker {
   boost::asio::awaitable<void> work(std::string op, std::string vm, core::Work work);
   boost::asio::awaitable<void> mend(std::string vm);
   boost::asio::awaitable<void> look_later(std::string vm);
+  core::Result<> drop_note(const std::string& vm, std::uint16_t volume);
   boost::asio::awaitable<void> forgive(std::string vm);
   boost::asio::awaitable<core::Result<std::vector<std::uint16_t>>> whole_again(std::string vm);
   boost::asio::awaitable<void> settle(std::string vm);
   boost::asio::awaitable<void> see_volumes(std::string vm);
+  boost::asio::awaitable<core::Result<>> attach_again(std::string vm);
   boost::asio::awaitable<void> attach_later(std::string vm, std::chrono::seconds after);
   void see_frozen(const std::string& vm);
   boost::asio::awaitable<void> watch_frozen(std::string vm);

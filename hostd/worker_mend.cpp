@@ -53,26 +53,7 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       leave_out_failed(node_, vm, *resource);
       co_return co_await node_.drbd.up_standalone(*resource);
     }
-    case Kind::attach_again: {
-      auto resource = co_await resolved_resource(node_, vm);
-      if (!resource) co_return resource.error();
-      // safety: S2, R5. What this leg missed its own metadata does not know, and while its host was a primary without a
-      // disk DRBD may take it for the newer one: it is marked Inconsistent first, so that it can only be overwritten.
-      // [model: R5_attach_again]
-      const auto& seen = node_.local[vm].volumes;
-      for (auto& volume : resource->volumes) {
-        const auto it = seen.find(volume.name);
-        volume.stale = it != seen.end() && it->second.disk == "Diskless" && it->second.peer_disk == "UpToDate";
-        volume.without_disk = it != seen.end() && it->second.disk == "Diskless" && !volume.stale;
-      }
-      auto up = co_await node_.drbd.up_standalone(*resource);
-      // Counted only where the disk could be attached: one that is away may come back later.
-      if (up && ++node_.local[vm].attached_again >= core::kAttachAgain) {
-        auto later = attach_later(vm, kAttachPause * (1 << std::min(attach_pauses_[vm]++, kAttachDoublings)));
-        runtime::run_in_background(node_.cell.changed().executor(), "waiting for the disk of " + vm, std::move(later));
-      }
-      co_return up;
-    }
+    case Kind::attach_again: co_return co_await attach_again(vm);
     case Kind::commit_right: {
       // safety: R6. A write on a record that went back in time would make it the newest again. [model: R6_distrust]
       if (auto ok = trusted(node_, vm); !ok) co_return ok;
@@ -167,6 +148,35 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
     }
   }
   co_return Result<>{};
+}
+
+/// Disks that failed come back: marked as old, then attached, to be resynced from the peer's.
+asio::awaitable<Result<>> Worker::attach_again(std::string vm) {
+  auto resource = co_await resolved_resource(node_, vm);
+  if (!resource) co_return resource.error();
+  const auto seen = node_.local[vm].volumes;
+  for (auto& volume : resource->volumes) {
+    const auto it = seen.find(volume.name);
+    if (it == seen.end() || it->second.disk != "Diskless") continue;
+    volume.without_disk = it->second.peer_disk != "UpToDate";
+    if (volume.without_disk) continue;
+    // safety: S2, R5. What this leg missed its own metadata does not know, and while its host was a primary without a
+    // disk DRBD may take it for the newer one: it is marked Inconsistent first, so that it can only be overwritten.
+    // [model: R5_attach_again]
+    auto marked = co_await node_.drbd.mark_stale(*resource, volume.name);
+    if (!marked) co_return marked;
+    // safety: R5. From here on its metadata tells the truth by itself, also after a reset in the midst of the resync:
+    // the note is not needed any more. Dropped before it is attached, so that its next failure is noted anew.
+    // [model: R5_marked]
+    if (auto dropped = drop_note(vm, volume.index); !dropped) co_return dropped;
+  }
+  auto up = co_await node_.drbd.up_standalone(*resource);
+  // Counted only where the disk could be attached: one that is away may come back later.
+  if (up && ++node_.local[vm].attached_again >= core::kAttachAgain) {
+    auto later = attach_later(vm, kAttachPause * (1 << std::min(attach_pauses_[vm]++, kAttachDoublings)));
+    runtime::run_in_background(node_.cell.changed().executor(), "waiting for the disk of " + vm, std::move(later));
+  }
+  co_return up;
 }
 
 void Worker::see_frozen(const std::string& vm) {

@@ -194,11 +194,6 @@ Task<> DrbdAdapter::attach(DrbdCommands c, Volume volume, std::optional<std::str
   auto applied = co_await run_tool(std::move(log), Effect::changes, kMetadataDeadline);
   if (!applied) co_return applied.error();
   if (!applied->ok()) co_return refusal("applying the activity log of " + device, *applied);
-  if (volume.stale) {
-    auto mark = c.invalidate(volume);
-    auto marked = co_await act(std::move(mark), "marking " + device + " for a whole resync");
-    if (!marked) co_return marked.error();
-  }
   // The size both legs had last, not the record's: a host may return in the middle of growing. Attached smaller than
   // its peer, the kernel refuses the connection; larger, the new part would be out of sync with nobody to resync it.
   auto ask = c.metadata_details(volume);
@@ -259,6 +254,27 @@ Task<> DrbdAdapter::up_standalone(Resource resource) {
     if (!done) co_return done.error();
   }
   co_return Result<>{};
+}
+
+Task<> DrbdAdapter::mark_stale(Resource resource, std::string volume) {
+  auto c = commands(std::move(resource));
+  if (!c) co_return c.error();
+  const Volume* found = find_volume(c->resource(), volume);
+  if (found == nullptr) co_return no_volume(c->resource(), volume);
+  const Volume wanted = *found;
+  const std::string device = c->backing(wanted);
+  auto shown = co_await show(c->name());
+  if (!shown) co_return shown.error();
+  if (shown->disk.contains(wanted.minor)) {
+    co_return fail(Errc::conflict,
+                   fmt::format("volume {} of VM {} is attached; it was not marked", volume, c->resource().vm));
+  }
+  auto log = c->apply_activity_log(wanted);
+  auto applied = co_await run_tool(std::move(log), Effect::changes, kMetadataDeadline);
+  if (!applied) co_return applied.error();
+  if (!applied->ok()) co_return refusal("applying the activity log of " + device, *applied);
+  auto mark = c->invalidate(wanted);
+  co_return co_await act(std::move(mark), "marking " + device + " for a whole resync");
 }
 
 Task<> DrbdAdapter::resize(Resource resource, std::string volume, std::uint64_t size_mib) {

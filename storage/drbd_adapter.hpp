@@ -34,6 +34,7 @@ class DrbdAdapter final : public DrbdPort {
   Task<> remove_config(std::string name) override;
   Task<> create_metadata(Resource resource, std::string volume) override;
   Task<> up_standalone(Resource resource) override;
+  Task<> mark_stale(Resource resource, std::string volume) override;
   using DrbdPort::connect;
   Task<> connect(Resource resource, Discard discard) override;
   Task<> disconnect(std::string name, bool force) override;

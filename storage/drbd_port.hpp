@@ -53,6 +53,10 @@ class DrbdPort {
   /// first. Leaves an existing connection alone. conflict: another device is attached under one of the minors.
   virtual Task<> up_standalone(Resource resource) = 0;
 
+  /// A leg that is not attached is marked Inconsistent in its metadata, for a whole resync: whatever comes, it is only
+  /// ever overwritten by the peer's. The mark is on the disk when this has succeeded. conflict: the leg is attached.
+  virtual Task<> mark_stale(Resource resource, std::string volume) = 0;
+
   /// Begins to connect, with two primaries forbidden; does not wait for the peer. Done when not
   /// StandAlone any more. With own_data, on a Secondary: if the legs have parted, this one is resynced from the other,
   /// whatever it holds.

@@ -32,7 +32,6 @@ struct Volume {
   /// affair.
   std::array<std::string, 2> backing;
   bool without_disk{};  ///< `up_standalone` makes the device and leaves its disk away
-  bool stale{};         ///< `up_standalone` marks its disk Inconsistent before attaching: the peer's is to overwrite it
   bool operator==(const Volume&) const = default;
 };
 

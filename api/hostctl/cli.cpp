@@ -196,6 +196,9 @@ class Tree {
     mib_option(resize, "--memory", args_.memory_mib, "Memory in MiB, or with a unit: 2G", false);
     change(resize);
     change(named(vm, "remove", "Remove a stopped VM and its volumes, on both hosts", "VM", &vm_remove));
+    auto* exercised =
+        leaf(&root_, "drills", "When each VM was last carried to the other site, and when it is due again", &drills);
+    exercised->add_option("--project", args_.project, "Only those of this project")->type_name("PROJECT");
     named(&root_, "why", "Say in one sentence what is going on with a VM", "VM", &why);
   }
 

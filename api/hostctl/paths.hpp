@@ -11,6 +11,7 @@ namespace bascule::hostctl::paths {
 
 inline const std::string kHosts = "/v1/hosts";
 inline const std::string kVms = "/v1/vms";
+inline const std::string kDrills = "/v1/drills";
 inline const std::string kImages = "/v1/images";
 inline const std::string kVolumes = "/v1/volumes";
 inline const std::string kOperations = "/v1/operations";

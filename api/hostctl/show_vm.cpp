@@ -30,13 +30,19 @@ std::string copy_times(const Json& vm) {
   return out;
 }
 
+std::string drill_words(const Json& vm) {
+  const std::int64_t days = vm.integer("drill_every_days");
+  return days == 0 ? std::string() : fmt::format("every {} days (hostctl drills)", days);
+}
+
 std::string definition(const Json& vm) {
   std::string out = field("project", vm.text("project")) + field("CPUs", vm.text("cpus")) +
                     field("memory", mib(vm.integer("memory_mib"))) + field("wanted", vm.text("power")) +
                     field("nominal host", vm["hosts"].text("nominal")) + field("peer host", vm["hosts"].text("peer")) +
                     field("protection", vm.text("protection") + ", priority " + vm.text("priority") +
                                             (vm.flag("restart_on_panic") ? ", started again after a panic" : "")) +
-                    field("cold copy at", copy_times(vm)) + field("migration", vm.text("migration_policy"));
+                    field("cold copy at", copy_times(vm)) + field("drill", drill_words(vm)) +
+                    field("migration", vm.text("migration_policy"));
   for (const auto& n : vm["networks"].items()) out += field("network", n.text("network") + ", MAC " + n.text("mac"));
   return out;
 }
@@ -92,7 +98,8 @@ std::string vm_words(Session& session, const Json& vm) {
   out += field("moving to", right.text("migrating_to"));
   for (const auto& [host, status] : vm["status"].members()) out += seen_by(host, status);
   for (const auto& [what, last] : vm["last"].members()) {
-    const std::string result = last.flag("good") ? "good" : last.text("text");
+    const std::string text = last.text("text");
+    const std::string result = !last.flag("good") ? text : text.empty() ? "good" : "good, ran on " + text;
     out += field("last " + what, utc(last.integer("when_ms")) + ", " + result);
   }
   for (const auto& check : vm["failback"]["checks"].items()) {

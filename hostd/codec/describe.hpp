@@ -15,7 +15,7 @@ template <class A> void describe(A& a, core::NicSpec& v) { a("network", v.networ
 template <class A> void describe(A& a, core::VmSpec& v) {
   a("name", v.name); a("project", v.project); a("cpus", v.cpus); a("memory_mib", v.memory_mib);
   a("nominal_host", v.nominal_host); a("peer_host", v.peer_host); a("power", v.power);
-  a("protection", v.protection); a("priority", v.priority); a("restart_on_panic", v.restart_on_panic); a("copy_at", v.copy_at); a("migration_policy", v.migration_policy); a("volumes", v.volumes); a("nics", v.nics);
+  a("protection", v.protection); a("priority", v.priority); a("restart_on_panic", v.restart_on_panic); a("copy_at", v.copy_at); a("drill_every_days", v.drill_every_days); a("migration_policy", v.migration_policy); a("volumes", v.volumes); a("nics", v.nics);
 }
 template <class A> void describe(A& a, core::Leg& v) { a("host", v.host); a("id", v.id); }
 template <class A> void describe(A& a, core::VolumeLayout& v) { a("name", v.name); a("minor", v.minor); a("size_mib", v.size_mib); a("legs", v.legs); }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "hostd/core/drills.hpp"
+
 namespace bascule::core {
 namespace {
 
@@ -150,8 +152,9 @@ Result<Operation> with_cancel(Operation op) {
 
 namespace {
 /// An operation that was stopped or cancelled says nothing about the legs: a verify counts when it has a verdict, a
-/// copy that failed is remembered so that it is tried again.
+/// copy that failed is remembered so that it is tried again, an exercise that failed leaves the one before.
 std::optional<LastCare> care(const Operation& op) {
+  if (proves_other_host(op.kind)) return exercise_of(op);
   const auto verdict = op.result.find("verdict");
   if (care_of(op).empty() || (op.kind == OpKind::volume_verify && verdict == op.result.end())) return {};
   const bool good = op.kind == OpKind::vm_copy ? op.state == OpState::done : verdict->second == "equal";

@@ -35,6 +35,11 @@ LossVerdict decide_loss(const VmView& vm, const LocalVm& local, const std::strin
   if (local.connection == "Connected") return verdict(Kind::over, "the peer is back");
   const Right& right = vm.right.value;
   if (right.host != self) {
+    // A promotion for a migration: only the holder may win before the hand-over, and while this one waits the kernel
+    // lets no link come back.
+    if (right.migrating_to == self && local.role == "Secondary") {
+      return verdict(Kind::lost, "the migration to this host has lost its link");
+    }
     // The hand-over to this host may be on its way; only the holder may win before it.
     if (right.migrating_to == self) return verdict(Kind::wait, "a migration to this host is not settled yet");
     return verdict(Kind::lost, "the run-right is " + right.host + "'s");
@@ -53,6 +58,10 @@ LossVerdict decide_loss(const VmView& vm, const LocalVm& local, const std::strin
   LossVerdict win = verdict(Kind::win, "host " + self + " goes on without " + other_host(vm.layout.value, self));
   win.right = std::move(*next);
   win.revision = vm.right.revision;
+  // safety: S4. `right` takes the mark away, and the other side may not hear of it before the link is back and its next
+  // attempt to promote succeeds. Forbidden here, the kernels refuse each other until it has given up its part. Not
+  // where a promotion here asks: it holds the kernel's lock, and no window outlives being Secondary. [model: S4_lost]
+  win.closes_window = right.migrating_to.has_value() && local.role == "Primary";
   return win;
 }
 

@@ -20,6 +20,7 @@ struct LossVerdict {
   Right right;
   Revision revision{};
   std::string sentence;
+  bool closes_window{};  ///< of a win: two primaries must be forbidden here before `right` is committed
 };
 
 /// `local` was read from DRBD after the kernel asked; the record is the newest seen.

@@ -100,7 +100,7 @@ constexpr std::array kStepState{
 }  // namespace
 
 std::string care_of(const Operation& op) {
-  if (op.kind == OpKind::vm_copy) return std::string(to_string(op.kind));
+  if (op.kind == OpKind::vm_copy || proves_other_host(op.kind)) return std::string(to_string(op.kind));
   if (op.kind == OpKind::volume_verify) return std::string(to_string(op.kind)) + '.' + op.object;
   return {};
 }
@@ -108,6 +108,8 @@ std::string care_of(const Operation& op) {
 bool io_stands_still(std::string_view suspended) { return !suspended.empty() && suspended != "no"; }
 
 bool is_move(OpKind kind) { return kind == OpKind::vm_migrate || kind == OpKind::vm_failback; }
+
+bool proves_other_host(OpKind kind) { return is_move(kind) || kind == OpKind::vm_failover; }
 
 std::string_view to_string(Site v) { return word<Site>(kSite, v); }
 std::string_view to_string(Power v) { return word<Power>(kPower, v); }

@@ -39,6 +39,7 @@ struct Limits {
   static constexpr std::size_t name_bytes = 40;
   static constexpr std::uint32_t priority = 1000;  // of a restart; higher first
   static constexpr std::size_t copies_per_day = 24;
+  static constexpr std::uint32_t drill_every_days = 3650;
 };
 
 struct VolumeSpec {
@@ -69,6 +70,8 @@ struct VmSpec {
   bool restart_on_panic{};
   /// `backup` only: when the cold copy is brought up to date, every day, as HH:MM in UTC.
   std::vector<std::string> copy_at;
+  /// In how many days it is to be carried to the other site for real, each time anew; 0: nobody asks for it.
+  std::uint32_t drill_every_days{};
   std::string migration_policy{"standard"};
   std::vector<VolumeSpec> volumes;
   std::vector<NicSpec> nics;
@@ -137,12 +140,12 @@ struct VmStatus {
   bool operator==(const VmStatus&) const = default;
 };
 
-/// How a kind of care for a VM's volumes ended last: `vms/<name>/last/<what>`, what = vm-copy or
-/// volume-verify.<volume>. Kept when the operation itself is forgotten.
+/// How a kind of care for a VM ended last: `vms/<name>/last/<what>`, what = vm-copy, volume-verify.<volume>, or an
+/// exercise (drills.hpp): vm-migrate, vm-failover, vm-failback. Kept when the operation itself is forgotten.
 struct LastCare {
   WallMs when_ms{};
-  bool good{};  ///< the copy is complete; the legs are equal
-  std::string text;
+  bool good{};       ///< the copy is complete; the legs are equal; the guest was at work on the other host
+  std::string text;  ///< why it was not good; of an exercise: the host
   std::string operation;
   bool operator==(const LastCare&) const = default;
 };
@@ -330,7 +333,7 @@ struct Operation {
   bool operator==(const Operation&) const = default;
 };
 
-/// The key under which the end of this operation is remembered as care for the VM's volumes; empty: it is not.
+/// The key under which the end of this operation is remembered as care for the VM; empty: it is not.
 std::string care_of(const Operation& op);
 
 /// Progress of the running step, kept out of the journal: `progress/<op>`; lost without harm.
@@ -367,6 +370,8 @@ struct AuditHead {
 bool io_stands_still(std::string_view suspended);
 /// A hand-over of a running guest.
 bool is_move(OpKind kind);
+/// One that ended well has shown that the VM's other host can run it.
+bool proves_other_host(OpKind kind);
 
 // Words for enums, used in JSON, messages and audit records; parse returns nullopt on anything else.
 std::string_view to_string(Site v);

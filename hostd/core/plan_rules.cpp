@@ -138,6 +138,12 @@ Result<> check_spec(const VmSpec& spec) {
   for (const auto& at : spec.copy_at) {
     if (!minute_of_day(at)) return fail(Errc::invalid, "copy_at: times of the day in UTC such as 02:30 are needed");
   }
+  if (spec.drill_every_days > Limits::drill_every_days) {
+    return fail(Errc::invalid, fmt::format("drill_every_days: 0 to {}", Limits::drill_every_days));
+  }
+  if (spec.drill_every_days != 0 && spec.protection == Protection::none) {
+    return fail(Errc::invalid, "drill_every_days: not with protection 'none', there is no other host to run it on");
+  }
   if (auto r = check_volumes(spec); !r) return r;
   return check_nics(spec);
 }

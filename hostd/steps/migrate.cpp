@@ -187,34 +187,21 @@ Answer prepare_target(Context c) {
   co_return done();
 }
 
-Answer open_window(Context c) {
-  const auto& right = c.vm()->right.value;
-  // safety: S4. The window opens only under a committed record that marks this migration and names this host.
-  // [model: S4_window]
-  if (right.host != c.self() || right.migrating_to != c.op.target_host) {
-    co_return fail(Errc::conflict, "the record does not mark this migration");
-  }
-  auto open = co_await c.node.drbd.set_two_primaries(storage::resource_name(c.op.vm), true);
-  if (!open) co_return open.error();
-  co_return done();
-}
-
 Answer promote_target(Context c) {
-  const auto* vm = c.vm();
-  const auto& right = vm->right.value;
-  if (right.host != c.op.source_host || right.migrating_to != c.self() ||
-      !core::insync_everywhere(right, vm->layout.value, c.self())) {
-    co_return fail(Errc::conflict, "the record does not mark a migration to this host with its legs in sync");
-  }
-  const core::Revision revision = vm->right.revision;
-  const std::int64_t epoch = right.epoch;
-  if (auto ok = co_await in_sync_now(c.node, c.op.vm); !ok) co_return ok.error();
-  // safety: S3, S4. The committed record marks a migration to this host and lists its legs in sync; DRBD, asked just
-  // now, is connected with both legs UpToDate; the guest here stays paused until the record names this host (H).
-  // [model: S4_promote]
-  storage::PromotionProof proof{c.op.vm, c.self(), epoch, revision};
   const auto until = Clock::now() + kWindowPatience;
   while (true) {
+    const auto* vm = c.vm();
+    if (vm == nullptr) co_return fail(Errc::not_found, "the VM is gone");
+    const auto& right = vm->right.value;
+    if (right.host != c.op.source_host || right.migrating_to != c.self() ||
+        !core::insync_everywhere(right, vm->layout.value, c.self())) {
+      co_return fail(Errc::conflict, "the record does not mark a migration to this host with its legs in sync");
+    }
+    storage::PromotionProof proof{c.op.vm, c.self(), right.epoch, vm->right.revision};
+    if (auto ok = co_await in_sync_now(c.node, c.op.vm); !ok) co_return ok.error();
+    // safety: S3, S4. The committed record marks a migration to this host and lists its legs in sync; DRBD, asked just
+    // now, is connected with both legs UpToDate; the guest here stays paused until the record names this host (H).
+    // Looked at anew for each attempt. [model: S4_promote]
     auto up = co_await c.node.drbd.promote(storage::resource_name(c.op.vm), proof);
     if (up) co_return done();
     if (up.error().code != Errc::refused || Clock::now() >= until) co_return up.error();
@@ -293,23 +280,6 @@ Answer undo_promote_target(Context c) {
   co_return done();
 }
 
-Answer undo_open_window(Context c) {
-  const auto* vm = c.vm();
-  if (vm->right.value.host != c.self()) co_return fail(Errc::conflict, "the right is not this host's any more");
-  auto here = co_await c.node.vms.observe(c.op.vm);
-  if (!here) co_return here.error();
-  if (here->state == DomainState::paused) {
-    // safety: S1. The record names this host; the undo of promote-target, which ran before this one, has destroyed the
-    // only other copy.
-    core::ResumeProof proof{{c.op.vm, c.self(), c.vm()->right.value.epoch, c.vm()->right.revision}};
-    auto resumed = co_await c.node.vms.resume(c.op.vm, proof);
-    if (!resumed) co_return resumed.error();
-  }
-  auto shut = co_await c.node.drbd.set_two_primaries(storage::resource_name(c.op.vm), false);
-  if (!shut) co_return shut.error();
-  co_return done();
-}
-
 Answer resume_target(Context c) {
   const auto* vm = c.vm();
   if (vm->right.value.host != c.self()) co_return fail(Errc::conflict, "the record does not name this host");
@@ -354,14 +324,6 @@ Answer demote_source(Context c) {
   auto out = co_await demote(std::move(c));
   if (out && stood) out->result["downtime_ms"] = std::to_string(stood->count());
   co_return out;
-}
-
-Answer close_window(Context c) {
-  auto shut = co_await c.node.drbd.set_two_primaries(storage::resource_name(c.op.vm), false);
-  // The kernel refuses while it takes the other side for Primary. That one was demoted, but a link that was cut before
-  // the news came is noticed only after DRBD's ping: asked again until then.
-  if (!shut) co_return fail(Errc::unavailable, shut.error().what);
-  co_return done();
 }
 
 Answer confirm(Context c) {

@@ -26,6 +26,7 @@ SECONDS = 10  # without an answer: a hang
 BY_MEANING = ("cannot be changed", "cannot be added or removed", "cannot shrink", "volumes: grow '", "is there twice",
               "protection: a VM with one leg stays so", "volumes.image: there is no image", "volumes.image: the images are kept",
               "has no network", "there is no host", "already runs on", "are on the same site", "copy_at: only with protection",
+              "drill_every_days: not with protection",
               "volumes.image: with protection", "sacrifice: the newer data")
 
 

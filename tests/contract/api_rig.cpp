@@ -143,6 +143,10 @@ std::string obey(FakeCell& cell, bascule::api::Server& server, Beat& beat, const
     in >> severity >> over;
     return cell.add_alert(a, b, severity, over == "over"), "ok";
   }
+  if (verb == "drill") {
+    cell.edit().vms.at(a).spec.value.drill_every_days = static_cast<std::uint32_t>(number(b));
+    return cell.touch_vm(a), "ok";
+  }
   if (verb == "promises") return cell.refuses_promises = a == "no", "ok";
   if (verb == "touch") return cell.touch_vm(a), "ok";
   if (verb == "touches") {

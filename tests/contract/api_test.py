@@ -214,7 +214,7 @@ class Roles(ApiCase):
         carl = self.client("client")
         self.assertEqual([v["name"] for v in carl.get("/v1/vms").json["items"]], ["web"])
         self.assertEqual(carl.get("/v1/vms?project=green").json["items"], [])
-        self.assertEqual([v["vm"] for v in carl.get("/v1/volumes").json["items"]], ["web"])
+        self.assertEqual([v["vm"] for p in ("volumes", "drills") for v in carl.get("/v1/" + p).json["items"]], ["web", "web"])
         foreign, missing = carl.get("/v1/vms/shop"), carl.get("/v1/vms/none")
         self.assertEqual((foreign.status, missing.status), (404, 404))
         self.assertEqual(foreign.detail.replace("shop", "none"), missing.detail)
@@ -474,7 +474,7 @@ class Lists(ApiCase):
     def test_pages_together_are_the_whole_list(self):
         self.rig.tell("vms 250")
         for target, key in (("/v1/vms", "name"), ("/v1/vms?fields=full", "name"), ("/v1/volumes", "vm"),
-                            ("/v1/vms?project=blue", "name")):
+                            ("/v1/drills", "vm"), ("/v1/vms?project=blue", "name"), ("/v1/drills?project=blue", "vm")):
             seen, after = [], ""
             while True:
                 joint = "&" if "?" in target else "?"
@@ -526,7 +526,7 @@ class Lists(ApiCase):
         text = self.operator.get("/metrics").body.decode()
         for line in ('bascule_api_requests_total{route="GET /v1/version",status="2xx"} 1',
                      'bascule_api_requests_total{route="GET /v1/hosts/{host}",status="4xx"} 1',
-                     'bascule_api_connections{role="operator"} 1', 'bascule_vms{state="off"} 1', 'bascule_hosts 2'):
+                     'bascule_api_connections{role="operator"} 1', 'bascule_vms{state="off"} 1', 'bascule_hosts 2', 'bascule_vms_drill_overdue 0'):
             self.assertIn(line, text)
 
 

@@ -176,7 +176,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, {"armed": True})
         if path == "/v1/version":
             return self.answer(200, {"version": "9.9", "api": "1", "host": self.server.host.name})
-        if path in ("/v1/vms", "/v1/images", "/v1/hosts", "/v1/volumes", "/v1/alerts"):
+        if path in ("/v1/vms", "/v1/images", "/v1/hosts", "/v1/volumes", "/v1/alerts", "/v1/drills"):
             items = getattr(cell, parts[0], {})
             return self.answer(200, self.listed(list(items.values()), query, lambda i: i.get("name", i.get("id", ""))))
         if path == "/v1/operations":

@@ -197,6 +197,25 @@ class Shell(rig.HostctlTest):
         self.assertIn("Nothing is known of VM db yet", self.ctl("vm", "history", "db").stdout)
         self.assertEqual(self.complete("vm", "history", "d"), ["db"])
 
+    def test_drills_are_told_the_longest_overdue_first(self):
+        def made(vm, every, due, last):
+            return {"name": vm, "vm": vm, "project": "acme", "every_days": every, **({"due_ms": due} if due else {}),
+                    "overdue": every > 0 and due < 1700000000000,
+                    **({"last": {"what": last, "when_ms": 1690000000000, "host": "b1\x1b", "operation": "op-1"}} if last else {})}
+        drills = [made("any", 0, 0, "vm-migrate"), made("late", 90, 1697776000000, "vm-failover"), made("never", 30, 0, ""),
+                  made("well", 365, 1721536000000, "vm-failback")]
+        self.cell.drills = {d["vm"]: d for d in drills}
+        lines = self.ctl("drills").stdout.splitlines()
+        self.assertRegex(lines[1], r"^never made, OVERDUE +never +acme +30 d +- +- +- +-$")
+        self.assertRegex(lines[2], r"^2023-10-20T04:26:40Z, OVERDUE +late .* vm-failover +b1\\x1b +op-1$")
+        self.assertRegex(lines[3], r"^2024-07-21T04:26:40Z +well +acme +365 d +2023-07-22T04:26:40Z +vm-failback")
+        self.assertRegex(lines[4], r"^not asked for +any +acme +- +2023-07-22T04:26:40Z +vm-migrate")
+        self.assertEqual([d["vm"] for d in json.loads(self.ctl("--json", "drills", "--project", "acme").stdout)],
+                         ["never", "late", "well", "any"])
+        self.assertIn("/v1/drills?project=acme&limit=", self.cell.requests[-1][2])
+        self.cell.drills = {}
+        self.assertEqual(self.ctl("drills").stdout, "No VMs.\n")
+
     def test_alerts_say_to_whom_they_went_and_why_not(self):
         sent = {"state": "sent", "by": "b1", "tries": 0, "repeat": True, "error": ""}
         failed = {"state": "failed", "by": "a1", "tries": 3, "repeat": False, "error": "Login denied \x1b[2J"}

@@ -175,6 +175,7 @@ struct Tool {
     if (verb == "resize") return resize(word(1), number(2));
     if (verb == "size") return size(word(1), number(2));
     if (verb == "detach") return wait(drbd->detach(resource(), word(1), word(2) == "force"));
+    if (verb == "stale") return wait(drbd->mark_stale(resource(), word(1)));
     if (verb == "down") return wait(drbd->down(name));
     return core::fail(core::Errc::invalid, "no such verb: " + verb);
   }

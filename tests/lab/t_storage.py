@@ -253,6 +253,72 @@ def test_freeze(lab):
         clean((a, b), "l1")
 
 
+def test_marked_old(lab):
+    """A leg that is marked as old cannot be used whatever comes, and is resynced as a whole."""
+    a, b = in_sync_pair(lab, ("loop", "lvm"))
+    try:
+        a.ok("promote")
+        b.no("conflict", "is attached", "stale", "data")
+        b.ok("detach", "data", "force")
+        b.ok("stale", "data")
+        b.ok("stale", "data")
+        a.sh("dd", "if=/dev/urandom", f"of={DATA}", "bs=1M", "count=8", "oflag=direct", "status=none")
+        b.ok("down")  # as after a reset in that moment: nothing but the metadata knows
+        b.ok("up", "l1")
+        expect(b.state()["v1"].startswith("Inconsistent/"), b.state())
+        b.no("conflict", "Inconsistent", "promote")
+        b.ok("connect")
+        a.until("in sync", synced)
+        expect(digest(a, backing(a, "data"), 60) == digest(b, backing(b, "data"), 60), "legs differ")
+    finally:
+        clean((a, b), "l1")
+
+
+def test_promotion_that_waits(lab):
+    """A promotion that asks for its lost peer keeps the link down until it is answered; in an open window the next one
+    succeeds, and where the other side has closed its part the kernels refuse each other."""
+    a, b = in_sync_pair(lab, ("loop", "loop"))
+    # Answers when it is told to; hostd's would look at the record until then.
+    wait = "#!/bin/sh\\nwhile [ ! -e /run/contract-answer ]; do sleep 0.2; done; exit 1\\n"
+    try:
+        for closed in (False, True):
+            a.ok("promote")
+            a.ok("two", "yes")
+            for host in (a, b):
+                host.sh("sh", "-c", f"rm -f /run/contract-answer; printf '{wait}' >{FENCE}; chmod +x {FENCE}")
+            with cluster.locked(lab):
+                net.cut(lab, lab.node("a1"), "repl")
+            b.until("told of the loss", lambda s: s["link"] != "Connected")
+            b.sh("sh", "-c", f"({TOOL} b1 {b.pool} promote >/run/contract-promote 2>&1) </dev/null >/dev/null 2>&1 &")
+            b.until("asking", lambda s: b.sh("pgrep", "-f", FENCE, check=False).strip())
+            if closed:
+                a.ok("two", "no")
+            with cluster.locked(lab):
+                net.heal(lab)
+            time.sleep(5)
+            expect(b.state()["link"] == "Connecting", f"a link came up beside the promotion: {b.state()}")
+            for host in (a, b):
+                host.sh("touch", "/run/contract-answer")
+            b.until("told no", lambda s: "refused" in b.sh("cat", "/run/contract-promote", check=False))
+            if closed:
+                b.until("refused", lambda s: s["link"] == "StandAlone")
+            else:
+                b.until("connected", lambda s: s["link"] == "Connected")
+                b.ok("promote")
+                b.ok("demote")
+            expect(b.state()["role"] == "Secondary", f"closed={closed}: {b.state()}")
+            for host in (a, b):
+                host.sh("rm", "-f", FENCE)
+                host.ok("disconnect")
+            for host in (a, b):
+                host.ok("connect")
+            a.until("in sync", synced)
+    finally:
+        for host in (a, b):
+            host.sh("touch", "/run/contract-answer")
+        clean((a, b), "l1")
+
+
 def test_refusals(lab):
     """A used leg is never given fresh metadata, a held one never removed, a full pool says how much is missing."""
     a, b = in_sync_pair(lab, ("loop", "lvm"))

@@ -82,6 +82,14 @@ int ox[2];        /* nobody waits: delayed, or of a hostd that died; a set of ki
 bit con = 1;
 bit win;          /* allow-two-primaries */
 bit prim[2];
+#ifdef MIG
+bit prw[2];       /* the target is at its promotion, by a record that it has read before; tried again for a while */
+#define PRW(h) prw[h]   /* one change of a resource's role at a time: the kernel's state_mutex */
+#define PRW_ENDS(h) prw[h]=0      /* who takes the right asks the same question once more */
+#else
+#define PRW(h) 0
+#define PRW_ENDS(h) skip
+#endif
 /* 1: frozen or promoting, the helper asks; 2: the answer is "excluded", not yet heard by the kernel */
 byte fz[2];
 bit newer[LEGS];  /* its generation is ahead of the peer's: went on alone, or is the source of a resync */
@@ -158,6 +166,9 @@ inline swap() {
   SWAP2(ins); SWAP2(newer); SWAP2(dsk); SWAP2(good);
   SWAPB(prim); SWAPB(fz); SWAPB(crp); SWAPB(cn); SWAPB(alive); SWAPB(dom); SWAPB(mayp);
   SWAPB(tx); SWAPB(ox);
+#ifdef MIG
+  SWAPB(prw);
+#endif
 #ifdef R4IO
   SWAPB(usr); SWAPB(rio);
 #ifdef MUT_orphan_command
@@ -214,7 +225,7 @@ inline commit(h, heard) {
        ; if :: heard -> won[h]=1 :: else fi
 #endif
   :: k==TR2 -> if :: heard -> mayp[h]=1 :: else fi                       /* R2_claim: core::claim, epoch+1 */
-  :: k==TTK -> SETI(h,1); SETI(o,0); rmig=0; MOP_ENDS; if :: heard -> mayp[h]=1 :: else fi; /* R2_take: core::take */
+  :: k==TTK -> SETI(h,1); SETI(o,0); rmig=0; MOP_ENDS; PRW_ENDS(h); if :: heard -> mayp[h]=1 :: else fi; /* R2_take: core::take */
        if :: cn[o]==0 -> cn[o]=1 :: else fi    /* a record without it since its attach; its hostd may not know yet */
   :: k==TLV -> SETI(h,0); if :: heard && cn[h]==0 -> cn[h]=1 :: else fi  /* R5_leave: rejoin in reconcile.cpp */
   :: k==TGV -> rmig=0                                                    /* H_hand_over: core::hand_over */
@@ -277,6 +288,9 @@ inline kill(h) {
   alive[h]=0; dom[h]=OFF; mayp[h]=0;
   if :: prim[h] -> crp[h]=1 :: else fi;
   prim[h]=0; fz[h]=0; win=0;
+#ifdef MIG
+  prw[h]=0;
+#endif
 #ifdef MUT_reboot_connects      /* DRBD comes up connecting by itself */
   cn[h]=2;
 #else
@@ -414,7 +428,11 @@ end: do
 #else
        ((prim[0] && AND(pUTD,0)) || (!prim[0] && AND(pOK,0)))
 #endif
-       -> tx[0]=TR1 }
+       ->
+#if defined(MIG) && !defined(MUT_lost_window_open)   /* S4_lost: the commit takes the mark away */
+       if :: rmig && prim[0] -> win=0 :: else fi;
+#endif
+       tx[0]=TR1 }
   /* R1_answer: exit 4; the kernel looks at the disk too */
   :: d_step { fz[h]==2 && !con && (prim[h] || DISKS_OK(h)) ->
        fz[h]=0; ALONE(h); if :: !prim[h] -> S3_promote(h); prim[h]=1; crp[h]=0; SETDUTD(h) :: else fi }
@@ -495,8 +513,8 @@ end: do
   :: d_step { h==0 && !MOP && alive[0] && QUIET(0) && dom[0]==OFF && !mayp[0] && UNMARKED && LISTED(0) && DISKS_OK(0) &&
        !DISTRUST(0) && !NOTE(0) -> tx[0]=TR2 }                           /* R2_claim */
   /* R2_promote alone: the kernel asks first */
-  :: d_step { mayp[h] && !RIO(h) && !prim[h] && fz[h]==0 && !con && DISKS_OK(h) -> fz[h]=1 }
-  :: d_step { mayp[h] && !RIO(h) && !prim[h] && con && !prim[o] && AND(pUTD,h) -> prim[h]=1; crp[h]=0 }
+  :: d_step { mayp[h] && !RIO(h) && !prim[h] && !PRW(h) && fz[h]==0 && !con && DISKS_OK(h) -> fz[h]=1 }
+  :: d_step { mayp[h] && !RIO(h) && !prim[h] && !PRW(h) && con && !prim[o] && AND(pUTD,h) -> prim[h]=1; crp[h]=0 }
   /* R2_start */
   :: d_step { mayp[h] && !RIO(h) && prim[h] && dom[h]==OFF -> S1_start(h); S2_start(h); mayp[h]=0; dom[h]=RUN }
   :: d_step { prim[h] && dom[h]==OFF && !mayp[h] && !RIO(h) && !MOP -> prim[h]=0; fz[h]=0 }           /* demote */
@@ -567,11 +585,28 @@ end: do
 #else
 #define MARKED (rmig && mop)
 #endif
+/* The steps come one after the other: none is begun when the end of a later one, or of the undo, is on its way. */
+#define NO_LATER_STEP (!HAS(0,TGV) && !HAS(0,TUM))
+#ifdef MUT_window_unsettled
+#define U_SETTLED 1
+#else                           /* U_window: no R1 that was sent before may still take the mark away */
+#define U_SETTLED (tx[0]==T0 && !HAS(0,TRX))
+#endif
   /* S4_window */
-  :: d_step { h==0 && (MARKED) && con && !win && dom[0]==RUN && prim[0] && AND(pUTD,0) && AND(pUTD,1) -> win=1 }
+  :: d_step { h==0 && (MARKED) && con && !win && dom[0]==RUN && prim[0] && AND(pUTD,0) && AND(pUTD,1) && NO_LATER_STEP &&
+       U_SETTLED -> win=1 }
+  /* undo of the window: after that of the promotion, before that of the mark */
+  :: d_step { h==0 && win && rmig && dom[1]==OFF && ((!prim[1] && !prw[1]) || !alive[1]) -> win=0 }
   :: d_step { h==1 &&
-       MARKED && con && win && prim[0] && !prim[1] && dom[1]==OFF && AND(I,1) && AND(pUTD,1) && AND(pUTD,0) ->
-       assert(rmig); prim[1]=1; crp[1]=0; mayp[1]=0 }                               /* S4_promote */
+       MARKED && con && win && prim[0] && !prim[1] && fz[1]==0 && dom[1]==OFF && AND(I,1) && AND(pUTD,1) && AND(pUTD,0) &&
+       NO_LATER_STEP -> prw[1]=1; mayp[1]=0 }                                                        /* S4_promote */
+#ifdef ROLLBACK
+#define S4_MARKED (rmig || back)    /* a mark that etcd has lost no window can follow */
+#else
+#define S4_MARKED rmig
+#endif
+  :: d_step { prw[h] && con && win && prim[o] && !prim[h] -> assert(S4_MARKED); prim[h]=1; crp[h]=0; prw[h]=0 }
+  :: d_step { prw[h] && (!con || !win) -> prw[h]=0 }                     /* refused, or given up */
   :: d_step { h==0 && dom[0]==RUN && dom[1]==OFF && win && rmig && prim[0] && prim[1] && alive[1] ->
        dom[0]=SRCP; dom[1]=ARR }
   :: d_step { dom[h]==SRCP && dom[o]==ARR -> dom[h]=OFF }                /* the end is confirmed, the source goes */
@@ -588,7 +623,7 @@ end: do
   :: d_step { h==0 && alive[0] && rmig && dom[1]==ARR && AND(I,1) && !UNSURE(0) -> ox[0]=ox[0]|BIT(TGV) }
 #else
   /* H_migrated */
-  :: d_step { h==0 && alive[0] && rmig && mop && dom[0]==OFF && H_TO && !UNSURE(0) -> ox[0]=ox[0]|BIT(TGV) }
+  :: d_step { h==0 && alive[0] && rmig && mop && dom[0]==OFF && !prw[1] && H_TO && !UNSURE(0) -> ox[0]=ox[0]|BIT(TGV) }
 #endif
 #ifdef MUT_resume_before_hand_over
   :: d_step { h==1 && dom[1]==ARR && prim[1] -> S1_start(1); S2_start(1); dom[1]=RUN }
@@ -600,12 +635,12 @@ end: do
   :: d_step { dom[h]==ARR && h==1 -> dom[1]=OFF }
   /* undo of the promotion, or demote_source */
   :: d_step { h==1 && prim[1] && dom[1]==OFF && !mayp[1] -> prim[1]=0; fz[1]=0 }
-  :: d_step { h==0 && mop && !rmig && !prim[1] && dom[1]==OFF && dom[0]!=ARR && !HAS(0,TGV) -> mop=0 }
+  :: d_step { h==0 && mop && !rmig && !prim[1] && !prw[1] && dom[1]==OFF && dom[0]!=ARR && !HAS(0,TGV) -> mop=0 }
 #ifdef MUT_unmark_blind
   :: d_step { h==0 && alive[0] && rmig && !UNSURE(0) -> ox[0]=ox[0]|BIT(TUM) }
 #else
   /* M_unmark */
-  :: d_step { h==0 && alive[0] && rmig && !UNSURE(0) && ((dom[1]==OFF && !prim[1]) || !alive[1]) ->
+  :: d_step { h==0 && alive[0] && rmig && !UNSURE(0) && !win && ((dom[1]==OFF && !prim[1] && !prw[1]) || !alive[1]) ->
        ox[0]=ox[0]|BIT(TUM) }
 #endif
   :: d_step { h==0 && win && !(prim[0] && prim[1]) && !rmig -> win=0 }   /* S4_close */
@@ -640,8 +675,14 @@ end: do
 #else
 #define OUT(v) (!I(v,h))
 #endif
+#ifdef NOTES                    /* R5_marked: the metadata says Inconsistent before it is attached; the note is over */
+#define MARKED_OLD(v) note[h]=note[h]&~BIT(v);
+#else
+#define MARKED_OLD(v)
+#endif
 #define R5_attach_again(v) \
-  d_step { con && D(v,h)==NONE && D(v,o)==UTD && OUT(v) && !RIO(h) && tx[h]!=TRK -> D(v,h)=INC; N(v,o)=1 }
+  d_step { con && D(v,h)==NONE && D(v,o)==UTD && OUT(v) && !RIO(h) && tx[h]!=TRK -> \
+           MARKED_OLD(v) D(v,h)=INC; N(v,o)=1 }
   :: R5_attach_again(0)      /* may_attach_again in reconcile.cpp */
 #if NV==2
   :: R5_attach_again(1)

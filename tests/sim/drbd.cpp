@@ -70,7 +70,8 @@ void DrbdKernel::settle(const std::string& resource) {
   auto& [a, b] = both.sides;
   watch_link(resource, a, b);
   watch_link(resource, b, a);
-  if (!both.shaking && a.up && b.up && a.wants_link && b.wants_link && !a.linked && !b.linked && reach(a, b)) {
+  if (!both.shaking && !a.promoting && !b.promoting && a.up && b.up && a.wants_link && b.wants_link && !a.linked &&
+      !b.linked && reach(a, b)) {
     both.shaking = true;
     engine_.after(engine_.rng().in(kConnectLeast, kConnectMost), [this, resource] { handshake(resource); });
   }
@@ -100,7 +101,7 @@ void DrbdKernel::handshake(const std::string& resource) {
   auto& [a, b] = both.sides;
   both.shaking = false;
   if (!a.up || !b.up || !a.wants_link || !b.wants_link || a.linked || b.linked) return;
-  if (!reach(a, b)) return settle(resource);
+  if (a.promoting || b.promoting || !reach(a, b)) return settle(resource);
   if (!agree(resource, both)) return tell(resource);
   ++both.session;
   for (auto& s : both.sides) {

@@ -68,6 +68,7 @@ class DrbdKernel {
   struct Side {
     std::string host;
     bool up{}, wants_link{}, linked{}, two_primaries{};
+    bool promoting{};                   ///< its helper asks: until it has answered the kernel lets no link come up
     bool fencing{}, user{}, no_data{};  ///< why I/O stands still
     int helpers{};                      ///< that the worker thread waits for: it sends nothing meanwhile
     Role role{Role::secondary};
@@ -110,12 +111,14 @@ class DrbdKernel {
   Pair& make(const std::string& resource, const std::string& a, const std::string& b);
   void bring_up(const std::string& resource, const std::string& host);
   /// drbdmeta invalidate, of a detached leg.
-  void invalidate(const std::string& resource, const std::string& host, std::uint16_t volume);
+  std::string invalidate(const std::string& resource, const std::string& host, std::uint16_t volume);
   std::string attach(const std::string& resource, const std::string& host, std::uint16_t volume);
   void connect(const std::string& resource, const std::string& host, bool discard);
   void disconnect(const std::string& resource, const std::string& host, bool force);
   /// "ask": only the helper's word is missing; ask it, then call again with its answer.
   std::string promote(const std::string& resource, const std::string& host, storage::Force force, int answer);
+  /// A promotion waits for its helper (drbd_set_role holds state_mutex): seen on real kernels in t_storage.py.
+  void promoting(const std::string& resource, const std::string& host, bool on);
   std::string demote(const std::string& resource, const std::string& host);
   std::string two_primaries(const std::string& resource, const std::string& host, bool allow);
   std::string skip_first_sync(const std::string& resource, const std::string& host, std::uint16_t volume);

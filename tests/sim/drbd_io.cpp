@@ -15,9 +15,12 @@ void DrbdKernel::bring_up(const std::string& resource, const std::string& host) 
   tell(resource);
 }
 
-void DrbdKernel::invalidate(const std::string& resource, const std::string& host, std::uint16_t volume) {
+std::string DrbdKernel::invalidate(const std::string& resource, const std::string& host, std::uint16_t volume) {
   Leg& leg = side(resource, host).legs[volume];
-  if (!leg.attached && !hooks.disk_broken(host)) leg.consistent = leg.was_up_to_date = false;
+  if (leg.attached) return "Device is attached";
+  if (hooks.disk_broken(host)) return "the disk does not answer";
+  leg.consistent = leg.was_up_to_date = false;
+  return {};
 }
 
 std::string DrbdKernel::attach(const std::string& resource, const std::string& host, std::uint16_t volume) {
@@ -120,6 +123,11 @@ std::string DrbdKernel::promote(const std::string& resource, const std::string& 
   hooks.promoted(host, resource);
   tell(resource);
   return {};
+}
+
+void DrbdKernel::promoting(const std::string& resource, const std::string& host, bool on) {
+  side(resource, host).promoting = on;
+  if (!on) settle(resource);
 }
 
 std::string DrbdKernel::demote(const std::string& resource, const std::string& host) {
@@ -263,7 +271,7 @@ void DrbdKernel::machine_off(const std::string& host) {
   for (auto& [resource, both] : pairs_) {
     Side& mine = side(resource, host);
     if (mine.host != host) continue;
-    mine.up = mine.linked = mine.wants_link = mine.two_primaries = false;
+    mine.up = mine.linked = mine.wants_link = mine.two_primaries = mine.promoting = false;
     mine.fencing = mine.user = mine.no_data = false;
     mine.helpers = 0;
     mine.role = Role::secondary;

@@ -68,11 +68,17 @@ Task<> SimDrbd::up_standalone(storage::Resource resource) {
   cell_.drbd.bring_up(name, machine_.name);
   for (const auto& volume : resource.volumes) {
     if (volume.without_disk) continue;
-    if (volume.stale) cell_.drbd.invalidate(name, machine_.name, volume.index);
     auto done = answer(cell_.drbd.attach(name, machine_.name, volume.index), "attaching volume " + volume.name);
     if (!done) co_return done;
   }
   co_return Result<>{};
+}
+
+Task<> SimDrbd::mark_stale(storage::Resource resource, std::string volume) {
+  co_await command();
+  const auto index = storage::find_volume(resource, volume)->index;
+  co_return answer(cell_.drbd.invalidate(storage::resource_name(resource.vm), machine_.name, index),
+                   "marking volume " + volume + " for a whole resync");
 }
 
 Task<> SimDrbd::connect(storage::Resource resource, storage::Discard discard) {
@@ -114,10 +120,13 @@ Task<> SimDrbd::promote(std::string name, storage::PromotionProof proof) {
       cell_.engine.after(kPromoteDeadline, [handle = process_.handle(), token] {
         if (const auto alive = handle.lock()) (*alive)->resume(token);
       });
-      cell_.ask_helper(machine_.name, name, [slot, handle = process_.handle(), token](int code) {
-        *slot = code;
-        if (const auto alive = handle.lock()) (*alive)->resume(token);
-      });
+      cell_.drbd.promoting(name, machine_.name, true);
+      cell_.ask_helper(machine_.name, name,
+                       [cell = &cell_, host = machine_.name, name, slot, handle = process_.handle(), token](int code) {
+                         *slot = code;
+                         cell->drbd.promoting(name, host, false);
+                         if (const auto alive = handle.lock()) (*alive)->resume(token);
+                       });
     };
     auto parked = process_.park(started);
     co_await std::move(parked);

@@ -55,6 +55,7 @@ class SimDrbd final : public storage::DrbdPort {
   storage::Task<> remove_config(std::string name) override;
   storage::Task<> create_metadata(storage::Resource resource, std::string volume) override;
   storage::Task<> up_standalone(storage::Resource resource) override;
+  storage::Task<> mark_stale(storage::Resource resource, std::string volume) override;
   storage::Task<> connect(storage::Resource resource, storage::Discard discard) override;
   storage::Task<> disconnect(std::string name, bool force) override;
   storage::Task<> new_current_uuid_clear_bitmap(storage::Resource resource, std::string volume) override;

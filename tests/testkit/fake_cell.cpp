@@ -287,6 +287,7 @@ void FakeCell::apply_end(const core::Operation& op) {
   auto& vm = view_.vms[op.vm];
   const auto effects = core::finish_effects(op);
   vm.operation = {};
+  if (effects.care) vm.last[core::care_of(op)] = *effects.care;
   if (effects.put_spec) vm.spec = {*effects.put_spec, vm.spec.created, view_.revision};
   if (effects.delete_vm) {
     view_.vms.erase(op.vm);

@@ -166,15 +166,26 @@ Task<> FakeDrbd::up_standalone(Resource resource) {
     const auto& backing = volume.backing[*storage::side_of(resource, host_)];
     if (own.attached && own.backing != backing) co_return fail(Errc::conflict, "another device is attached");
     if (!own.metadata) co_return fail(Errc::refused, "No valid meta-data signature found");
-    if (!own.attached && volume.stale) own.disk = Disk::inconsistent;
-    if (!own.attached && !volume.stale)
-      own.disk = own.fresh ? Disk::inconsistent : own.disk == Disk::up_to_date ? Disk::consistent : own.disk;
+    if (!own.attached)
+      own.disk = own.fresh || own.stale         ? Disk::inconsistent
+                 : own.disk == Disk::up_to_date ? Disk::consistent
+                                                : own.disk;
+    own.stale = false;
     own.attached = true;
     own.minor = volume.minor;
     own.size_mib = volume.size_mib;
   }
   mine.up = mine.configured = true;
   co_return changed(name);
+}
+
+Task<> FakeDrbd::mark_stale(Resource resource, std::string volume) {
+  const auto* wanted = storage::find_volume(resource, volume);
+  if (wanted == nullptr) co_return fail(Errc::not_found, "no such volume");
+  auto& own = side(storage::resource_name(resource.vm)).legs[wanted->index];
+  if (own.attached) co_return fail(Errc::conflict, "it is attached");
+  own.stale = true;
+  co_return Result<>{};
 }
 
 Task<std::string> FakeDrbd::generation(Resource resource, std::string volume) {

@@ -26,7 +26,7 @@ class FakeDrbdWorld {
     int asked_again{};  ///< how often the kernel was made to ask its helper anew
     bool held_open{};   ///< knob: a demote is refused
     struct Leg {
-      bool metadata{}, fresh{}, attached{};
+      bool metadata{}, fresh{}, attached{}, stale{};
       storage::Disk disk{storage::Disk::diskless};
       std::uint32_t minor{};
       std::uint64_t size_mib{};
@@ -67,6 +67,7 @@ class FakeDrbd : public storage::DrbdPort {
   storage::Task<> remove_config(std::string name) override;
   storage::Task<> create_metadata(storage::Resource resource, std::string volume) override;
   storage::Task<> up_standalone(storage::Resource resource) override;
+  storage::Task<> mark_stale(storage::Resource resource, std::string volume) override;
   using DrbdPort::connect;
   storage::Task<> connect(storage::Resource resource, storage::Discard discard) override;
   storage::Task<std::string> generation(storage::Resource resource, std::string volume) override;

@@ -105,8 +105,8 @@ TEST_F(Api, AClientNeverGetsAnotherProjectsPage) {
 
 TEST_F(Api, ACursorBehindTheEndIsAnEmptyPage) {
   cell.add_vm("web", "blue", true);
-  for (const char* target :
-       {"/v1/vms?after=zzz", "/v1/volumes?after=zzz/x", "/v1/operations?after=0", "/v1/hosts?after=z"}) {
+  for (const char* target : {"/v1/vms?after=zzz", "/v1/volumes?after=zzz/x", "/v1/drills?after=zzz",
+                             "/v1/operations?after=0", "/v1/hosts?after=z"}) {
     EXPECT_TRUE(items(target).empty()) << target;
   }
 }
@@ -115,6 +115,26 @@ TEST_F(Api, OperationsThatAreNoClientsAreNotShownToOne) {
   cell.edit().operations["op-1"] = {{}, 1, 1};  // of an image: no project
   EXPECT_EQ(items("/v1/operations").size(), 1U);
   EXPECT_TRUE(items("/v1/operations", core::Caller{core::Role::client, "x", ""}).empty());
+}
+
+TEST_F(Api, DrillsAreWhatTheCellHasSeenAndAClientSeesItsOwn) {
+  cell.add_vm("web", "blue", true);
+  cell.add_vm("shop", "green", true);
+  cell.edit().vms["web"].spec.value.drill_every_days = 90;
+  EXPECT_TRUE(items("/v1/drills?vm=web")[0]["overdue"].get<bool>()) << "none was ever made";
+  HttpRequest move{"POST", "/v1/vms/web/actions/migrate", {{"bascule-reason", "a drill"}}, {}};
+  const auto id = json::parse(*call(std::move(move)).body)["operation"].get<std::string>();
+  ASSERT_TRUE(cell.finish(id, core::OpState::done));
+  const auto all = items("/v1/drills");
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0]["vm"], "shop");
+  EXPECT_FALSE(all[0]["overdue"].get<bool>()) << "nobody asks for one";
+  EXPECT_EQ(all[1]["last"]["what"], "vm-migrate");
+  EXPECT_EQ(all[1]["last"]["operation"], id);
+  EXPECT_EQ(all[1]["due_ms"], all[1]["last"]["when_ms"].get<std::int64_t>() + 90 * core::kDayMs);
+  EXPECT_EQ(items("/v1/drills", kClient).size(), 1U);
+  EXPECT_EQ(items("/v1/drills?vm=shop", kClient).size(), 0U);
+  EXPECT_EQ(items("/v1/drills?project=green").size(), 1U);
 }
 
 // ---- streams ----

@@ -27,7 +27,7 @@ TEST(PutVmBody, EveryFieldIsTaken) {
   std::string reason;
   const auto spec =
       put_vm(R"({"name":"web","project":"blue","cpus":2,"memory_mib":256,"hosts":{"nominal":"a1","peer":"b1"},
-    "power":"on","migration_policy":"gentle","volumes":[{"name":"root","size_mib":64,"image":"debian"}],
+    "power":"on","drill_every_days":90,"migration_policy":"gentle","volumes":[{"name":"root","size_mib":64,"image":"debian"}],
     "networks":[{"network":"clients","mac":"52:54:00:00:00:01"}],"reason":"new shop"})",
              "web", reason);
   ASSERT_TRUE(spec.has_value()) << spec.error().what;
@@ -39,6 +39,7 @@ TEST(PutVmBody, EveryFieldIsTaken) {
   wanted.nominal_host = "a1";
   wanted.peer_host = "b1";
   wanted.power = core::Power::on;
+  wanted.drill_every_days = 90;
   wanted.migration_policy = "gentle";
   wanted.volumes = {{"root", 64, "debian"}};
   wanted.nics = {{"clients", "52:54:00:00:00:01"}};
@@ -143,6 +144,17 @@ TEST(Shown, ALegThatIsNotInTheRecordIsNotInSync) {
   EXPECT_FALSE(shown["insync"].get<bool>());
   EXPECT_TRUE(shown["legs"][0]["insync"].get<bool>());
   EXPECT_FALSE(shown["legs"][1]["insync"].get<bool>());
+}
+
+TEST(Shown, ADrillSaysWhatWasLastAndWhatIsDueAsFarAsItIsKnown) {
+  auto vm = core::test::running_vm();
+  vm.spec.value.drill_every_days = 1;
+  EXPECT_EQ(drill(vm, 1), R"({"every_days":1,"overdue":true,"project":"blue","vm":"vm1"})");
+  vm.last["vm-failover"] = {7, true, "b1", "op-1"};
+  const auto shown = json::parse(drill(vm, 1));
+  EXPECT_EQ(shown["due_ms"], 7 + core::kDayMs);
+  EXPECT_FALSE(shown["overdue"].get<bool>());
+  EXPECT_EQ(shown["last"], json::parse(R"({"what":"vm-failover","when_ms":7,"host":"b1","operation":"op-1"})"));
 }
 
 TEST(Shown, AListEndsWithItsCursorAndRevision) {

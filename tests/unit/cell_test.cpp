@@ -157,6 +157,24 @@ TEST_F(Transactions, AStepThatHasEndedDoesNotEndAgain) {
   EXPECT_EQ(holder(), "a1");
 }
 
+TEST_F(Transactions, AFailoverIsRememberedAsAnExerciseByTheWriteThatEndsIt) {
+  journal();
+  auto failover = get<core::Operation>(keys::op(root_, "op-1")).value();
+  failover.target_host = "b1";
+  failover.steps.back().kind = core::StepKind::start_domain;
+  set(keys::op(root_, "op-1"), failover);
+  settle();
+  core::Outcome ok;
+  ok.ok = true;
+  ASSERT_TRUE(run(io_, cell_.end_step("op-1", {core::Work::Kind::run, 0}, taken(), 7)));
+  settle();
+  EXPECT_TRUE(vm().last.empty()) << "it has not started yet";
+  ASSERT_TRUE(run(io_, cell_.end_step("op-1", {core::Work::Kind::run, 1}, ok, 8)));
+  settle();
+  EXPECT_EQ(vm().last.at("vm-failover"), (core::LastCare{8, true, "b1", "op-1"}));
+  EXPECT_EQ(get<core::LastCare>(keys::vm_last(root_, "vm1", "vm-failover")), vm().last.at("vm-failover"));
+}
+
 TEST_F(Transactions, AStopThatWasFasterDefeatsAFailover) {
   make_silent();
   auto asked = request(core::FailoverVm{"vm1", false, {}, {}, {}});

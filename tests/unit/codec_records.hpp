@@ -87,7 +87,7 @@ std::vector<const void*> addresses(const T&... fields) {
   }
 BASCULE_FIELDS(VolumeSpec, a, b, c)
 BASCULE_FIELDS(NicSpec, a, b)
-BASCULE_FIELDS(VmSpec, a, b, c, d, e, f, g, h, i, j, k, l, m, n)
+BASCULE_FIELDS(VmSpec, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o)
 BASCULE_FIELDS(Leg, a, b)
 BASCULE_FIELDS(VolumeLayout, a, b, c, d)
 BASCULE_FIELDS(Layout, a, b)

@@ -83,9 +83,9 @@ const Row kTable[] = {
     {kBack, "over", "over", "over", "over", "over", "over"},
     {kBadDisk, "lost", "lost", "lost", "lost", "lost", "wait"},
     {kOnlyConsistent, "lost", "lost", "lost", "lost", "lost", "wait"},
-    {kPromoting, "win", "win", "lost", "wait", "lost", "wait"},
-    {kRebooted, "win", "win", "lost", "wait", "lost", "wait"},
-    {kOutdated, "lost", "lost", "lost", "wait", "lost", "wait"},
+    {kPromoting, "win", "win", "lost", "wait", "lost", "lost"},
+    {kRebooted, "win", "win", "lost", "wait", "lost", "lost"},
+    {kOutdated, "lost", "lost", "lost", "wait", "lost", "lost"},
     {kGone, "win", "win", "lost", "wait", "lost", "wait"},
     {kPaused, "win", "win", "lost", "win", "lost", "wait"},
     {kUnheard, "win", "win", "lost", "wait", "lost", "wait"},
@@ -125,6 +125,16 @@ TEST(Loss, AWinExcludesThePeerOnEveryVolumeAndEndsTheMark) {
   EXPECT_EQ(v.right.insync.at("root"), std::vector<Leg>{test::kLegA});
   // Always written, also when the peer was out already: an add-back under way must lose its compare.
   EXPECT_EQ(word(decide(ours_alone(), kFrozen)), "win");
+}
+
+TEST(Loss, AWinUnderAMarkClosesTheWindowOfThePrimary) {
+  EXPECT_TRUE(decide(ours_leaving(), kFrozen).closes_window);
+  EXPECT_FALSE(decide(ours(), kFrozen).closes_window);
+  // Its promotion holds the kernel's lock, and a window does not outlive being Secondary.
+  State promoting = kPromoting;
+  promoting.domain = DomainState::paused;
+  EXPECT_EQ(word(decide(ours_leaving(), promoting)), "win");
+  EXPECT_FALSE(decide(ours_leaving(), promoting).closes_window);
 }
 
 TEST(Loss, OneBadVolumeOfTwoIsEnoughToStayFrozen) {

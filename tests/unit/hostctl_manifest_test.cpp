@@ -73,7 +73,7 @@ TEST(HostctlManifest, AnUnknownFieldIsAnErrorThatSaysWhatWasMeant) {
   EXPECT_EQ(problems(with(kGood, "    image: guest", "    imgae: guest")),
             "vm.yaml:13: volumes[0].imgae is not a field here; did you mean 'image'?\n");
   EXPECT_THAT(problems(with(kGood, "power: on", "console: vnc")),
-              HasSubstr("vm.yaml:8: console is not a field here; there are copy_at, cpus, hosts, kind"));
+              HasSubstr("vm.yaml:8: console is not a field here; there are copy_at, cpus, drill_every_days, hosts, kind"));
 }
 
 TEST(HostctlManifest, AMissingFieldIsNamed) {

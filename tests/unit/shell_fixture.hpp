@@ -50,6 +50,12 @@ class Kernel final : public FakeDrbd {
     if (while_attached) std::exchange(while_attached, {})();
     co_return Result<>{};
   }
+  storage::Task<> mark_stale(storage::Resource, std::string volume) override {
+    if (while_marked) std::exchange(while_marked, {})();
+    if (!marks) co_return fail(Errc::io, "the disk does not answer");
+    marked.push_back(std::move(volume));
+    co_return Result<>{};
+  }
   using FakeDrbd::connect;
   storage::Task<> connect(storage::Resource, storage::Discard) override {
     ++connects;
@@ -66,7 +72,9 @@ class Kernel final : public FakeDrbd {
   }
   storage::Task<> set_two_primaries(std::string, bool allow) override {
     if (allow) ++windows;
+    if (!allow && while_closed) while_closed();
     if (!allow && keeps_window) co_return fail(Errc::refused, "there are primaries on both sides");
+    if (!allow) ++closings;
     co_return Result<>{};
   }
   storage::Task<> suspend_io(std::string) override {
@@ -78,9 +86,12 @@ class Kernel final : public FakeDrbd {
   std::function<void()> while_asked;     ///< once, after the answer to the next question is made and before it is heard
   std::function<void()> while_attached;  ///< once, when a disk has just been attached
   Disk attached_as{Disk::diskless};
+  std::function<void()> while_closed;    ///< each time a window is being closed
+  std::function<void()> while_marked;  ///< once, when a disk is being marked as old
   std::vector<storage::Resource> brought_up;
-  int connects{}, cuts{}, windows{}, promotions{};
-  bool stopped{}, keeps_window{};
+  std::vector<std::string> marked;
+  int connects{}, cuts{}, windows{}, closings{}, promotions{};
+  bool stopped{}, keeps_window{}, marks{true};
 };
 
 struct Paper final : NotePort {

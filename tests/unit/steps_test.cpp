@@ -316,5 +316,50 @@ TEST_F(Marked, TheWindowOpensUnderTheMarkAlone) {
   EXPECT_EQ(drbd_.windows, 1);
 }
 
+TEST_F(Marked, TheWindowIsClosedBeforeTheMarkIsTakenAwayByAWin) {
+  mark("b1");
+  drbd_.says = alone();
+  drbd_.while_closed = [this] { EXPECT_TRUE(record().migrating_to); };
+  EXPECT_EQ(asked(), runtime::FenceAnswer::excluded);
+  EXPECT_EQ(drbd_.closings, 1);
+  EXPECT_FALSE(record().migrating_to);
+}
+
+TEST_F(Marked, NothingIsWonWhileTheWindowCannotBeClosed) {
+  mark("b1");
+  drbd_.says = alone();
+  drbd_.keeps_window = true;
+  EXPECT_FALSE(asked());
+  EXPECT_TRUE(record().migrating_to);
+}
+
+TEST_F(Marked, NoLossIsDecidedWhileAStepOpensTheWindow) {
+  mark("b1");
+  drbd_.says = alone();
+  node_.opening.insert("vm1");
+  EXPECT_FALSE(asked());
+  EXPECT_TRUE(record().migrating_to);
+}
+
+TEST_F(Marked, TheWindowOpensAfterAWinOfOpenOutcomeHasEnded) {
+  mark("b1");
+  int writes = 0;
+  etcd_.sent = [&](const kv::Txn& txn) {
+    if (writes_right(txn)) ++writes;
+  };
+  node_.first_read = 1;
+  EXPECT_TRUE(step(core::StepKind::open_window));
+  EXPECT_EQ(writes, 0) << "none is open";
+  node_.winning.insert("vm1");
+  EXPECT_TRUE(step(core::StepKind::open_window));
+  EXPECT_EQ(writes, 1);
+  EXPECT_FALSE(node_.winning.contains("vm1"));
+  node_.first_read = 0;
+  EXPECT_TRUE(step(core::StepKind::open_window));
+  EXPECT_EQ(writes, 2) << "an earlier hostd's, of which nothing is known";
+  EXPECT_TRUE(record().migrating_to);
+  EXPECT_FALSE(node_.opening.contains("vm1"));
+}
+
 }  // namespace
 }  // namespace bascule::testkit

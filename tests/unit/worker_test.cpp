@@ -107,12 +107,34 @@ TEST_F(Shell, ALegThatFailedIsBroughtUpWithoutItsDisk) {
   EXPECT_TRUE(node_.local["vm1"].rejoin_pending);
 }
 
-TEST_F(Shell, ALegThatIsAttachedAgainIsMarkedAsOld) {
+TEST_F(Shell, ALegThatIsAttachedAgainIsMarkedAsOldAndNoLongerNoted) {
+  note_failed_leg();
+  paper_.lost = {{"vm1", 0}};
+  drbd_.while_marked = [this] {
+    EXPECT_TRUE(drbd_.brought_up.empty()) << "marked before it is attached";
+    EXPECT_TRUE(core::failed_leg(notes_.notes(), "vm1", "la")) << "noted for as long as it is not marked";
+  };
+  drbd_.while_attached = [this] {
+    EXPECT_FALSE(core::failed_leg(notes_.notes(), "vm1", "la")) << "what fails from here on is noted anew";
+    EXPECT_TRUE(paper_.lost.empty());
+  };
   auto lost = other();
   lost.volumes["root"] = {"Diskless", "UpToDate", "Established", 0};
+  drbd_.says.volumes[0].disk = Disk::diskless;
   mend(right({kLegB}, "b1"), lost);
   ASSERT_FALSE(drbd_.brought_up.empty());
-  EXPECT_TRUE(drbd_.brought_up.front().volumes[0].stale);
+  EXPECT_FALSE(drbd_.marked.empty());
+}
+
+TEST_F(Shell, ALegThatCannotBeMarkedAsOldIsNotAttached) {
+  note_failed_leg();
+  drbd_.marks = false;
+  auto lost = other();
+  lost.volumes["root"] = {"Diskless", "UpToDate", "Established", 0};
+  drbd_.says.volumes[0].disk = Disk::diskless;
+  mend(right({kLegB}, "b1"), lost, Mono(20'000));
+  EXPECT_TRUE(drbd_.brought_up.empty());
+  EXPECT_TRUE(core::failed_leg(notes_.notes(), "vm1", "la"));
 }
 
 TEST_F(Shell, ALegThatComesBackConnectsAfterItHasLeftTheRecord) {
@@ -154,6 +176,20 @@ TEST_F(Shell, ALegIsForgivenOnceDrbdSaysThatNothingIsMissing) {
   EXPECT_TRUE(paper_.lost.empty());
 }
 
+TEST_F(Shell, AHelperThatWritesAfterItsDiskCameBackIsForgivenToo) {
+  drbd_.while_attached = [this] {
+    paper_.lost = {{"vm1", 0}};
+    node_.local["vm1"] = other();
+  };
+  drbd_.says.volumes[0].disk = Disk::diskless;
+  drbd_.attached_as = Disk::up_to_date;
+  auto lost = other();
+  lost.volumes["root"] = {"Diskless", "UpToDate", "Established", 0};
+  mend(right({kLegB}, "b1"), lost);
+  EXPECT_TRUE(paper_.lost.empty()) << "the next start would leave out a leg that is whole";
+  EXPECT_FALSE(core::failed_leg(notes_.notes(), "vm1", "la"));
+}
+
 TEST_F(Shell, ALegIsForgivenWhileAnotherVolumeIsStillResynced) {
   auto layout = core::test::running_vm().layout.value;
   layout.volumes.push_back(layout.volumes[0]);
@@ -186,6 +222,7 @@ TEST_F(Shell, AFailureInTheMidstOfForgivingIsNotForgiven) {
 }
 
 TEST_F(Shell, APrimaryThatIsFoundWithoutADiskHasLostIt) {
+  drbd_.marks = false;  // it does not answer yet
   drbd_.says.volumes[0].disk = Disk::diskless;
   auto unseen = holder();
   unseen.volumes.clear();

@@ -79,6 +79,37 @@ export const acts = ({ rig, base, operator, client, shots }) => [
     await shot(page, shots, 'operator-vm-away');
     await context.close();
   }],
+  ['a drill is due until it is made, and the page tells both by itself', async (browser) => {
+    const { page, noise, context } = await person(browser, base, operator);
+    await go(page, '#/drills');
+    await says(page, 'No drill is overdue');
+    await rig.tell('drill vm-2 3650');
+    await says(page, 'One drill is overdue');
+    const row = page.getByRole('row', { name: /^vm-2 / });
+    await row.getByText('never exercised').waitFor();
+    expect((await page.getByRole('row').nth(1).textContent()).startsWith('vm-2'), 'the overdue one is not first');
+    await page.getByRole('row', { name: /^web .*not asked for.*vm-migrate b1/ }).waitFor();
+    await accessible(page, 'drills');
+    await shot(page, shots, 'operator-drills');
+    await go(page, '#/vm/vm-2');
+    await says(page, /Due: .*overdue.*never exercised/);
+    await page.getByRole('button', { name: 'Move to the other site' }).click();
+    await submit(page, 'the drill of this year', /vm-migrate vm-2/);
+    const id = (await page.evaluate(() => location.hash)).split('/').pop();
+    await go(page, '#/drills');
+    await rig.tell(`finish ${id} done`);
+    await page.getByRole('row', { name: /^vm-2 .*3650 days.*vm-migrate b1/ }).waitFor();
+    await says(page, 'No drill is overdue');
+    await go(page, '#/vm/vm-2');
+    await says(page, /Last exercise: .*b1\./);
+    const { page: own, context: second } = await person(browser, base, client);
+    await go(own, '#/drills');
+    await own.getByRole('row', { name: /^vm-2 / }).waitFor();
+    expect((await own.getByRole('row', { name: /^vm-1 / }).count()) === 0, 'a client is shown the VM of another project');
+    expect(noise.length === 0, noise.join('\n'));
+    await second.close();
+    await context.close();
+  }],
   ['an error is shown in the words of the API, and a lost answer is asked again with the same key', async (browser) => {
     const { page, context } = await person(browser, base, operator);
     await go(page, '#/vm/web');

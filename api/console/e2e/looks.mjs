@@ -9,7 +9,7 @@ async function firstLink(page, kind) {
 async function everyPage(cell, page, noise, prefix) {
   await says(page, /Live from/);
   await go(page, '#/');
-  const pages = [['overview', '#/'], ['operations', '#/ops'], ['audit', '#/audit'], ['events', '#/events']];
+  const pages = [['overview', '#/'], ['operations', '#/ops'], ['drills', '#/drills'], ['audit', '#/audit'], ['events', '#/events']];
   const [vm, host] = [await firstLink(page, 'vm'), await firstLink(page, 'host')];
   if (prefix === 'operator') pages.push(['alerts', '#/alerts']);
   if (vm) pages.push(['vm', vm]);
@@ -69,7 +69,7 @@ export const looks = (cell) => [
     await page.getByText(/En direct de/).waitFor();
     expect((await page.locator('html').getAttribute('lang')) === 'fr', 'the language of the page is not told');
     const vm = await firstLink(page, 'vm');
-    for (const hash of ['#/', '#/alerts', '#/ops', '#/audit', '#/events', ...(vm ? [vm] : [])]) {
+    for (const hash of ['#/', '#/alerts', '#/ops', '#/drills', '#/audit', '#/events', ...(vm ? [vm] : [])]) {
       await go(page, hash);
       await page.waitForTimeout(250);
       await accessible(page, `dark ${hash}`);
@@ -95,7 +95,7 @@ export const looks = (cell) => [
     const { page, context } = await person(browser, cell.base, cell.operator, { viewport: { width: 390, height: 844 } });
     await says(page, /Live from/);
     const vm = await firstLink(page, 'vm');
-    for (const hash of ['#/', '#/alerts', '#/ops', '#/audit', vm ?? '#/events']) {
+    for (const hash of ['#/', '#/alerts', '#/ops', '#/drills', '#/audit', vm ?? '#/events']) {
       await go(page, hash);
       await page.waitForTimeout(200);
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);

@@ -6,6 +6,7 @@ import { ChangeDialog } from './dialog';
 import { unseen } from './alerts';
 import { AlertsPage } from './pages/alerts';
 import { AuditPage, EventsPage } from './pages/audit';
+import { DrillsPage } from './pages/drills';
 import { HostPage } from './pages/host';
 import { OperationPage, OperationsPage } from './pages/operations';
 import { Overview } from './pages/overview';
@@ -31,6 +32,7 @@ function Page({ at }: { at: string }): VNode {
   if (op) return <OperationPage key={op} id={op} />;
   if (at === '#/ops') return <OperationsPage />;
   if (at === '#/alerts' && store.staff) return <AlertsPage />;
+  if (at === '#/drills') return <DrillsPage />;
   if (at === '#/audit') return <AuditPage />;
   if (at === '#/events') return <EventsPage />;
   return <Overview />;
@@ -103,7 +105,7 @@ function App(): VNode {
 
   const ready = store.stage.stage === 'ready';
   const shared: Shared = { store, w, lang, ask };
-  const links: [string, string][] = [['#/', w.overview], ['#/ops', w.operations], ['#/audit', w.audit], ['#/events', w.events]];
+  const links: [string, string][] = [['#/', w.overview], ['#/ops', w.operations], ['#/drills', w.drills], ['#/audit', w.audit], ['#/events', w.events]];
   const open = ready ? unseen(store.alerts.values()) : 0;
   if (ready && store.staff) links.splice(1, 0, ['#/alerts', w.alerts + (open > 0 ? w.alertsUnseen(open) : '')]);
   const close = (operation?: string): void => {

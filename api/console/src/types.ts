@@ -27,11 +27,15 @@ export interface Check { what: string; ready: boolean; text: string }
 export interface LegId { host: string; id: string }
 export interface Vm {
   name: string; project: string; cpus: number; memory_mib: number; hosts: { nominal: string; peer: string };
-  power: 'on' | 'off'; protection: 'ha' | 'mirror' | 'backup' | 'none'; priority: number; copy_at: string[];
+  power: 'on' | 'off'; protection: 'ha' | 'mirror' | 'backup' | 'none'; priority: number; copy_at: string[]; drill_every_days: number;
   migration_policy: string; volumes: { name: string; size_mib: number; image?: string }[];
   networks: { network: string; mac?: string }[]; revision: number; state: VmState; host: string; protected: boolean;
   operation?: string; right?: { epoch: number; host: string; migrating_to?: string; insync: Record<string, LegId[]>; restarts?: number };
   status: Record<string, VmStatus>; last?: Record<string, LastCare>; failback?: { ready: boolean; checks: Check[] };
+}
+export interface Drill {
+  vm: string; project: string; every_days: number; overdue: boolean; due_ms?: number;
+  last?: { what: string; when_ms: number; host: string; operation: string };
 }
 export interface Why { vm: string; state: VmState; why: string; if_lost?: IfLost }
 

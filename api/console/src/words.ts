@@ -4,7 +4,7 @@ import type { OutageWhy, Outcome, VmState } from './types';
 const en = {
   title: 'Bascule', colon: ':',
   skip: 'Skip to the content',
-  overview: 'Overview', operations: 'Operations', audit: 'Audit', events: 'Events', alerts: 'Alerts',
+  overview: 'Overview', operations: 'Operations', audit: 'Audit', events: 'Events', alerts: 'Alerts', drills: 'Drills',
   signed: (name: string, role: string) => `${name} (${role})`,
   roles: { operator: 'operator', client: 'client', auditor: 'auditor', host: 'host' } as Record<string, string>,
   theme: 'Theme', themes: { auto: 'Automatic', light: 'Light', dark: 'Dark' } as Record<string, string>,
@@ -83,6 +83,10 @@ const en = {
   outageWhys: { 'not-seen': 'it was started anew while nobody saw it', 'host-lost': 'its host was lost', 'guest-ended': 'the guest ended', starting: 'it was being started',
     moving: 'paused while it was moved', frozen: 'its disks waited for a decision', paused: 'paused', operation: 'an operation' } as Record<OutageWhy, string>,
 
+  drill: 'Drill', dDue: 'Due', dEvery: 'Every', dLast: 'Last exercise', dRan: 'Ran on', dNever: 'never exercised', dOverdue: 'overdue', dNotAsked: 'not asked for',
+  dOverdueSum: (n: number) => (n === 0 ? 'No drill is overdue' : n === 1 ? 'One drill is overdue' : `${n} drills are overdue`),
+  dNote: 'A VM is exercised when its other host really runs it: by a live move, a failback or a failover that ended well. Bascule starts none by itself; it tells what is due.',
+
   alertsStand: (n: number): string => (n === 0 ? 'No alert stands' : n === 1 ? 'One alert stands' : `${n} alerts stand`), alertsUnseen: (n: number): string => ` (${n})`,
   alertsOpen: (n: number): string => (n === 1 ? 'One alert that nobody has acknowledged' : `${n} alerts that nobody has acknowledged`),
   alertsNote: 'What operators were told by mail, SMS or webhook in the last week. Hosts whose hostd.toml names nobody to tell make none.',
@@ -115,7 +119,7 @@ export type Words = typeof en;
 const fr: Words = {
   title: 'Bascule', colon: ' :',
   skip: 'Aller au contenu',
-  overview: 'Vue d’ensemble', operations: 'Opérations', audit: 'Audit', events: 'Événements', alerts: 'Alertes',
+  overview: 'Vue d’ensemble', operations: 'Opérations', audit: 'Audit', events: 'Événements', alerts: 'Alertes', drills: 'Exercices',
   signed: (name, role) => `${name} (${role})`,
   roles: { operator: 'opérateur', client: 'client', auditor: 'auditeur', host: 'hôte' },
   theme: 'Thème', themes: { auto: 'Automatique', light: 'Clair', dark: 'Sombre' },
@@ -193,6 +197,10 @@ const fr: Words = {
   hChartDown: 'Tombée et non observé, chaque jour', hChartProtected: 'Les deux jambes pouvaient la faire tourner, en % de chaque jour', hChartBehind: 'Ce qui manquait à l’autre jambe, au plus de chaque heure',
   outageWhys: { 'not-seen': 'redémarrée sans que personne ne l’observe', 'host-lost': 'son hôte a été perdu', 'guest-ended': 'l’invité s’est terminé', starting: 'elle démarrait',
     moving: 'en pause pendant son déplacement', frozen: 'ses disques attendaient une décision', paused: 'en pause', operation: 'une opération' },
+
+  drill: 'Exercice', dDue: 'Échéance', dEvery: 'Tous les', dLast: 'Dernier exercice', dRan: 'A tourné sur', dNever: 'jamais exercée', dOverdue: 'en retard', dNotAsked: 'non demandé',
+  dOverdueSum: (n) => (n === 0 ? 'Aucun exercice en retard' : n === 1 ? 'Un exercice en retard' : `${n} exercices en retard`),
+  dNote: 'Une VM est exercée quand son autre hôte la fait vraiment tourner : par un déplacement à chaud, un retour ou une reprise qui a bien fini. Bascule n’en lance aucun de lui-même ; il dit ce qui est dû.',
 
   alertsStand: (n) => (n === 0 ? 'Aucune alerte en cours' : n === 1 ? 'Une alerte en cours' : `${n} alertes en cours`), alertsUnseen: (n) => ` (${n})`,
   alertsOpen: (n) => (n === 1 ? 'Une alerte que personne n’a prise en compte' : `${n} alertes que personne n’a prises en compte`),

@@ -8,7 +8,7 @@ const w = words.en;
 function vm(more: Partial<Vm> = {}): Vm {
   return {
     name: 'web', project: 'blue', cpus: 1, memory_mib: 64, hosts: { nominal: 'a1', peer: 'b1' }, power: 'on', protection: 'ha',
-    priority: 100, copy_at: [], migration_policy: 'standard', volumes: [{ name: 'root', size_mib: 64 }], networks: [], revision: 5,
+    priority: 100, copy_at: [], drill_every_days: 0, migration_policy: 'standard', volumes: [{ name: 'root', size_mib: 64 }], networks: [], revision: 5,
     state: 'running', host: 'a1', protected: true, right: { epoch: 1, host: 'a1', insync: {} },
     status: { a1: { domain: 'running', connection: 'Connected', volumes: { root: { replication: 'Established', out_of_sync_kib: 0 } } } }, ...more,
   };

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 
+from . import kernel
 from .plan import CACHE, DISKS, HERE, PLAN, package_list
 from .proc import LabError, run
 
@@ -100,7 +101,7 @@ def _make_disk(work, made):
     """Boots a kernel on the new root that does nothing but make the hosts' backing disk."""
     with open(made / "disk", "wb") as disk:
         disk.truncate(PLAN["kinds"]["host"]["disk_mib"] << 20)
-    done = run(["linux.uml", "mem=256M", "umid=disk", f"uml_dir={work}", f"ubd0={work / 'disk.cow'},{made / 'root.ext4'}",
+    done = run([*kernel.command(), "mem=256M", "umid=disk", f"uml_dir={work}", f"ubd0={work / 'disk.cow'},{made / 'root.ext4'}",
                 f"ubd1={made / 'disk'}", "root=/dev/ubda", "rw", "init=/usr/lib/bascule-lab/disk", "selinux=0", "quiet",
                 f"labthin={PLAN['pool']['thin_mib']}", f"labfiles={PLAN['pool']['files_mib']}",
                 "con=null", "con0=null,fd:1", "noreboot"], timeout=180, check=False, start_new_session=True)

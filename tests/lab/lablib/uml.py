@@ -12,7 +12,7 @@ import resource
 import shutil
 import subprocess
 
-from . import net
+from . import kernel, net
 from .proc import MARK, LabError, group_members, group_of, kill_group, run
 
 READY = "bascule-lab: ready"  # printed on the console by lab-ready.service when the boot is over
@@ -105,7 +105,7 @@ def _start(lab, node):
     shutil.rmtree(lab.uml_dir / node.id, ignore_errors=True)
     root = os.path.realpath(lab.disks / "base")
     root = f"{root}/root.ext4" if os.path.isdir(root) else root
-    argv = ["linux.uml", f"mem={node.memory}", f"umid={node.id}", f"uml_dir={lab.uml_dir}",
+    argv = [*kernel.command(), f"mem={node.memory}", f"umid={node.id}", f"uml_dir={lab.uml_dir}",
             f"ubd0={node.cow},{root}", "root=/dev/ubda", "rw",
             "init=/usr/lib/bascule-lab/init", f"labseed={node.seed}", f"labexchange={lab.exchange}",
             f"labbuild={'' if lab.image else lab.build}", f"labhost={node.id}",
@@ -130,10 +130,10 @@ def _start(lab, node):
     if node.console.exists():
         os.replace(node.console, node.dir / "console.before.log")
     with open(node.console, "wb") as console:
-        kernel = subprocess.Popen(net.inside(lab, argv), stdin=subprocess.DEVNULL, stdout=console,
-                                  stderr=subprocess.STDOUT, env=env, cwd=node.dir, start_new_session=True,
-                                  preexec_fn=functools.partial(_prepare, _cpu(lab, node)))
-    (node.dir / "pid").write_text(str(kernel.pid))
+        started = subprocess.Popen(net.inside(lab, argv), stdin=subprocess.DEVNULL, stdout=console,
+                                   stderr=subprocess.STDOUT, env=env, cwd=node.dir, start_new_session=True,
+                                   preexec_fn=functools.partial(_prepare, _cpu(lab, node)))
+    (node.dir / "pid").write_text(str(started.pid))
 
 
 def _cpu(lab, node):

@@ -2,10 +2,12 @@
 import type { VNode } from 'preact';
 import { vmActions, volumeActions } from '../actions';
 import { get } from '../api';
+import { EXERCISES } from '../drills';
 import type { Operation, Page, Vm, Why } from '../types';
 import { Actions, Badge, Facts, Failure, Heading, StateBadge, Table, useRead, useShared, type Level } from '../ui';
 import { size, time } from '../words';
 import { Trail } from './audit';
+import { DrillLine } from './drills';
 import { HistoryCard } from './history';
 import { Copy } from './overview';
 
@@ -70,7 +72,7 @@ function Legs({ vm }: { vm: Vm }): VNode {
 
 function Care({ vm }: { vm: Vm }): VNode | null {
   const { w, lang } = useShared();
-  const all = Object.entries(vm.last ?? {});
+  const all = Object.entries(vm.last ?? {}).filter(([what]) => !EXERCISES.includes(what));
   if (all.length === 0) return null;
   return (
     <section>
@@ -121,6 +123,7 @@ export function VmPage({ name }: { name: string }): VNode {
       <Failback vm={vm} />
       <Legs vm={vm} />
       <Care vm={vm} />
+      <DrillLine vm={vm} />
       <HistoryCard vm={vm} />
       <Operations vm={vm} />
       <section><h2>{w.history}</h2><Trail object={`vm/${vm.name}`} /></section>
