@@ -25,16 +25,22 @@ HOSTS = ("a1", "b1")
 SMALL = '\n[capacity]\nmemory_mib = 500\n'
 # Seconds between the first thing that a run of apply does and its end by kill -9. Longer each time round: a restart of etcd takes seconds here.
 SHORT = (0.0, 0.1, 0.3, 0.7)
-# Each setting of a host: (the step that sees it, what breaks it).
+# Each setting of a host: (the step that sees it, what breaks it, what a dry run says of it).
+TLS = "/etc/pki/libvirt"
 BREAKS = (
-    ("names", "sed -i '/ a1$/d' /etc/hosts"),
-    ("key and certificate", "mv /etc/bascule/pki/api-ca.pem /run/kept.pem"),
-    ("libvirt's certificates", "chmod 644 /etc/pki/libvirt/private/serverkey.pem"),
-    ("libvirt's configuration", "sed -i '/^migrate_tls_force/d' /etc/libvirt/qemu.conf"),
-    ("etcd's certificates", "chown root /etc/etcd/bascule/host.key"),
-    ("units", "systemctl stop libvirtd-tls.socket"),
-    ("etcd", "rm /etc/systemd/system/etcd.service.d/10-bascule.conf"),
-    ("hostd.toml", "sed -i 's/^listen = .*/listen = \"127.0.0.1:8443\"/' /etc/bascule/hostd.toml"),
+    ("names", "sed -i '/ a1$/d' /etc/hosts", ["+10.77.1.11 a1"]),
+    ("pool", "lvremove -qq -y vg0/thin", ["+ lvcreate --type thin-pool"]),
+    ("key and certificate", "mv /etc/bascule/pki/api-ca.pem /run/kept.pem", ["there is no /etc/bascule/pki/api-ca.pem"]),
+    ("libvirt's certificates", f"chmod 644 {TLS}/private/serverkey.pem; chgrp root /etc/pki/qemu/server-key.pem; truncate -s 100 /etc/pki/qemu/client-key.pem; "
+     f"rm /etc/pki/CA/cacert.pem; echo x >{TLS}/clientcert.pem",
+     [f"{TLS}/private/serverkey.pem, mode 600", "/etc/pki/qemu/server-key.pem, mode 640 root:libvirt-qemu", "qemu/client-key.pem, mode 640 root:libvirt-qemu; what",
+      "/etc/pki/CA/cacert.pem", f"{TLS}/clientcert.pem"]),
+    ("libvirt's configuration", "sed -i '/^migrate_tls_force/d' /etc/libvirt/qemu.conf; sed -i 's/\"CN=a1\", //' /etc/libvirt/libvirtd.conf",
+     ["+migrate_tls_force = 1", '+tls_allowed_dn_list = [ "CN=a1", "CN=b1" ]']),
+    ("etcd's certificates", "chown root /etc/etcd/bascule/host.key; chmod 600 /etc/etcd/bascule/ca.pem", ["host.key, mode 600 etcd:etcd", "ca.pem, mode 644 etcd:etcd"]),
+    ("units", "systemctl -q disable etcd hostd; systemctl stop libvirtd-tls.socket", ["enable etcd.service", "enable hostd.service", "start libvirtd-tls.socket"]),
+    ("etcd", "rm /etc/systemd/system/etcd.service.d/10-bascule.conf", ["write /etc/systemd/system/etcd.service.d/10-bascule.conf"]),
+    ("hostd.toml", "sed -i 's/^listen = .*/listen = \"127.0.0.1:8443\"/' /etc/bascule/hostd.toml", ['+listen = "10.77.1.21:8443"']),
 )
 KEPT = os.environ.get("BASCULE_KEPT")  # a folder of an earlier run, or for this one: the image and the desk in it are taken, and stay
 work = pathlib.Path(KEPT or tempfile.mkdtemp(prefix="setup-run.", dir="/var/tmp"))
@@ -182,14 +188,14 @@ def test_cell():
 def test_each_setting_is_watched():
     """On a host each setting is broken once: a dry run finds it, and nothing else; apply mends all, restarts the services whose files it changed, and says which."""
     broken = set()
-    for step, script in BREAKS:
+    for step, script, words in BREAKS:
         on("b1", "sh", "-c", script)
         broken.add(step)
         code, said = desk().on("b1", "bascule-setup apply --answers cell.toml --as a1 --dry-run")
         left = steps_left(said)
         expect(code == 3 and set(left) == broken, f"{step}: exit {code}, left: {left}")
+        expect(all(word in said for word in words), f"{step}: not all of {words} in\n{said}")
         if step == "key and certificate":
-            expect("api-ca.pem" in left[step], left[step])
             on("b1", "mv", "/run/kept.pem", "/etc/bascule/pki/api-ca.pem")
             broken.remove(step)
     before = begun("b1")
@@ -197,7 +203,7 @@ def test_each_setting_is_watched():
     expect(code == 0, f"exit {code}\n{said}")
     after = begun("b1")
     expect(all(before[unit] != after[unit] for unit in before), f"not all were restarted: {before} {after}")
-    order = [said.rindex(f"+ systemctl {words}") for words in ("restart etcd.service", "start libvirtd-tls.socket", "start libvirtd.service", "restart hostd.service")]
+    order = [said.rindex(f"+ systemctl {words}") for words in ("restart etcd.service", "start libvirtd-tls.socket", "start libvirtd.service\n", "restart hostd.service")]
     expect(order == sorted(order), said)
     the_vm().job.hosts_ready()
 
@@ -257,6 +263,21 @@ def test_live_migration():
     for target in ("b1", "a1"):
         the_vm().do("vm", "migrate", NAME, "--to", target)
         the_vm().runs_only_on(target)
+
+
+def test_a_host_more():
+    """A host more in cell.toml: on a host that is at work apply lets it into libvirt and restarts that alone; the VM runs on. The other way round, too."""
+    vm, good = the_vm(), desk().cell_toml()
+    more = good.replace("[pool]", '[hosts.a2]\nsite = "A"\naddress = "10.77.1.12"\nreplication = "10.77.2.12"\n\n[pool]', 1)
+    for text, names in ((more, '"CN=a1", "CN=b1", "CN=a2"'), (good, '"CN=a1", "CN=b1"')):
+        desk().carry("cell.toml", "a1", text)
+        before = begun("a1")
+        code, said = desk().apply("a1")
+        after = begun("a1")
+        expect(code == 0 and [unit for unit in before if before[unit] != after[unit]] == ["libvirtd"], f"exit {code}, {before} {after}\n{said}")
+        expect(f"tls_allowed_dn_list = [ {names} ]" in on("a1", "cat", "/etc/libvirt/libvirtd.conf"), said)
+        vm.runs_only_on("a1")
+    expect("10.77.1.12 a2" in on("a1", "cat", "/etc/hosts"), "the other host has no name")
 
 
 def test_power_cut():
