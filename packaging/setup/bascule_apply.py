@@ -127,14 +127,22 @@ class Plan:
                 self.empty(disk)
             # Without --yes and without anybody to say yes: what it finds on a disk after all ends it.
             out.append(Run("vgcreate", group, *self.host.disks))
-        if pool["kind"] == "lvm-thin":
-            name = f"{group}/{pool['thin_pool']}"
-            code, said = self.system.run(["lvs", "--noheadings", "-o", "segtype", name])
-            if code != 0:
-                out.append(Run("lvcreate", "--type", "thin-pool", "-l", "95%FREE", "-n", pool["thin_pool"], group))
-            elif said.strip() != "thin-pool":
-                raise Stop(f"{name} is there and is no thin pool but {said.strip() or 'unknown'}: if nothing in it is needed, lvremove {name}, and run this again")
-        return out
+        return out + self.thin_pool(group, pool["thin_pool"]) if pool["kind"] == "lvm-thin" else out
+
+    def thin_pool(self, group, name):
+        """LVM makes one in several steps, the first of which is a plain volume of its name; so it gets its name when it is whole."""
+        code, said = self.system.run(["lvs", "--noheadings", "-o", "segtype,lv_active", f"{group}/{name}"])
+        begin = Run("lvchange", "--activate", "y", f"{group}/{name}")
+        if code == 0 and said.split()[:1] != ["thin-pool"]:
+            raise Stop(f"{group}/{name} is there and is no thin pool but {said.strip() or 'unknown'}: if nothing in it is needed, lvremove it, and run this again")
+        if code == 0:
+            return [] if said.split()[1:] else [begin]
+        fresh = f"{name}.new"
+        code, said = self.system.run(["lvs", "--noheadings", "-o", "thin_count", f"{group}/{fresh}"])
+        if code == 0 and said.strip() not in ("", "0"):
+            raise Stop(f"{group}/{fresh} has {said.strip()} volumes, so it was not made here: rename or remove it, and run this again")
+        return ([Run("lvremove", "--yes", f"{group}/{fresh}")] if code == 0 else []) + [
+            Run("lvcreate", "--activate", "n", "--type", "thin-pool", "-l", "95%FREE", "-n", fresh, group), Run("lvrename", group, fresh, name), begin]
 
     def empty(self, disk):
         """A disk on which anything was ever written is for a person to look at, never for a program to clear."""

@@ -29,7 +29,7 @@ SHORT = (0.0, 0.1, 0.3, 0.7)
 TLS = "/etc/pki/libvirt"
 BREAKS = (
     ("names", "sed -i '/ a1$/d' /etc/hosts", ["+10.77.1.11 a1"]),
-    ("pool", "lvremove -qq -y vg0/thin", ["+ lvcreate --type thin-pool"]),
+    ("pool", "lvremove -qq -y vg0/thin", ["+ lvcreate --activate n --type thin-pool"]),
     ("key and certificate", "mv /etc/bascule/pki/api-ca.pem /run/kept.pem", ["there is no /etc/bascule/pki/api-ca.pem"]),
     ("libvirt's certificates", f"chmod 644 {TLS}/private/serverkey.pem; chgrp root /etc/pki/qemu/server-key.pem; truncate -s 100 /etc/pki/qemu/client-key.pem; "
      f"rm /etc/pki/CA/cacert.pem; echo x >{TLS}/clientcert.pem",

@@ -23,6 +23,7 @@ EXAMPLE = (ROOT / "packaging/setup/cell.toml").read_text()
 DISK = "/dev/disk/by-id/nvme-example-a1"
 EMPTY = {"vgs": (5, ""), "lvs": (5, ""), "wipefs": (0, ""), "lsblk": (0, json.dumps({"blockdevices": [{"name": "nvme0n1", "ro": False, "mountpoints": [None]}]})),
          "pvs": (5, "Failed to find physical volume"), "vgcreate": (0, ""), "lvcreate": (0, "")}
+THIN = ["+ lvcreate --activate n --type thin-pool -l 95%FREE -n thin.new vg0", "+ lvrename vg0 thin.new thin", "+ lvchange --activate y vg0/thin"]
 # hostd asks libvirt all the time: it must find no socket that begins the service before the one for TLS listens.
 BEGIN_TLS = ("stop libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket",
              "start libvirtd-tls.socket libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket", "start libvirtd.service")
@@ -102,20 +103,31 @@ class Pool(unittest.TestCase):
     def test_an_empty_disk_becomes_the_pool(self):
         plan = self.plan()
         shown = [line for action in plan.pool() for line in action.shown(plan.system)]
-        self.assertEqual(shown, [f"+ vgcreate vg0 {DISK}", "+ lvcreate --type thin-pool -l 95%FREE -n thin vg0"])
+        self.assertEqual(shown, [f"+ vgcreate vg0 {DISK}", *THIN])
         self.assertFalse([ran for ran in plan.system.ran if ran.startswith(("vgcreate", "lvcreate", "pvcreate"))], "looking makes nothing")
 
     def test_a_pool_that_is_there_is_left_as_it_is(self):
-        plan = self.plan(commands={"vgs": (0, " vg0\n"), "lvs": (0, "  thin-pool\n")}, use="it is in use")
+        plan = self.plan(commands={"vgs": (0, " vg0\n"), "lvs": (0, "  thin-pool active\n")}, use="it is in use")
         self.assertEqual(plan.pool(), [])
         with self.assertRaises(steps.Stop) as said:
             self.plan(commands={"vgs": (0, " vg0\n"), "lvs": (0, "  linear\n")}).pool()
         self.assertIn("vg0/thin is there and is no thin pool but linear", str(said.exception))
 
+    def test_a_thin_pool_has_its_name_when_it_is_whole_and_a_half_one_is_made_again(self):
+        for answers_, wanted in (
+                ({"vg0/thin": (0, "  thin-pool\n")}, THIN[2:]), ({"vg0/thin.new": (0, "  \n")}, ["+ lvremove --yes vg0/thin.new", *THIN]),
+                ({"vg0/thin.new": (0, "  0\n")}, ["+ lvremove --yes vg0/thin.new", *THIN]), ({}, THIN)):
+            asked = {"vg0/thin": "segtype,lv_active", "vg0/thin.new": "thin_count"}
+            plan = self.plan(commands={"vgs": (0, " vg0\n"), **{f"lvs --noheadings -o {asked[name]} {name}": answer for name, answer in answers_.items()}})
+            self.assertEqual([line for action in plan.pool() for line in action.shown(plan.system)], wanted)
+        with self.assertRaises(steps.Stop) as said:
+            self.plan(commands={"vgs": (0, " vg0\n"), "lvs --noheadings -o thin_count vg0/thin.new": (0, "  3\n")}).pool()
+        self.assertIn("vg0/thin.new has 3 volumes", str(said.exception))
+
     def test_what_an_interrupted_vgcreate_leaves_is_taken_again(self):
         label = {"wipefs": (0, "LVM2_member 0x218\n")}
         nobodys = self.plan(commands={**label, "pvs --noheadings -o vg_name,pv_in_use": (0, "    \n")}, use="its first MiB is not empty")
-        self.assertEqual(len(nobodys.pool()), 2)
+        self.assertEqual(len(nobodys.pool()), 1 + len(THIN))
         for answer in ((0, "  vg9 used\n"), (0, "  used\n"), (5, "")):
             with self.subTest(answer=answer), self.assertRaises(steps.Stop) as said:
                 self.plan(commands={**label, "pvs --noheadings -o vg_name,pv_in_use": answer}, use="its first MiB is not empty").pool()
