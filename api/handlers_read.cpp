@@ -30,8 +30,12 @@ namespace {
 constexpr std::size_t kHeavyPage = 100;
 constexpr std::optional<std::int64_t> kHistoryDefault = 30;  // days
 
-core::Error none(std::string_view what, const std::string& name) {
-  return fail(Errc::not_found, "there is no " + std::string(what) + " '" + name + "'");
+/// A host that was just started knows nothing yet: that is not that there is nothing.
+core::Error none(const Call& call, std::string_view what, const std::string& name) {
+  const std::string it = std::string(what) + " '" + name + "'";
+  if (call.view().synced) return fail(Errc::not_found, "there is no " + it);
+  return fail(Errc::unavailable,
+              "this host has not heard from etcd yet, or lost it, and does not know of " + it + ". Ask another host");
 }
 
 Result<std::size_t> limit_of(const Call& call, std::size_t most = kPageMost) {
@@ -83,12 +87,12 @@ Task hosts(const Call& call) {
 }
 Task host(const Call& call) {
   const auto* h = call.view().host(call.part(2));
-  if (h == nullptr || h->info.revision == 0) co_return none("host", call.part(2));
+  if (h == nullptr || h->info.revision == 0) co_return none(call, "host", call.part(2));
   co_return reply(json::host(call.view(), *h));
 }
 Task host_if_lost(const Call& call) {
   const auto* h = call.view().host(call.part(2));
-  if (h == nullptr || h->info.revision == 0) co_return none("host", call.part(2));
+  if (h == nullptr || h->info.revision == 0) co_return none(call, "host", call.part(2));
   co_return reply(json::if_lost(call.view(), call.part(2)));
 }
 
@@ -100,7 +104,7 @@ Task images(const Call& call) {
 }
 Task image(const Call& call) {
   const auto it = call.view().images.find(call.part(2));
-  if (it == call.view().images.end()) co_return none("image", call.part(2));
+  if (it == call.view().images.end()) co_return none(call, "image", call.part(2));
   co_return reply(json::image(it->second));
 }
 
@@ -126,20 +130,20 @@ Task vms(const Call& call) {
 }
 Task vm(const Call& call) {
   const auto* v = visible(call, call.part(2));
-  if (v == nullptr) co_return none("VM", call.part(2));
+  if (v == nullptr) co_return none(call, "VM", call.part(2));
   auto out = reply(json::vm(call.view(), *v));
   out.headers.emplace_back("ETag", etag(v->spec.revision));
   co_return out;
 }
 Task why(const Call& call) {
   const auto* v = visible(call, call.part(2));
-  if (v == nullptr) co_return none("VM", call.part(2));
+  if (v == nullptr) co_return none(call, "VM", call.part(2));
   co_return reply(json::why(call.view(), *v, call.caller.role));
 }
 
 Task history(const Call& call) {
   const auto* v = visible(call, call.part(2));
-  if (v == nullptr) co_return none("VM", call.part(2));
+  if (v == nullptr) co_return none(call, "VM", call.part(2));
   constexpr std::int64_t kMost{core::HistoryLimits::days};
   const std::string& text = call.query("days");
   const auto days = call.target.query.contains("days") ? parse_number(text) : kHistoryDefault;
@@ -187,10 +191,10 @@ Task volumes(const Call& call) {
 }
 Task volume(const Call& call) {
   const auto* v = visible(call, call.part(2));
-  if (v == nullptr) co_return none("VM", call.part(2));
+  if (v == nullptr) co_return none(call, "VM", call.part(2));
   const auto& all = v->layout.value.volumes;
   const auto it = std::ranges::find(all, call.part(3), &core::VolumeLayout::name);
-  if (it == all.end()) co_return none("volume", call.part(2) + '/' + call.part(3));
+  if (it == all.end()) co_return none(call, "volume", call.part(2) + '/' + call.part(3));
   co_return reply(json::volume(*v, *it));
 }
 
@@ -217,7 +221,7 @@ Task operations(const Call& call) {
 Task operation(const Call& call) {
   const auto it = call.view().operations.find(call.part(2));
   if (it == call.view().operations.end() || !call.sees(it->second.value.project))
-    co_return none("operation", call.part(2));
+    co_return none(call, "operation", call.part(2));
   co_return reply(json::operation(call.view(), it->second));
 }
 
@@ -230,7 +234,7 @@ Task alerts(const Call& call) {
 Task alert(const Call& call) {
   const auto& all = call.parts.cell.alerts();
   const auto it = all.find(call.part(2));
-  if (it == all.end()) co_return none("alert", call.part(2));
+  if (it == all.end()) co_return none(call, "alert", call.part(2));
   co_return reply(json::alert(it->second));
 }
 

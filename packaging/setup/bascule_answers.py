@@ -11,6 +11,21 @@ FILE = re.compile(r"(/[A-Za-z0-9._:+-]+)+")
 WITNESS = "witness"
 HOSTS_MOST = 32
 ELECTION_MS, HEARTBEAT_MS = 1000, 100
+OURS = "# Bascule\n"
+KEY = re.compile(r"^\s*(\w+)\s*=\s*(.*?)\s*$", re.MULTILINE)
+# Debian's unit calls etcd started when the members have elected a leader. Nothing is to wait for that, least of all hostd on a site that is alone.
+ETCD_UNIT = """# Made by bascule-setup apply.
+[Unit]
+Wants=network-online.target
+After=network-online.target
+StartLimitIntervalSec=0
+[Service]
+Type=exec
+Restart=always
+RestartSec=2
+Nice=-10
+OOMScoreAdjust=-900
+"""
 
 
 class Wrong(Exception):
@@ -201,8 +216,9 @@ def etcd_default(cell, name, root=""):
 
 
 def libvirt_keys(cell):
-    """libvirtd.conf: hosts come in over TLS by their certificate, and nobody else."""
-    return {"auth_tls": '"none"', "tls_allowed_dn_list": "[ " + ", ".join(f'"CN={name}"' for name in cell.hosts) + " ]"}
+    """libvirtd.conf: hosts come in over TLS by their certificate, and nobody else. Who a host is does not hang on its firmware: there are
+    boards that all have the same UUID, and libvirt takes no guest from a host with its own."""
+    return {"auth_tls": '"none"', "host_uuid_source": '"machine-id"', "tls_allowed_dn_list": "[ " + ", ".join(f'"CN={name}"' for name in cell.hosts) + " ]"}
 
 
 def qemu_keys(cell, name, root=""):
@@ -211,10 +227,12 @@ def qemu_keys(cell, name, root=""):
 
 
 def with_keys(text, keys):
-    """The configuration with these keys, each behind all that is there; (text, keys that stand there with another value)."""
-    there = dict(re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", text, re.MULTILINE))
-    other = [key for key, value in keys.items() if key in there and there[key] != value]
-    missing = [f"{key} = {value}\n" for key, value in keys.items() if key not in there]
-    if missing:
-        text = text + ("" if not text or text.endswith("\n") else "\n") + "# Bascule\n" + "".join(missing)
-    return text, other
+    """The configuration with these keys behind OURS, at its end; (text, keys that stand before it with another value). What else is behind it stays."""
+    before, _, behind = text.partition(OURS)
+    there = dict(KEY.findall(before))
+    other = [key for key, value in keys.items() if there.get(key, value) != value]
+    kept = "".join(line for line in behind.splitlines(keepends=True) if not (KEY.match(line) and KEY.match(line)[1] in keys))
+    lines = "".join(f"{key} = {value}\n" for key, value in keys.items() if key not in there)
+    if not lines and not behind:
+        return text, other
+    return before + ("" if not before or before.endswith("\n") else "\n") + OURS + lines + kept, other

@@ -1,14 +1,14 @@
 """bascule-setup apply: makes this machine a host or the witness of the cell that cell.toml describes.
 
     bascule-setup apply --answers cell.toml --as a1             shows every step, then asks before each
-    bascule-setup apply --answers cell.toml --as a1 --dry-run   only shows them
+    bascule-setup apply --answers cell.toml --as a1 --dry-run   only shows them: whether this machine is still what it was made
     bascule-setup apply --answers cell.toml --as witness --yes  asks nothing
 
 Each step looks first whether it is done, so the program is run again until nothing is left: it waits in the middle for the
-certificate that the CA's machine has to sign. A file that differs is kept beside the new one (FILE.before-N), a disk that is
-not empty is not touched.
+certificate that the CA's machine has to sign, and may be interrupted at any point. A file that differs is kept beside the new one
+(FILE.before-N), a disk that is not empty is not touched. A service whose files were changed is restarted: etcd, libvirtd, hostd.
 
-Exit 0: nothing is left; 1: a step failed or was declined; 2: it could not begin; 3: to be gone on with, as said."""
+Exit 0: nothing is left; 1: a step failed or was declined; 2: it could not begin; 3: something is left, as said."""
 import argparse
 import json
 import os
@@ -18,10 +18,12 @@ import tomllib
 
 import bascule_answers as answers
 import bascule_ca as ca
-from bascule_steps import DONE, FAILED, WAITS, WRONG, Run, Step, Stop, System, Write
+from bascule_steps import BLANK_NOT, DONE, FAILED, WAITS, WRONG, Copy, InForce, Run, Step, Stop, System, Write
 
 # What no step mends, and without which a host must not begin.
 NEEDED = ("virtualization", "watchdog", "drbd")
+ETCD, LIBVIRTD, HOSTD, TLS = "etcd.service", "libvirtd.service", "hostd.service", "libvirtd-tls.socket"
+LOCAL = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket")
 
 
 class Plan:
@@ -80,23 +82,23 @@ class Plan:
                 raise Stop(f"{pem} does not carry {name}: have it signed anew with the cell.toml of now")
         return []
 
-    def copies(self, pairs, owner=()):
-        """install(1) for each that is not there yet; the old one is kept."""
-        out = []
-        for source, target, mode in pairs:
-            if not self.system.exists(source) or self.system.read(source) != self.system.read(target):
-                out.append(Run("install", "-D", "--backup=numbered", "-m", mode, *owner, source, target))
-        return out
+    def copies(self, pairs, unit):
+        """A copy for each that is not there yet, or not for whom it is to be. pairs: (source, target, mode, owner)."""
+        copies = [Copy(source, target, mode, None if self.root else owner, self.of(unit)) for source, target, mode, owner in pairs]
+        return [copy for copy in copies if not copy.done(self.system)]
+
+    def of(self, unit):
+        """Below a folder, for trying out, there are no units."""
+        return None if self.root else unit
 
     def libvirt_certificates(self):
-        pem, key, root = f"{self.pki}/host.pem", f"{self.pki}/host.key", f"{self.root}/etc/pki"
-        pairs = [(f"{self.pki}/ca.pem", f"{root}/CA/cacert.pem", "644"), (f"{self.pki}/ca.pem", f"{root}/qemu/ca-cert.pem", "644")]
+        ca_pem, pem, key, root = f"{self.pki}/ca.pem", f"{self.pki}/host.pem", f"{self.pki}/host.key", f"{self.root}/etc/pki"
+        own, qemu = ("root", "root"), ("root", "libvirt-qemu")  # QEMU runs as its own user and reads its key itself
+        pairs = [(ca_pem, f"{root}/CA/cacert.pem", 0o644, own), (ca_pem, f"{root}/qemu/ca-cert.pem", 0o644, own)]
         for kind in ("server", "client"):
-            pairs += [(pem, f"{root}/libvirt/{kind}cert.pem", "644"), (key, f"{root}/libvirt/private/{kind}key.pem", "600"),
-                      (pem, f"{root}/qemu/{kind}-cert.pem", "644")]
-        # QEMU runs as its own user and reads these itself.
-        qemu = [(key, f"{root}/qemu/{kind}-key.pem", "640") for kind in ("server", "client")]
-        return self.copies(pairs) + self.copies(qemu, () if self.root else ("-g", "libvirt-qemu"))
+            pairs += [(pem, f"{root}/libvirt/{kind}cert.pem", 0o644, own), (key, f"{root}/libvirt/private/{kind}key.pem", 0o600, own),
+                      (pem, f"{root}/qemu/{kind}-cert.pem", 0o644, own), (key, f"{root}/qemu/{kind}-key.pem", 0o640, qemu)]
+        return self.copies(pairs, LIBVIRTD)
 
     def libvirt(self):
         out = []
@@ -107,7 +109,7 @@ class Plan:
             if other:
                 raise Stop(f"{path} sets {', '.join(other)} to something else; Bascule needs {', '.join(f'{key} = {keys[key]}' for key in other)}: "
                            "decide, and take the line out")
-            out += [] if text == before else [Write(path, text)]
+            out += [] if text == before else [Write(path, text, unit=self.of(LIBVIRTD))]
         return out
 
     def pool(self):
@@ -125,8 +127,13 @@ class Plan:
                 self.empty(disk)
             # Without --yes and without anybody to say yes: what it finds on a disk after all ends it.
             out.append(Run("vgcreate", group, *self.host.disks))
-        if pool["kind"] == "lvm-thin" and self.system.run(["lvs", "--noheadings", "-o", "lv_name", f"{group}/{pool['thin_pool']}"])[0] != 0:
-            out.append(Run("lvcreate", "--type", "thin-pool", "-l", "95%FREE", "-n", pool["thin_pool"], group))
+        if pool["kind"] == "lvm-thin":
+            name = f"{group}/{pool['thin_pool']}"
+            code, said = self.system.run(["lvs", "--noheadings", "-o", "segtype", name])
+            if code != 0:
+                out.append(Run("lvcreate", "--type", "thin-pool", "-l", "95%FREE", "-n", pool["thin_pool"], group))
+            elif said.strip() != "thin-pool":
+                raise Stop(f"{name} is there and is no thin pool but {said.strip() or 'unknown'}: if nothing in it is needed, lvremove {name}, and run this again")
         return out
 
     def empty(self, disk):
@@ -136,8 +143,11 @@ class Plan:
         if not self.system.block_device(disk):
             raise Stop(f"{disk} is no disk of this machine")
         code, said = self.system.run(["wipefs", "--no-act", "--noheadings", "--output", "TYPE,OFFSET", disk])
-        if code != 0 or said.strip():
-            not_empty("wipefs finds " + (", ".join(said.split()[::2]) or "nothing it can read") if code == 0 else f"wipefs: {said.strip()}")
+        found = ", ".join(said.split()[::2])
+        # A vgcreate that was interrupted leaves one of no group, and takes it when it is done again.
+        orphan = code == 0 and found == "LVM2_member" and self.nobodys(disk)
+        if not orphan and (code != 0 or said.strip()):
+            not_empty("wipefs finds " + (found or "nothing it can read") if code == 0 else f"wipefs: {said.strip()}")
         code, said = self.system.run(["lsblk", "--json", "--output", "NAME,TYPE,RO,MOUNTPOINTS", disk])
         try:
             device, = json.loads(said)["blockdevices"]
@@ -147,73 +157,93 @@ class Plan:
             not_empty("lsblk shows something on it")
         if device.get("ro"):
             not_empty("it is read-only")
-        code, said = self.system.run(["pvs", "--noheadings", "-o", "pv_name", disk])
-        if code == 0:
+        if not orphan and self.system.run(["pvs", "--noheadings", "-o", "pv_name", disk])[0] == 0:
             not_empty("it is a physical volume of LVM already")
         why = self.system.in_use(disk)
-        if why:
+        if why and not (orphan and why == BLANK_NOT):
             not_empty(why)
 
+    def nobodys(self, disk):
+        """A physical volume of no group."""
+        code, said = self.system.run(["pvs", "--noheadings", "-o", "vg_name,pv_in_use", disk])
+        return code == 0 and not said.strip()
+
     def etcd_certificates(self):
-        target = f"{self.root}/etc/etcd/bascule"
-        pairs = [(f"{self.pki}/{name}", f"{target}/{name}", mode) for name, mode in (("ca.pem", "644"), ("host.pem", "644"), ("host.key", "600"))]
-        return self.copies(pairs, () if self.root else ("-o", "etcd", "-g", "etcd"))
+        target, own = f"{self.root}/etc/etcd/bascule", ("etcd", "etcd")
+        return self.copies([(f"{self.pki}/{name}", f"{target}/{name}", mode, own) for name, mode in (("ca.pem", 0o644), ("host.pem", 0o644), ("host.key", 0o600))], ETCD)
 
     def etcd(self):
         path, text = f"{self.root}/etc/default/etcd", answers.etcd_default(self.cell, self.name, self.root)
+        more = f"{self.root}/etc/systemd/system/{ETCD}.d/10-bascule.conf"
+        out = [] if self.system.read(more) == answers.ETCD_UNIT else [Write(more, answers.ETCD_UNIT, unit=self.of(ETCD))]
         if self.system.read(path) == text:
-            return []
+            return out
         if self.system.exists(f"{self.root}/var/lib/etcd/bascule/member"):
             raise Stop(f"{path} would change, and this member has data already: change a member that runs with etcdctl member, not with this")
-        out = [Write(path, text)]
-        return out if self.root else out + [Run("systemctl", "restart", "--no-block", "etcd")]
+        return [Write(path, text, unit=self.of(ETCD)), *out]
 
     def hostd(self):
         path, text = f"{self.root}/etc/bascule/hostd.toml", answers.hostd_toml(self.cell, self.name, self.root)
         before = self.system.read(path)
         if before == text:
             return []
-        more = added(path, before or "", tomllib.loads(text))
-        if more:
-            raise Stop(f"{path} would change, and it holds what cell.toml does not know: {', '.join(more)}. Nothing was written there; "
+        more, differs = compared(path, before or "", tomllib.loads(text))
+        if more and differs:
+            raise Stop(f"{path} would change ({', '.join(differs)}), and it holds what cell.toml does not know: {', '.join(more)}. Nothing was written there; "
                        "bring the file in line with cell.toml by hand, and hostd --check looks at it")
-        return [Write(path, text, ["hostd", "--config", "{}", "--check"])]
+        return [Write(path, text, ["hostd", "--config", "{}", "--check"], self.of(HOSTD))] if differs else []
+
+    def shows(self, unit, what):
+        return self.system.run(["systemctl", "show", "--property", what, "--value", unit])[1].strip()
 
     def enabled(self, unit):
         return self.system.run(["systemctl", "is-enabled", unit])[1].strip() == "enabled"
 
+    def runs(self, unit):
+        return self.shows(unit, "ActiveState") in ("active", "activating", "reloading")
+
+    def in_force(self, unit):
+        """Enabled, and with the files as they are now."""
+        out = [] if self.enabled(unit) else [Run("systemctl", "enable", unit)]
+        if self.system.marked(unit):
+            return out + [InForce(unit, "systemctl", "restart", unit)]
+        return out if self.runs(unit) else out + [Run("systemctl", "start", unit)]
+
     def units(self):
-        out = [] if self.name not in self.cell.members() or self.enabled("etcd.service") else [Run("systemctl", "enable", "etcd.service")]
+        votes = self.name in self.cell.members()
+        units = ([ETCD] if votes else []) + ([LIBVIRTD, HOSTD] if self.host else [])
+        out = [Run("systemctl", "daemon-reload")] if any(self.shows(unit, "NeedDaemonReload") == "yes" for unit in units) else []
+        out += self.in_force(ETCD) if votes else []
         if not self.host:
             return out
         if self.enabled("drbd.service"):
             out.append(Run("systemctl", "disable", "--now", "drbd.service"))
-        if not self.enabled("libvirtd-tls.socket"):
-            # The socket takes its address only while the service does not run.
-            out += [Run("systemctl", "stop", "libvirtd.service"), Run("systemctl", "enable", "--now", "libvirtd-tls.socket"),
-                    Run("systemctl", "start", "libvirtd.service")]
         if not self.system.exists("/sys/module/drbd"):
             out.append(Run("modprobe", "drbd"))
-        if not self.enabled("hostd.service"):
-            out.append(Run("systemctl", "enable", "--now", "hostd.service"))
-        return out
+        if not self.enabled(TLS):
+            out.append(Run("systemctl", "enable", TLS))
+        if self.runs(TLS):
+            out += self.in_force(LIBVIRTD)
+        else:  # the socket takes its address only while the service does not run; hostd, which asks libvirt all the time, would begin it by the others
+            out += [Run("systemctl", "stop", LIBVIRTD, *LOCAL), Run("systemctl", "start", TLS, *LOCAL), InForce(LIBVIRTD, "systemctl", "start", LIBVIRTD)]
+        return out + self.in_force(HOSTD)
 
 
-def added(path, text, known):
-    """The keys of a configuration that `known` has not."""
+def compared(path, text, known):
+    """(keys of a configuration that `known` has not, keys that `known` has and that are not so there)."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as err:
         raise Stop(f"{path} cannot be read, so that it is not known what would be lost of it: {err}") from None
 
-    def walk(own, other, name):
-        for key, value in own.items():
+    def walk(one, other, name, deep):
+        for key, value in one.items():
             here = f"{name}.{key}" if name else key
-            if key not in other:
+            if isinstance(value, dict) and isinstance(other.get(key), dict):
+                yield from walk(value, other[key], here, deep)
+            elif key not in other or (deep and value != other[key]):
                 yield here
-            elif isinstance(value, dict) and isinstance(other[key], dict):
-                yield from walk(value, other[key], here)
-    return list(walk(table, known, ""))
+    return list(walk(table, known, "", False)), list(walk(known, table, "", True))
 
 
 class _Request:
@@ -227,7 +257,7 @@ class _Request:
         return out + [f"+ openssl req -new -sha256 -key {self.key} -subj /CN={self.name} -out {self.csr}"]
 
     def act(self, system):
-        system.folder(os.path.dirname(self.key))
+        system.folder(os.path.dirname(self.key), 0o700)
         try:
             ca.request(self.key, self.csr, self.name, quiet=True)
         except (ca.Failed, OSError) as err:
@@ -235,17 +265,21 @@ class _Request:
 
 
 def show(plan):
-    """All of it, as it stands now: later steps may wait for earlier ones."""
+    """All of it, as it stands now: later steps may wait for earlier ones. True when nothing is left to do."""
+    left = False
     for step in plan.steps():
         try:
             actions = step.actions()
         except Stop as stop:
             print(f"  {step.name}: {stop}")
+            left = True
             continue
+        left = left or bool(actions)
         print(f"  {step.name}: " + ("to do" if actions else "done already"))
         for action in actions:
             for line in action.shown(plan.system):
                 print("      " + line)
+    return not left
 
 
 def carry_out(plan, agreed):
@@ -269,7 +303,7 @@ def main(argv, look=None, system=None):
     options = argparse.ArgumentParser(prog="bascule-setup apply", description="Makes this machine a host or the witness of a cell, step by step.")
     options.add_argument("--answers", required=True, help="cell.toml: what the cell is made of")
     options.add_argument("--as", dest="name", required=True, metavar="ID", help="which host this machine is to be, or 'witness'")
-    options.add_argument("--dry-run", action="store_true", help="only show the steps")
+    options.add_argument("--dry-run", action="store_true", help="only show the steps; exit 3 when something is left to do")
     options.add_argument("--yes", action="store_true", help="ask nothing")
     options.add_argument("--anyway", action="store_true", help="go on although virtualization, the watchdog or DRBD is missing: for trying out")
     options.add_argument("--root", default="", help="write below this folder, and touch neither disks nor units: for trying out")
@@ -291,9 +325,10 @@ def main(argv, look=None, system=None):
         print(f"bascule-setup apply: mend first: {', '.join(missing)} (or --anyway, for trying out); nothing was changed", file=sys.stderr)
         return FAILED
     print(f"steps for {args.name} of cell {cell.name}, as it stands now:")
-    show(plan)
+    done = show(plan)
     if args.dry_run:
-        return DONE
+        return DONE if done else WAITS
+    os.umask(0o022)  # what it makes is as it says, whatever the shell's own is
     try:
         carry_out(plan, (lambda _question: True) if args.yes else ca.agreed)
     except (Stop, OSError) as err:

@@ -56,47 +56,75 @@ def openssl(*words, quiet=False):
     return done.stdout
 
 
+def put(path, text):
+    """Whole or not at all."""
+    fresh = f"{path}.new"
+    with open(fresh, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+
+
+def made(path, *words, quiet=False):
+    """What openssl writes by -out takes its place when it is whole."""
+    fresh = f"{path}.new"
+    try:
+        openssl(*words, "-out", fresh, quiet=quiet)
+        os.replace(fresh, path)
+    finally:
+        pathlib.Path(fresh).unlink(missing_ok=True)
+
+
 def new_key(path, passphrase=False, quiet=False):
-    """Readable by its owner alone from its first byte on; one that is there stays."""
+    """Readable by its owner alone from its first byte on, and whole; one that is there stays."""
     if os.path.exists(path):
         return
-    with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii"):
-        pass
+    fresh = pathlib.Path(f"{path}.new")
+    fresh.unlink(missing_ok=True)  # of one that was interrupted
+    os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
-        openssl("genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", *(["-aes256"] if passphrase else []), "-out", path, quiet=quiet)
-    except Failed:
-        os.unlink(path)
-        raise
+        openssl("genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", *(["-aes256"] if passphrase else []), "-out", fresh, quiet=quiet)
+        with open(fresh, "rb") as file:
+            os.fsync(file.fileno())
+        os.link(fresh, path)  # unlike a rename it never takes another key's place
+    finally:
+        fresh.unlink()
 
 
 def request(key, csr, name, quiet=False):
     """A new key, if there is none, and a request for it."""
     new_key(key, quiet=quiet)
-    openssl("req", "-new", "-sha256", "-key", key, "-subj", f"/CN={name}", "-out", csr, quiet=quiet)
+    made(csr, "req", "-new", "-sha256", "-key", key, "-subj", f"/CN={name}", quiet=quiet)
 
 
 def init(folder, cell, passphrase):
+    """What is there stays: it may be done again, also after an interruption."""
     folder.mkdir(mode=0o700, exist_ok=True)
     os.chmod(folder, 0o700)
     (folder / "issued").mkdir(exist_ok=True)
     for ca in CAS:
+        for name, text in ((f"{ca}.index", ""), (f"{ca}.crlnumber", "01\n"), (f"{ca}.cnf", CONFIG.format(folder=folder.resolve(), ca=ca, crl_days=CRL_DAYS))):
+            if not (folder / name).exists():
+                put(folder / name, text)
         if (folder / f"{ca}.pem").exists():
             print(f"{folder / ca}.pem is there already and stays")
             continue
         new_key(folder / f"{ca}.key", passphrase)
-        openssl("req", "-x509", "-new", "-sha256", "-days", CA_DAYS, "-key", folder / f"{ca}.key", "-subj", f"/CN=Bascule {cell} {ca}", "-out",
-                folder / f"{ca}.pem", "-addext", "basicConstraints=critical,CA:TRUE,pathlen:0", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-        for name, text in ((f"{ca}.index", ""), (f"{ca}.crlnumber", "01\n"), (f"{ca}.cnf", CONFIG.format(folder=folder.resolve(), ca=ca, crl_days=CRL_DAYS))):
-            if not (folder / name).exists():
-                (folder / name).write_text(text)
-    (folder / "ca.pem").write_text((folder / "hosts-ca.pem").read_text())
-    (folder / "api-ca.pem").write_text("".join((folder / f"{ca}.pem").read_text() for ca in CAS))
+        made(folder / f"{ca}.pem", "req", "-x509", "-new", "-sha256", "-days", CA_DAYS, "-key", folder / f"{ca}.key", "-subj", f"/CN=Bascule {cell} {ca}",
+             "-addext", "basicConstraints=critical,CA:TRUE,pathlen:0", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    put(folder / "ca.pem", (folder / "hosts-ca.pem").read_text())
+    put(folder / "api-ca.pem", "".join((folder / f"{ca}.pem").read_text() for ca in CAS))
     print(f"{folder}/ca.pem and {folder}/api-ca.pem go to every machine, people get ca.pem; {', '.join(f'{ca}.key' for ca in CAS)} never leave this one")
 
 
 def with_ca(folder, ca):
     if not (folder / f"{ca}.cnf").exists():
         raise Failed(f"there is no {ca} in {folder}: bascule-setup ca init --folder {folder} --cell NAME")
+    # openssl writes NAME.new, moves NAME to NAME.old and NAME.new to NAME: an interruption between the last two leaves none.
+    for name in (f"{ca}.index", f"{ca}.index.attr", f"{ca}.crlnumber"):
+        if not (folder / name).exists() and (folder / f"{name}.new").exists() and (folder / f"{name}.old").exists():
+            os.replace(folder / f"{name}.new", folder / name)
     return ("ca", "-batch", "-notext", "-config", folder / f"{ca}.cnf", "-keyfile", folder / f"{ca}.key", "-cert", folder / f"{ca}.pem")
 
 
@@ -127,16 +155,14 @@ def sign(folder, args):
     digest = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=re.search(r"-----BEGIN.*?-----END[^\n]*\n", key, re.DOTALL)[0].encode(),
                             stdout=subprocess.PIPE, check=True).stdout
     print(f"{csr}: key {fingerprint(digest)}\n  is to be {name} ({names}) for {args.days or days} days, by {ca}")
+    words = with_ca(folder, ca)
     if not args.yes and not agreed("  Does whoever sent it read out the same key, and sign it?"):
         raise Failed("not signed")
     extensions = folder / ".extensions"
     extensions.write_text(f"basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,keyEncipherment\nextendedKeyUsage={USAGE[usage]}\n"
                           f"subjectAltName={names}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n")
     try:
-        openssl(*with_ca(folder, ca), "-in", csr, "-subj", f"/CN={name}", "-extfile", extensions, "-days", args.days or days, "-out", out)
-    except Failed:
-        out.unlink(missing_ok=True)  # openssl leaves an empty one
-        raise
+        made(out, *words, "-in", csr, "-subj", f"/CN={name}", "-extfile", extensions, "-days", args.days or days)
     finally:
         extensions.unlink()
     print(f"{out} goes back to where {csr.name} came from")
@@ -166,9 +192,9 @@ def crl(folder):
     """One file with the lists of both: where one CA has a list the other needs one, too."""
     text = ""
     for ca in CAS:
-        openssl(*with_ca(folder, ca), "-gencrl", "-out", folder / f"{ca}.crl")
+        made(folder / f"{ca}.crl", *with_ca(folder, ca), "-gencrl")
         text += (folder / f"{ca}.crl").read_text()
-    (folder / "ca.crl").write_text(text)
+    put(folder / "ca.crl", text)
     print(f"{folder}/ca.crl goes to every host as the file of [api] crl, at least every {CRL_DAYS} days")
 
 

@@ -137,16 +137,17 @@ class Look:
 
     def system(self):
         release = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', self.machine.read("/etc/os-release") or "", re.MULTILINE))
-        name = release.get("PRETTY_NAME", "an unknown system")
-        if (release.get("ID"), release.get("VERSION_ID")) == ("debian", "12"):
-            return self.say("system", "good", name)
-        return self.say("system", "warn", name, "Bascule is made for and tried on Debian 12 only")
+        good, name = (release.get("ID"), release.get("VERSION_ID")) == ("debian", "12"), release.get("PRETTY_NAME", "an unknown system")
+        return self.say("system", "good", name) if good else self.say("system", "warn", name, "Bascule is made for and tried on Debian 12 only")
 
     def clock(self):
         code, said = self.machine.run("timedatectl", "show", "--property=NTPSynchronized", "--value")
-        if code == 0 and said.strip() == "yes":
+        if code != 0:  # it asks by D-Bus, which a host may not have
+            code, said = self.machine.run("chronyc", "-n", "tracking")
+            said = "yes" if re.search(r"^Leap status\s*: Normal$", said, re.MULTILINE) else ""
+        if said.strip() == "yes":
             return self.say("clock", "good", "set by the network")
-        return self.say("clock", "warn", "not set by the network" if code == 0 else "timedatectl does not say whether the network sets it",
+        return self.say("clock", "warn", "not set by the network" if code == 0 else "neither timedatectl nor chronyc says whether the network sets it",
                         "apt install chrony: certificates, the audit chain and people need the right time (failover does not)")
 
     def configuration(self):
@@ -220,6 +221,8 @@ class Look:
         if self.machine.run("systemctl", "is-enabled", "libvirtd-tls.socket")[1].strip() != "enabled":
             return self.say("libvirt", "bad", "libvirtd does not listen on TLS: no VM can move here",
                             "certificates into /etc/pki (docs/operations.md), then systemctl enable --now libvirtd-tls.socket")
+        if self.machine.run("systemctl", "is-active", "libvirtd-tls.socket")[1].strip() != "active":  # an image enables it before there are certificates
+            return self.say("libvirt", "bad", "libvirtd-tls.socket is enabled and does not listen: no VM can move here", "bascule-setup apply begins it; journalctl -u libvirtd-tls.socket")
         return self.say("libvirt", "good", f"QEMU {words(qemu)}, libvirtd on TLS")
 
     def pool(self):
@@ -392,4 +395,5 @@ def main(argv=None, machine=None):
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # what it does is read while it does it
     sys.exit(main())

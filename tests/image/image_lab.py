@@ -43,19 +43,23 @@ def needs(debs):
     return sorted(name for name in names if name and not name.startswith("bascule-"))
 
 
-def boot(name, image):
-    """Two sites and a witness from an image's tarball; the client's VM on a1, its records coming in. A lab that is up already is taken
-    when $LAB_NAME names it."""
+def machines(name, image, fresh=False):
+    """Two sites and a witness from an image's tarball; `fresh`: of nobody's cell yet. A lab that is up already is taken when $LAB_NAME names it."""
     given = os.environ.get("LAB_NAME")
     lab = Lab(given or name)
     if not given:
         mark(lab.name)
         lab.timing = "fast"
         lab.build = str(PROJECT / "build" / "dev")
-        lab.image = str(image)
+        lab.image, lab.fresh = str(image), fresh
         lab_work.up(lab, 2, lambda _text: None, build=False)
-    vm = ClientVm(lab.load())
-    demo.Demo(lab).hosts_ready()
+    return lab.load()
+
+
+def boot(name, image):
+    """The machines, and the client's VM on a1, its records coming in."""
+    vm = ClientVm(machines(name, image))
+    demo.Demo(vm.lab).hosts_ready()
     vm.prepare()
     return vm
 

@@ -15,6 +15,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "packaging/setup"))
 answers = importlib.import_module("bascule_answers")
 apply = importlib.import_module("bascule_apply")
+ca = importlib.import_module("bascule_ca")
 steps = importlib.import_module("bascule_steps")
 setup = importlib.import_module("bascule_setup")
 
@@ -22,6 +23,9 @@ EXAMPLE = (ROOT / "packaging/setup/cell.toml").read_text()
 DISK = "/dev/disk/by-id/nvme-example-a1"
 EMPTY = {"vgs": (5, ""), "lvs": (5, ""), "wipefs": (0, ""), "lsblk": (0, json.dumps({"blockdevices": [{"name": "nvme0n1", "ro": False, "mountpoints": [None]}]})),
          "pvs": (5, "Failed to find physical volume"), "vgcreate": (0, ""), "lvcreate": (0, "")}
+# hostd asks libvirt all the time: it must find no socket that begins the service before the one for TLS listens.
+BEGIN_TLS = ("stop libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket",
+             "start libvirtd-tls.socket libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket", "start libvirtd.service")
 
 
 class Fake(steps.System):
@@ -79,6 +83,16 @@ class Answers(unittest.TestCase):
         self.assertIn('tls_allowed_dn_list = [ "CN=a1", "CN=b1" ]\n', text)
         self.assertEqual(answers.with_keys(text, keys), (text, []))
         self.assertEqual(answers.with_keys('auth_tls = "sasl"\n', keys)[1], ["auth_tls"])
+        self.assertEqual(answers.with_keys("".join(f"{key} = {value}\n" for key, value in keys.items()), keys)[1], [])
+
+    def test_a_host_more_changes_libvirts_list_and_leaves_what_else_is_there(self):
+        keys = answers.libvirt_keys(answers.parse(EXAMPLE))
+        text = answers.with_keys("listen_tls = 1\n", keys)[0] + 'log_level = 3\n'
+        more = {**keys, "tls_allowed_dn_list": '[ "CN=a1", "CN=a2", "CN=b1" ]'}
+        changed, other = answers.with_keys(text, more)
+        self.assertEqual((other, answers.with_keys(changed, more)), ([], (changed, [])))
+        self.assertEqual([line for line in changed.splitlines() if line not in text.splitlines()], ['tls_allowed_dn_list = [ "CN=a1", "CN=a2", "CN=b1" ]'])
+        self.assertEqual([line for line in text.splitlines() if line not in changed.splitlines()], ['tls_allowed_dn_list = [ "CN=a1", "CN=b1" ]'])
 
 
 class Pool(unittest.TestCase):
@@ -92,8 +106,20 @@ class Pool(unittest.TestCase):
         self.assertFalse([ran for ran in plan.system.ran if ran.startswith(("vgcreate", "lvcreate", "pvcreate"))], "looking makes nothing")
 
     def test_a_pool_that_is_there_is_left_as_it_is(self):
-        plan = self.plan(commands={"vgs": (0, " vg0\n"), "lvs": (0, " thin\n")}, use="it is in use")
+        plan = self.plan(commands={"vgs": (0, " vg0\n"), "lvs": (0, "  thin-pool\n")}, use="it is in use")
         self.assertEqual(plan.pool(), [])
+        with self.assertRaises(steps.Stop) as said:
+            self.plan(commands={"vgs": (0, " vg0\n"), "lvs": (0, "  linear\n")}).pool()
+        self.assertIn("vg0/thin is there and is no thin pool but linear", str(said.exception))
+
+    def test_what_an_interrupted_vgcreate_leaves_is_taken_again(self):
+        label = {"wipefs": (0, "LVM2_member 0x218\n")}
+        nobodys = self.plan(commands={**label, "pvs --noheadings -o vg_name,pv_in_use": (0, "    \n")}, use="its first MiB is not empty")
+        self.assertEqual(len(nobodys.pool()), 2)
+        for answer in ((0, "  vg9 used\n"), (0, "  used\n"), (5, "")):
+            with self.subTest(answer=answer), self.assertRaises(steps.Stop) as said:
+                self.plan(commands={**label, "pvs --noheadings -o vg_name,pv_in_use": answer}, use="its first MiB is not empty").pool()
+            self.assertIn("wipefs finds LVM2_member", str(said.exception))
 
     def test_no_disk_that_has_anything_on_it_is_touched(self):
         def lsblk(**device):
@@ -141,7 +167,7 @@ class Walk(unittest.TestCase):
         root = f"{self.home.name}/root"
         for words in (["--dry-run"], []):  # nobody is here to say yes
             code, out, _err = self.apply("--as", "a1", "--root", root, *words)
-            self.assertEqual((code, self.files()), (0 if words else 1, ["cell.toml"]))
+            self.assertEqual((code, self.files()), (3 if words else 1, ["cell.toml"]))
             self.assertIn(f"write {root}/etc/default/etcd", out)
             self.assertIn("openssl genpkey", out)
 
@@ -165,15 +191,18 @@ class Walk(unittest.TestCase):
         cell = answers.parse(EXAMPLE)
         plan = apply.Plan(Fake(), cell, "a1", str(root))
         generated = answers.hostd_toml(cell, "a1", str(root))
-        for text, words in ((generated + '[alerts.to.mail]\nway = "mail"\n', "alerts"), (generated.replace("[api]", '[api]\ncrl = "/x"', 1), "api.crl"),
-                            ("[api", "cannot be read")):
+        other = generated.replace('cell = "main"', 'cell = "old"', 1)
+        for text, words in ((other + '[alerts.to.mail]\nway = "mail"\n', "would change (cell), and it holds what cell.toml does not know: alerts"),
+                            (other.replace("[api]", '[api]\ncrl = "/x"', 1), "api.crl"), ("[api", "cannot be read")):
             path.write_text(text)
             with self.subTest(words=words), self.assertRaises(steps.Stop) as said:
                 plan.hostd()
             self.assertIn(words, str(said.exception))
             self.assertEqual(path.read_text(), text)
-        path.write_text(generated.replace('cell = "main"', 'cell = "old"', 1))
+        path.write_text(other)
         self.assertEqual(len(plan.hostd()), 1, "what cell.toml knows is brought in line")
+        path.write_text(generated + '[alerts.to.mail]\nway = "mail"\n')
+        self.assertEqual(plan.hostd(), [], "what was added stands beside what cell.toml says")
 
     def test_this_machine_is_not_a_folder_to_try_out_in(self):
         code, out, err = self.apply("--as", "a1", "--root", "/", "--yes")
@@ -186,14 +215,72 @@ class Walk(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("mend first: watchdog", err.getvalue())
 
-    def test_units_are_enabled_in_their_order_and_drbds_own_is_not(self):
-        system = Fake({"systemctl is-enabled": (1, "disabled\n"), "systemctl is-enabled drbd.service": (0, "enabled\n")})
-        plan = apply.Plan(system, answers.parse(EXAMPLE), "a1")
-        shown = [line for action in plan.units() for line in action.shown(system) if "modprobe" not in line]
-        self.assertEqual(shown, ["+ systemctl enable etcd.service", "+ systemctl disable --now drbd.service", "+ systemctl stop libvirtd.service",
-                                 "+ systemctl enable --now libvirtd-tls.socket", "+ systemctl start libvirtd.service", "+ systemctl enable --now hostd.service"])
-        witness = apply.Plan(system, answers.parse(EXAMPLE), "witness")
-        self.assertEqual([line for action in witness.units() for line in action.shown(system)], ["+ systemctl enable etcd.service"])
+    def units(self, name="a1", fresh=False, marked=(), **states):
+        """What the step of the units does on a machine; states: of units, by their names without what is behind the point."""
+        system = Fake()
+        system.marks = f"{self.home.name}/marks"
+        for unit in marked:
+            system.mark(unit)
+        for unit in ("etcd", "libvirtd-tls", "libvirtd", "hostd"):
+            full = f"{unit}.{'socket' if unit == 'libvirtd-tls' else 'service'}"
+            system.commands[f"systemctl show --property ActiveState --value {full}"] = (0, states.get(unit.replace("-", "_"), "inactive" if fresh else "active") + "\n")
+        system.commands["systemctl is-enabled"] = (1, "disabled\n") if fresh else (0, "enabled\n")
+        system.commands["systemctl is-enabled drbd.service"] = (0, "enabled\n") if fresh else (1, "masked\n")
+        system.commands["systemctl"] = (0, "\n")
+        plan = apply.Plan(system, answers.parse(EXAMPLE), name)
+        actions = plan.units()
+        shown = [line.removeprefix("+ systemctl ") for action in actions for line in action.shown(system) if "modprobe" not in line]
+        for action in actions:
+            if "modprobe" not in action.argv:
+                action.act(system)
+        self.assertFalse([unit for unit in marked if system.marked(unit)], "what was restarted is not restarted again")
+        return shown
+
+    def test_units_are_enabled_and_begun_in_their_order_and_drbds_own_is_not(self):
+        self.assertEqual(self.units(fresh=True), [
+            "enable etcd.service", "start etcd.service", "disable --now drbd.service", "enable libvirtd-tls.socket",
+            *BEGIN_TLS, "enable hostd.service", "start hostd.service"])
+        self.assertEqual(self.units("witness", fresh=True), ["enable etcd.service", "start etcd.service"])
+        self.assertEqual(self.units(), [])
+
+    def test_a_unit_that_an_image_enables_and_that_waited_for_its_files_is_begun(self):
+        self.assertEqual(self.units(libvirtd_tls="inactive", hostd="inactive"),
+                         [*BEGIN_TLS, "start hostd.service"])
+
+    def test_a_service_whose_files_changed_is_restarted_and_no_other(self):
+        self.assertEqual(self.units(marked=["libvirtd.service"]), ["restart libvirtd.service"])
+        self.assertEqual(self.units(marked=["hostd.service", "etcd.service", "libvirtd.service"]),
+                         ["restart etcd.service", "restart libvirtd.service", "restart hostd.service"])
+
+    def test_a_change_is_known_before_it_is_made_until_the_service_was_restarted(self):
+        system, path = Fake({"systemctl restart": (1, "no")}), pathlib.Path(self.home.name, "etc/x.conf")
+        system.marks = f"{self.home.name}/marks"
+
+        def power_goes(*_words):
+            raise KeyboardInterrupt
+        system.write = power_goes
+        with self.assertRaises(KeyboardInterrupt):
+            steps.Write(str(path), "new", unit="x.service").act(system)
+        self.assertTrue(system.marked("x.service"))
+        with self.assertRaises(steps.Stop):
+            steps.InForce("x.service", "systemctl", "restart", "x.service").act(system)
+        self.assertTrue(system.marked("x.service"), "the restart failed")
+
+    def test_a_copy_is_whole_and_for_whom_it_is_to_be_or_it_is_made_again(self):
+        source, path = pathlib.Path(self.home.name, "host.key"), pathlib.Path(self.home.name, "pki/host.key")
+        source.write_text("key\n")
+        copy, system = steps.Copy(str(source), str(path), 0o640), steps.System()
+        for break_ in (lambda: None, lambda: path.chmod(0o644), lambda: path.write_text("ke"), path.unlink):
+            if path.exists():
+                break_()
+                self.assertFalse(copy.done(system))
+            path.parent.mkdir(exist_ok=True)
+            path.with_name("host.key.new").write_text("half")  # an interrupted run's
+            copy.act(system)
+            self.assertTrue(copy.done(system))
+        self.assertEqual((path.read_text(), path.stat().st_mode & 0o777), ("key\n", 0o640))
+        self.assertEqual(sorted(found.name for found in path.parent.iterdir()), ["host.key", "host.key.before-1"])
+        self.assertNotIn("key\n", "".join(copy.shown(system)))
 
     def test_a_member_with_data_keeps_its_configuration(self):
         root = pathlib.Path(self.home.name, "root")
@@ -213,9 +300,63 @@ class Walk(unittest.TestCase):
 
     def test_the_program_finds_its_commands(self):
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()) as out:
-            self.assertEqual(setup.main(["apply", "--answers", str(self.answers), "--as", "a1", "--root", f"{self.home.name}/root", "--dry-run"]), 0)
+            self.assertEqual(setup.main(["apply", "--answers", str(self.answers), "--as", "a1", "--root", f"{self.home.name}/root", "--dry-run"]), 3)
         self.assertIn("steps for a1 of cell main", out.getvalue())
         self.assertFalse(os.path.exists(ROOT / "packaging/setup/__pycache__"))
+
+
+class Authority(unittest.TestCase):
+    """openssl is replaced: it writes what it is asked for, or the power goes while it does."""
+
+    def setUp(self):
+        home = tempfile.TemporaryDirectory()
+        self.addCleanup(home.cleanup)
+        self.home, self.writes, kept = pathlib.Path(home.name), 1 << 30, ca.openssl
+        ca.openssl = self.openssl
+        self.addCleanup(setattr, ca, "openssl", kept)
+
+    def openssl(self, *words, quiet=False):
+        del quiet
+        if "-out" in words:
+            path = pathlib.Path(words[words.index("-out") + 1])
+            self.writes -= 1
+            path.write_text("half" if self.writes < 0 else f"whole {words[0]} {path.name}\n")
+            if self.writes < 0:
+                raise KeyboardInterrupt
+        return ""
+
+    def test_an_interruption_at_any_point_leaves_nothing_half_and_no_key_is_made_twice(self):
+        self.assertTrue(self.whole(lambda: ca.request(str(self.home / "host.key"), str(self.home / "host.csr"), "a1")) >= 2)
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.assertTrue(self.whole(lambda: ca.init(self.home / "ca", "main", False)) >= 4)
+        self.assertEqual(sorted(path.name for path in (self.home / "ca").iterdir()), sorted(
+            ["issued", "ca.pem", "api-ca.pem", *(f"{one}.{kind}" for one in ca.CAS for kind in ("key", "pem", "cnf", "index", "crlnumber"))]))
+
+    def whole(self, act):
+        """Interrupts it at its first, second, ... file, until it comes to its end; how often."""
+        keys = {}
+        for number in range(20):
+            self.writes = min(number, 1)  # the next but one is interrupted
+            try:
+                act()
+                return number
+            except KeyboardInterrupt:
+                pass
+            for path in self.home.rglob("*.*"):
+                if path.suffix in (".key", ".pem", ".csr"):
+                    self.assertIn("whole", path.read_text(), path)
+                if path.suffix == ".key":
+                    self.assertEqual((keys.setdefault(path, path.stat().st_ino), path.stat().st_mode & 0o777), (path.stat().st_ino, 0o600))
+        raise AssertionError("it never ends")
+
+    def test_the_index_that_openssl_was_just_moving_is_found(self):
+        with contextlib.redirect_stdout(io.StringIO()):
+            ca.init(self.home / "ca", "main", False)
+        index = self.home / "ca/hosts-ca.index"
+        index.rename(f"{index}.old")
+        pathlib.Path(f"{index}.new").write_text("V\tnew\n")
+        ca.with_ca(self.home / "ca", "hosts-ca")
+        self.assertEqual(index.read_text(), "V\tnew\n")
 
 
 if __name__ == "__main__":

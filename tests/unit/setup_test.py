@@ -30,7 +30,7 @@ class Fake(setup.Machine):
             "timedatectl": (0, "yes\n"), "hostd": (0, ""), "systemctl show": (0, "0\n"), "modinfo": (0, "8.4.11\n"),
             "drbdadm": (0, "DRBDADM_BUILDTAG=x\nDRBD_KERNEL_VERSION=8.4.11\nDRBDADM_VERSION=9.22.0\n"),
             "systemctl is-enabled drbd.service": (1, "disabled\n"), "qemu-system-x86_64": (0, "QEMU emulator version 7.2.15\n"),
-            "systemctl is-enabled libvirtd-tls.socket": (0, "enabled\n"), "vgs": (0, "  51200.00\n"), "lvs": (0, "  204800.00 10.00\n"),
+            "systemctl is-enabled libvirtd-tls.socket": (0, "enabled\n"), "systemctl is-active libvirtd-tls.socket": (0, "active\n"), "vgs": (0, "  51200.00\n"), "lvs": (0, "  204800.00 10.00\n"),
             "etcd": (0, "etcd Version: 3.4.23\n"), "openssl verify": (0, "OK\n"), "openssl x509 -noout -in /etc/bascule/pki/host.pem -checkend": (0, ""),
             "openssl x509 -noout -in /etc/bascule/pki/host.pem -ext": (0, "    URI:urn:bascule:host:a1, DNS:a1\n"),
             "ping": (0, PING.format(loss=0, rtt="0.80")), **more.get("commands", {})}
@@ -84,6 +84,10 @@ class Setup(unittest.TestCase):
         self.assertEqual(set(found), {"system", "clock", "configuration", "virtualization", "watchdog", "drbd", "libvirt", "pool", "network clients",
                                       "etcd", "certificates", "link to b1", "link to witness"})
 
+    def test_without_dbus_chrony_says_whether_the_clock_is_right(self):
+        _code, found = look(machine=Fake(commands={"timedatectl": (1, "no bus"), "chronyc": (0, "Reference ID    : C0000201\nLeap status     : Normal\n")}))
+        self.assertEqual(found["clock"]["level"], "good")
+
     def test_each_thing_that_is_wrong_is_named_with_what_mends_it(self):
         rtt = {"ping": (0, PING.format(loss=0, rtt="60.00"))}
         cases = [
@@ -96,6 +100,7 @@ class Setup(unittest.TestCase):
             ("drbd", "drbd-utils", {"commands": {"drbdadm": (127, "")}}),
             ("drbd.service", "disable --now drbd", {"commands": {"systemctl is-enabled drbd.service": (0, "enabled\n")}}),
             ("libvirt", "bascule-hostd", {"commands": {"qemu-system-x86_64": (127, "")}}),
+            ("libvirt", "does not listen", {"commands": {"systemctl is-active libvirtd-tls.socket": (3, "inactive\n")}}),
             ("libvirt", "libvirtd-tls.socket", {"commands": {"systemctl is-enabled libvirtd-tls.socket": (1, "disabled\n")}}),
             ("pool", "vgcreate vg0", {"commands": {"vgs": (5, "")}}),
             ("pool", "lvcreate --type thin-pool", {"commands": {"lvs": (5, "")}}),
@@ -122,7 +127,8 @@ class Setup(unittest.TestCase):
     def test_what_is_only_to_be_known_does_not_fail_the_look(self):
         cases = [
             ("system", {"files": {"/etc/os-release": 'ID=debian\nVERSION_ID="13"\n'}}),
-            ("clock", {"commands": {"timedatectl": (0, "no\n")}}),
+            ("clock", {"commands": {"timedatectl": (0, "no\n")}}), ("clock", {"commands": {"timedatectl": (1, "no bus")}}),
+            ("clock", {"commands": {"timedatectl": (1, "no bus"), "chronyc": (0, "Leap status     : Not synchronised\n")}}),
             ("watchdog", {"files": {"/sys/class/watchdog/watchdog0/identity": "Software Watchdog\n"}}),
             ("pool", {"commands": {"lvs": (0, "  204800.00 99.00\n")}}),
             ("link to b1", {"commands": {"ping": (0, PING.format(loss=10, rtt="0.80"))}}),

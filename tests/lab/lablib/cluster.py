@@ -79,11 +79,22 @@ def up(lab, say, build):
     for node in lab.nodes.values():
         wait_booted(lab, node)
         say(f"{node.id} is up")
-    wait_for("etcd with all its members healthy", lambda: etcd_healthy(lab), 120, every=0.5)
+    if lab.fresh:
+        _forget_seeds(lab)
+    else:
+        wait_for("etcd with all its members healthy", lambda: etcd_healthy(lab), 120, every=0.5)
+        say("etcd is healthy on all members")
     supervisor.start(lab)
     lab.complete = True
     lab.save()
-    say("etcd is healthy on all members")
+
+
+def _forget_seeds(lab):
+    """A machine of nobody's has its seed once, at its first boot; from then on what is on its disk is its operator's."""
+    for node in lab.nodes.values():
+        remote.execute(lab, node, ["sync"])
+        shutil.rmtree(node.seed)
+        node.seed.mkdir(mode=0o755)
 
 
 def _is_up(name):

@@ -50,7 +50,7 @@ class Node:
 class Lab:
     """One lab by name. `hosts` and `pool` come from its state file when it is up."""
 
-    KEPT = ("pool", "timing", "power_switch", "cuts", "faults", "build", "image", "complete")
+    KEPT = ("pool", "timing", "power_switch", "cuts", "faults", "build", "image", "fresh", "complete")
 
     def __init__(self, name="lab"):
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,15}", name):
@@ -72,6 +72,7 @@ class Lab:
         self.complete = False  # `up` came to its end
         self.build = str(PROJECT / "build" / "release")
         self.image = ""  # tarball of images/host that the hosts are booted from, instead of a root and programs of the lab's own
+        self.fresh = False  # with an image: machines of nobody's cell, each with its network, a way in and an empty disk
 
     def plan_nodes(self, hosts):
         if not 1 <= hosts <= MAX_HOSTS:

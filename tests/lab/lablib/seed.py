@@ -15,6 +15,11 @@ from .proc import LabError, run
 IN_IMAGE = ("etc/ssh/sshd_config", "etc/fstab", "etc/default/libvirtd", "usr/sbin/hostd", "usr/libexec/bascule/hostd-fence-peer",
             "etc/systemd/system/multi-user.target.wants/hostd.service", "etc/systemd/system/sockets.target.wants/libvirtd-tls.socket",
             "etc/systemd/system/libvirtd.socket.d/lab.conf", "etc/systemd/system/libvirtd-ro.socket.d/lab.conf")
+# What makes a machine a host of the lab's cell, or makes good what one that is set up by hand must have; seed/fresh has what is in its place.
+OF_A_CELL = ("etc/hosts", "etc/default/etcd", "etc/profile.d/lab.sh", "etc/systemd/system/etcd.service.d/lab.conf", "etc/bascule/hostd.toml",
+             "etc/systemd/system/multi-user.target.wants/etcd.service", "etc/libvirt/libvirtd.conf", "etc/libvirt/qemu.conf", "etc/lvm/lvm.conf",
+             "etc/lvm/lvmlocal.conf", "etc/systemd/system/lab-disk.service", "etc/systemd/system/multi-user.target.wants/lab-disk.service",
+             "usr/local/lib/lab-disk", "usr/local/lib/lab-early", "usr/sbin/fence_bascule_lab")
 
 
 def make_ssh_keys(lab):
@@ -38,22 +43,30 @@ def render(lab, node):
         shutil.rmtree(node.seed)
     node.seed.mkdir(parents=True, mode=0o755)
     values = _values(lab, node)
-    for part in ("common", node.kind):
-        _copy_tree(HERE / "seed" / part, node.seed, values, IN_IMAGE if lab.image else ())
-    if lab.image:
-        _copy_tree(HERE / "seed" / "image", node.seed, values)
-    elif node.kind == "host":
-        _put(node.seed / "etc/systemd/system/hostd.service", (PROJECT / "packaging/hostd.service").read_bytes())
-        console = pathlib.Path(lab.build, "console")
-        if console.is_dir():  # built by the target `console`, or by its test
-            shutil.copytree(console, node.seed / "usr/share/bascule/console")
-    if node.kind == "host":
-        _put(node.seed / "etc/bascule/power/secret", f"password={power_switch.password(lab)}\n".encode(), 0o600)
-    _keys(lab, node)
+    without = (*(IN_IMAGE if lab.image else ()), *(OF_A_CELL if lab.fresh else ()))
+    for part in ("common", node.kind, *(["image"] if lab.image else [])):
+        _copy_tree(HERE / "seed" / part, node.seed, values, without)
+    _way_in(lab, node)
+    if lab.fresh:
+        _copy_tree(HERE / "seed/fresh", node.seed, values)
+    else:
+        _of_the_cell(lab, node)
     if lab.image:  # a seed's folders are copied with their modes
         for name in ("etc/bascule", "etc/bascule/pki", "root"):
             if (node.seed / name).is_dir():
                 (node.seed / name).chmod(0o700)
+
+
+def _of_the_cell(lab, node):
+    _keys(lab, node)
+    if node.kind != "host":
+        return
+    _put(node.seed / "etc/bascule/power/secret", f"password={power_switch.password(lab)}\n".encode(), 0o600)
+    if not lab.image:
+        _put(node.seed / "etc/systemd/system/hostd.service", (PROJECT / "packaging/hostd.service").read_bytes())
+        console = pathlib.Path(lab.build, "console")
+        if console.is_dir():  # built by the target `console`, or by its test
+            shutil.copytree(console, node.seed / "usr/share/bascule/console")
 
 
 def _values(lab, node):
@@ -131,6 +144,9 @@ def _keys(lab, node):
         _put(node.seed / ca_path, ca)
         _put(node.seed / cert_path, cert)
         _put(node.seed / key_path, key, 0o600)
+
+
+def _way_in(lab, node):
     ssh = lab.run / "ssh"
     _put(node.seed / "root/.ssh/authorized_keys", (ssh / "user.pub").read_bytes(), 0o600)
     _put(node.seed / "etc/ssh/ssh_host_ed25519_key", (ssh / "host").read_bytes(), 0o600)

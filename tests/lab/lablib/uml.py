@@ -26,7 +26,10 @@ def make_disks(lab, base):
     lab.exchange.mkdir()
     (lab.disks / "base").symlink_to(base)
     for node in lab.nodes.values():
-        if node.disk_mib:
+        if node.disk_mib and lab.fresh:
+            with open(node.disk, "xb") as disk:
+                disk.truncate(node.disk_mib << 20)
+        elif node.disk_mib:
             run(["cp", "--sparse=always", "--reflink=auto", str(base / "disk"), str(node.disk)])
 
 
