@@ -85,6 +85,7 @@ Task alerts(const Call& call);
 Task alert(const Call& call);
 Task test_alert(const Call& call);
 Task acknowledge(const Call& call);
+Task cell_restore(const Call& call);
 Task audit(const Call& call);
 Task audit_heads(const Call& call);
 Task health(const Call& call);

@@ -246,6 +246,18 @@ Task acknowledge(const Call& call) {
   if (!done) co_return done.error();
   co_return shown(call, call.part(2));
 }
+Task cell_restore(const Call& call) {
+  std::string reason;
+  auto step = json::restore(call.request.body, reason);
+  if (!step) co_return step.error();
+  auto request = change_of(call, std::move(reason));
+  if (!request) co_return request.error();
+  step->dry_run = request->dry_run;
+  auto task = call.parts.cell.restore(std::move(*step), std::move(*request));
+  auto done = co_await std::move(task);
+  if (!done) co_return done.error();
+  co_return reply(json::restored(*done));
+}
 Task cancel(const Call& call) { return steer(call, core::Steer::cancel); }
 Task approve(const Call& call) { return steer(call, core::Steer::approve); }
 

@@ -52,6 +52,7 @@ constexpr std::array kRoutes{
     Route{"GET", "/v1/alerts/{alert}", staff, read, "", handlers::alert},
     Route{"POST", "/v1/alerts/actions/test", operators, change, "", handlers::test_alert},
     Route{"POST", "/v1/alerts/{alert}/actions/ack", operators, change, "", handlers::acknowledge},
+    Route{"POST", "/v1/cell/restore", operators, change, "dry_run", handlers::cell_restore},
     Route{"GET", "/v1/events", everyone, events, "after type object", nullptr},
     Route{"GET", "/v1/audit", everyone, read, "limit after from object", handlers::audit},
     Route{"GET", "/v1/audit/heads", staff, read, "limit after host", handlers::audit_heads},

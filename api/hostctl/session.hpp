@@ -86,6 +86,7 @@ Exit audit_list(Session&);
 Exit audit_verify(Session&);
 Exit audit_export(Session&);
 Exit cell_backup(Session&);
+Exit cell_restore(Session&);
 Exit why(Session&);
 Exit health(Session&);
 Exit version(Session&);

@@ -26,7 +26,8 @@ SECONDS = 10  # without an answer: a hang
 BY_MEANING = ("cannot be changed", "cannot be added or removed", "cannot shrink", "volumes: grow '", "is there twice",
               "protection: a VM with one leg stays so", "volumes.image: there is no image", "volumes.image: the images are kept",
               "has no network", "there is no host", "already runs on", "are on the same site", "copy_at: only with protection",
-              "volumes.image: with protection", "sacrifice: the newer data")
+              "volumes.image: with protection", "sacrifice: the newer data", "the file is damaged", "restored with its power off",
+              "a name is needed", "a VM is needed")
 
 
 def arguments():
