@@ -80,6 +80,7 @@ Task cancel(const Call& call);
 Task approve(const Call& call);
 Task copy(const Call& call);
 Task repair(const Call& call);
+Task adopt(const Call& call);
 Task prove_watchdog(const Call& call);
 Task alerts(const Call& call);
 Task alert(const Call& call);

@@ -173,6 +173,13 @@ Task maintenance(const Call& call) {
 }
 Task copy(const Call& call) { return plain(call, core::CopyVm{call.part(2)}); }
 Task repair(const Call& call) { return plain(call, core::RepairVm{call.part(2)}); }
+Task adopt(const Call& call) {
+  std::string reason;
+  auto verb = json::adopt(call.request.body, reason);
+  if (!verb) return refused(verb.error());
+  verb->vm = call.part(2);
+  return submit(call, std::move(*verb), std::move(reason));
+}
 Task prove_watchdog(const Call& call) { return plain(call, core::ProveWatchdog{call.part(2)}); }
 Task arm(const Call& call) { return plain(call, core::SetArmed{true}); }
 Task disarm(const Call& call) { return plain(call, core::SetArmed{false}); }

@@ -47,6 +47,7 @@ core::Result<core::FailbackVm> failback(const std::string& body, std::string& re
 core::Result<core::SetMaintenance> maintenance(const std::string& body, std::string& reason);
 core::Result<core::HostLease> lease(const std::string& body);
 core::Result<core::ResizeVm> resize(const std::string& body, std::string& reason);
+core::Result<core::AdoptVm> adopt(const std::string& body, std::string& reason);
 core::Result<core::RestoreStep> restore(const std::string& body, std::string& reason);
 core::Result<core::GrowVolume> grow(const std::string& body, std::string& reason);
 

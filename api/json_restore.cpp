@@ -1,4 +1,5 @@
-// Bodies of a restore: what `hostctl cell restore` sends of a backup file, a VM at a time.
+// Bodies of the way back from a backup file: what `hostctl cell restore` sends of it, a VM at a time, and of `vm
+// adopt`.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -82,19 +83,31 @@ Result<core::RestoreStep> restore(const std::string& body, std::string& reason) 
   out.head.sequence =
       static_cast<std::int64_t>(std::min<std::uint64_t>(sequence, std::numeric_limits<std::int64_t>::max()));
   using Kind = core::RestoreStep::Kind;
-  if (part == "begin") {
-    r.texts("hosts", out.hosts, core::kRestoreHosts);
-  } else if (part == "vm") {
+  r.texts("hosts", out.hosts, core::kRestoreHosts);
+  const Json* vm = r.object("vm");
+  if (part == "vm") {
     out.kind = Kind::vm;
-    const Json* vm = r.object("vm");
     if (vm == nullptr) r.fault("vm", "a VM is needed");
-    if (auto ok = r.done(); !ok) return ok.error();
-    if (auto ok = read_restored_vm(*vm, out); !ok) return ok.error();
   } else if (part == "end") {
     out.kind = Kind::end;
-  } else if (!part.empty()) {
+  } else if (part != "begin" && !part.empty()) {
     r.fault("part", "begin, vm or end is needed");
   }
+  if (auto ok = r.done(); !ok) return ok.error();
+  if (out.kind == Kind::vm) {
+    if (auto ok = read_restored_vm(*vm, out); !ok) return ok.error();
+  }
+  return out;
+}
+
+Result<core::AdoptVm> adopt(const std::string& body, std::string& reason) {
+  Json j;
+  if (auto ok = parse(body, j); !ok) return ok.error();
+  core::AdoptVm out;
+  Reader r(j, "");
+  r.reason(reason);
+  r.name("host", out.host, true);
+  if (out.host.empty()) r.fault("host", "the host whose legs the VM starts from is needed");
   if (auto ok = r.done(); !ok) return ok.error();
   return out;
 }

@@ -39,6 +39,7 @@ constexpr std::array kRoutes{
     Route{"POST", "/v1/vms/{vm}/actions/failback", operators, change, "dry_run", handlers::failback},
     Route{"POST", "/v1/vms/{vm}/actions/copy", operators, change, "dry_run", handlers::copy},
     Route{"POST", "/v1/vms/{vm}/actions/repair", operators, change, "dry_run", handlers::repair},
+    Route{"POST", "/v1/vms/{vm}/actions/adopt", operators, change, "dry_run", handlers::adopt},
     Route{"POST", "/v1/vms/{vm}/actions/resize", operators, change, "dry_run", handlers::resize},
     Route{"GET", "/v1/volumes", everyone, read, "limit after vm project", handlers::volumes},
     Route{"GET", "/v1/volumes/{vm}/{volume}", everyone, read, "", handlers::volume},

@@ -188,6 +188,15 @@ class Tree {
         ->check(not_empty());
     change(failover);
     change(named(vm, "copy", "Bring its cold copy up to date now (protection 'backup')", "VM", &vm_copy));
+    auto* adopt = named(vm, "adopt",
+                        "After all of etcd was lost: show both legs of a restored VM, keep both, and give it to a host "
+                        "once a second operator approves",
+                        "VM", &vm_adopt);
+    adopt->add_option("--host", args_.target, "The host from whose legs it will start")
+        ->required()
+        ->type_name("HOST")
+        ->check(not_empty());
+    change(adopt);
     auto* failback = named(vm, "failback", "Move it back to its nominal host", "VM", &vm_failback);
     failback->add_option("--policy", args_.policy, "How hard to push; the VM's own policy if not given")
         ->type_name(kPolicies)

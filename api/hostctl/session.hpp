@@ -76,6 +76,7 @@ Exit op_cancel(Session&);
 Exit op_approve(Session&);
 Exit vm_copy(Session&);
 Exit volume_repair(Session&);
+Exit vm_adopt(Session&);
 Exit watchdog_prove(Session&);
 Exit apply(Session&);
 Exit alert_list(Session&);

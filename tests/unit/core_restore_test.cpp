@@ -3,6 +3,7 @@
 
 #include "core_ha_fixture.hpp"
 #include "core_plan_fixture.hpp"
+#include "hostd/core/explain.hpp"
 #include "hostd/core/reconcile.hpp"
 #include "hostd/core/restore.hpp"
 
@@ -232,6 +233,10 @@ TEST(Restored, VmIsRefusedWhateverNeedsARunRight) {
   EXPECT_THAT(text(plan(view, ask(StartVm{"vm1"}), "a1")), StartsWith("conflict: the VM has no run-right"));
   VmSpec on = test::spec();
   EXPECT_FALSE(plan(view, ask(PutVm{on}), "a1"));
+}
+
+TEST(Restored, VmSaysWhyItDoesNotRunAndWhatIsNext) {
+  EXPECT_THAT(why(restored_cell(), "vm1"), HasSubstr("`hostctl vm adopt vm1 --host HOST`"));
 }
 
 }  // namespace

@@ -69,6 +69,7 @@ class Kernel final : public FakeDrbd {
     if (!allow && keeps_window) co_return fail(Errc::refused, "there are primaries on both sides");
     co_return Result<>{};
   }
+  storage::Task<std::string> generation(storage::Resource, std::string) override { co_return identifiers; }
   storage::Task<> suspend_io(std::string) override {
     stopped = true;
     co_return Result<>{};
@@ -79,6 +80,7 @@ class Kernel final : public FakeDrbd {
   std::function<void()> while_attached;  ///< once, when a disk has just been attached
   Disk attached_as{Disk::diskless};
   std::vector<storage::Resource> brought_up;
+  std::string identifiers{"00000000000000A0:0000000000000000:0000000000000000:0000000000000000"};
   int connects{}, cuts{}, windows{}, promotions{};
   bool stopped{}, keeps_window{};
 };

@@ -128,6 +128,7 @@ Result<CellStore::Draft> CellStore::draft_op(const core::Operation& next_in, Rev
   } else if (effects.care) {
     runtime::put(d.txn, keys::vm_last(root_, next.vm, core::care_of(next)), codec::encode(*effects.care));
   }
+  if (effects.adopted) del(d.txn, keys::vm_restored(root_, next.vm));
   if (effects.disarm) switch_armed(d.txn, next, false, now);
   if (effects.delete_image) del(d.txn, keys::image(root_, *effects.delete_image));
   if (view_.progress.contains(next.id)) del(d.txn, keys::progress(root_, next.id));
