@@ -14,6 +14,7 @@
 #include "hostd/core/error.hpp"
 #include "hostd/core/history.hpp"
 #include "hostd/core/request.hpp"
+#include "hostd/core/restore.hpp"
 #include "hostd/core/signed_head.hpp"
 #include "hostd/core/view.hpp"
 
@@ -53,6 +54,10 @@ class CellPort {
   /// Errors: not_found, forbidden, conflict (past the point of no return, finished, waits for nothing).
   virtual boost::asio::awaitable<core::Result<>> steer(core::Caller caller, std::string operation, core::Steer how,
                                                        std::string reason) = 0;
+
+  /// One part of a backup file that is written back into an empty cell. Errors: as core::plan_restore.
+  virtual boost::asio::awaitable<core::Result<core::RestorePlan>> restore(core::RestoreStep step,
+                                                                          core::Request request) = 0;
 
   /// Audit records with sequence in [from, from+limit), oldest first, read from etcd.
   virtual boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(std::int64_t from,

@@ -173,6 +173,13 @@ Task maintenance(const Call& call) {
 }
 Task copy(const Call& call) { return plain(call, core::CopyVm{call.part(2)}); }
 Task repair(const Call& call) { return plain(call, core::RepairVm{call.part(2)}); }
+Task adopt(const Call& call) {
+  std::string reason;
+  auto verb = json::adopt(call.request.body, reason);
+  if (!verb) return refused(verb.error());
+  verb->vm = call.part(2);
+  return submit(call, std::move(*verb), std::move(reason));
+}
 Task prove_watchdog(const Call& call) { return plain(call, core::ProveWatchdog{call.part(2)}); }
 Task arm(const Call& call) { return plain(call, core::SetArmed{true}); }
 Task disarm(const Call& call) { return plain(call, core::SetArmed{false}); }
@@ -245,6 +252,18 @@ Task acknowledge(const Call& call) {
   auto done = co_await std::move(task);
   if (!done) co_return done.error();
   co_return shown(call, call.part(2));
+}
+Task cell_restore(const Call& call) {
+  std::string reason;
+  auto step = json::restore(call.request.body, reason);
+  if (!step) co_return step.error();
+  auto request = change_of(call, std::move(reason));
+  if (!request) co_return request.error();
+  step->dry_run = request->dry_run;
+  auto task = call.parts.cell.restore(std::move(*step), std::move(*request));
+  auto done = co_await std::move(task);
+  if (!done) co_return done.error();
+  co_return reply(json::restored(*done));
 }
 Task cancel(const Call& call) { return steer(call, core::Steer::cancel); }
 Task approve(const Call& call) { return steer(call, core::Steer::approve); }

@@ -25,6 +25,7 @@ std::string why(const core::CellView& view, const core::VmView& vm, core::Role r
 /// `replicates`: two legs are meant to be in sync; else there is no protection to tell of.
 std::string history(const std::string& vm, bool replicates, const core::History& history);
 std::string submitted(const Submitted& s);
+std::string restored(const core::RestorePlan& plan);
 std::string health(const CellPort::Health& h, const std::string& host);
 std::string version(const std::string& host);
 std::string caller(const core::Caller& caller, const std::string& host);
@@ -47,6 +48,8 @@ core::Result<core::FailbackVm> failback(const std::string& body, std::string& re
 core::Result<core::SetMaintenance> maintenance(const std::string& body, std::string& reason);
 core::Result<core::HostLease> lease(const std::string& body);
 core::Result<core::ResizeVm> resize(const std::string& body, std::string& reason);
+core::Result<core::AdoptVm> adopt(const std::string& body, std::string& reason);
+core::Result<core::RestoreStep> restore(const std::string& body, std::string& reason);
 core::Result<core::GrowVolume> grow(const std::string& body, std::string& reason);
 
 }  // namespace bascule::api::json

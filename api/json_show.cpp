@@ -221,6 +221,11 @@ std::string submitted(const Submitted& s) {
   return dump(j);
 }
 
+std::string restored(const core::RestorePlan& plan) {
+  const core::Restore& r = plan.next;
+  return dump({{"vms", r.vms}, {"written", r.written}, {"ended", r.ended}, {"unchanged", plan.unchanged}});
+}
+
 std::string health(const CellPort::Health& h, const std::string& host) {
   return dump({{"host", host},
                {"ok", h.ok},

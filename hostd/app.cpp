@@ -73,6 +73,7 @@ struct App {
   std::unique_ptr<runtime::LibvirtHost> vms;
   std::unique_ptr<storage::DrbdAdapter> drbd;
   std::unique_ptr<storage::PoolPort> pool;
+  runtime::Descriptor state;  ///< the lock of this host's notes
   ImageStore images;
   NoteStore notes;
   std::unique_ptr<runtime::DeviceWatchdog> watchdog;
@@ -106,6 +107,9 @@ core::Result<> App::build() {
   std::error_code ec;
   std::filesystem::create_directories(NoteFile::lost_folder(config.state_path), ec);
   if (ec) return core::fail(core::Errc::io, "cannot make " + config.state_path + ": " + ec.message());
+  auto locked = lock_state(config.state_path);
+  if (!locked) return locked.error();
+  state = std::move(*locked);
   if (auto ok = images.open(); !ok) return ok;
   if (auto ok = notes.load(); !ok) return ok;
   runtime::etcd::EtcdOptions etcd;
@@ -241,7 +245,8 @@ asio::awaitable<void> App::announce() {
   for (const auto& [name, image] : cell->view().images) {
     if (image.value.host == config.host) known.insert(name);
   }
-  images.forget_unknown(known);
+  // Not in a cell that is empty: what all of etcd knew may just be lost, and the images with it.
+  if (cell->view().audit.revision != 0) images.forget_unknown(known);
   spdlog::info("host {} announced", config.host);
 }
 

@@ -66,6 +66,11 @@ asio::awaitable<Result<>> CellService::steer(core::Caller caller, std::string op
   co_return co_await store_.steer(std::move(operation), how, std::move(who), std::move(reason), wall_ms());
 }
 
+asio::awaitable<Result<core::RestorePlan>> CellService::restore(core::RestoreStep step, core::Request request) {
+  core::Who who{request.caller.name, "operator", {}};
+  co_return co_await store_.restore(std::move(step), std::move(who), std::move(request.reason), wall_ms());
+}
+
 asio::awaitable<Result<std::string>> CellService::test_alert(core::Request request) {
   if (!alerts_) {
     co_return fail(

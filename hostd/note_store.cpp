@@ -1,6 +1,7 @@
 #include "hostd/note_store.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -84,6 +85,14 @@ Result<> NoteFile::drop_lost_disk(const LostDisk& disk) {
 
 void tell_unkept(const Result<>& kept, const About& about) {
   if (!kept) say(msg::notes_not_kept, about, "{}", kept.error().what);
+}
+
+Result<runtime::Descriptor> lock_state(const std::string& folder) {
+  const std::string path = folder + "/lock";
+  runtime::Descriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (fd.get() < 0) return fail(Errc::io, path + ": " + std::strerror(errno));
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  return fail(Errc::conflict, "hostd runs on this host (" + path + " is locked): `systemctl stop hostd` first");
 }
 
 Result<> NoteStore::load() {

@@ -9,6 +9,7 @@
 #include "hostd/core/error.hpp"
 #include "hostd/core/notes.hpp"
 #include "hostd/runtime/say.hpp"
+#include "hostd/runtime/spawn.hpp"
 
 namespace bascule {
 
@@ -51,6 +52,9 @@ class NoteFile final : public NotePort {
 
 /// Into the log when it failed, where nothing else can be done about it.
 void tell_unkept(const core::Result<>& kept, const About& about);
+
+/// One hostd, or `hostd --new-cluster`, at a time: held for as long as the answer lives. Error conflict: another runs.
+core::Result<runtime::Descriptor> lock_state(const std::string& folder);
 
 class NoteStore {
  public:

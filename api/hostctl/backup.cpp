@@ -1,4 +1,4 @@
-// `cell backup`: what the API says of the whole cell, into one file. What the file is, and why there is no restore yet:
+// `cell backup`: what the API says of the whole cell, into one file. What the file is, and the way back from it:
 // docs/cell-backup.md.
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "api/hostctl/audit.hpp"
+#include "api/hostctl/backup.hpp"
 #include "api/hostctl/chain.hpp"
 #include "api/hostctl/lists.hpp"
 #include "api/hostctl/paths.hpp"
@@ -16,7 +17,6 @@
 
 namespace bascule::hostctl {
 namespace {
-constexpr std::int64_t kFormat = 1;  // a program that reads the file refuses a number that it does not know
 /// How often the lists are read again because the cell was changed meanwhile.
 constexpr int kAttempts = 5;
 
@@ -160,10 +160,11 @@ core::Result<Head> make(Session& session, NewFile& file) {
   if (!state) return state.error();
   auto ended = Json::object();
   ended.set("sequence", state->head.sequence).set("hash", std::string_view(state->head.hash));
-  std::string text = fmt::format(
-      "{{\"kind\": \"bascule-cell-backup\",\n\"format\": {},\n\"hostctl\": {},\n\"made_ms\": {},\n\"made_by\": {},\n"
-      "\"audit_head\": {}",
-      kFormat, Json::of(std::string_view(BASCULE_VERSION)).dump(), now_ms(), me->body.dump(), ended.dump());
+  std::string text =
+      fmt::format("{{\"kind\": \"{}\",\n\"format\": {},\n\"hostctl\": {},\n\"made_ms\": {},\n\"made_by\": {},\n"
+                  "\"audit_head\": {}",
+                  kBackupKind, kBackupFormat, Json::of(std::string_view(BASCULE_VERSION)).dump(), now_ms(),
+                  me->body.dump(), ended.dump());
   if (auto r = file.write(text + state->lists + ",\n\"audit\": ["); !r) return r.error();
   if (auto r = write_chain(**client, state->head, file); !r) return r.error();
   if (auto r = file.write("]}\n"); !r) return r.error();
@@ -180,7 +181,7 @@ Exit cell_backup(Session& session) {
   if (!made) return session.fail(made.error());
   if (session.args.json) {
     Json j = Json::object();
-    j.set("file", std::string_view(path)).set("format", kFormat).set("records", made->sequence);
+    j.set("file", std::string_view(path)).set("format", kBackupFormat).set("records", made->sequence);
     session.json(j.set("head", std::string_view(made->hash)));
   } else {
     session.print(fmt::format("{}: the cell's records and {} audit records, the chain is whole\n  newest: {}:{}\n",

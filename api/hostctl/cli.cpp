@@ -77,16 +77,20 @@ class Tree {
             ""};
   }
 
-  enum class Kind : std::uint8_t { operation, upload, request, at_once };
+  enum class Kind : std::uint8_t { operation, upload, request, at_once, steps };
   void change(CLI::App* app, Kind kind = Kind::operation) {
     app->parse_complete_callback([this] { args_.changes = true; });
     app->add_option("--reason", args_.reason, "Why; goes into the audit chain (mandatory)")->type_name("TEXT");
-    app->add_option("--idempotency-key", args_.idempotency_key,
-                    "Key of an earlier run whose outcome is unknown; nothing is done twice")
-        ->type_name("KEY")
-        ->check(key_shape());
-    if (kind == Kind::operation) app->add_flag("--dry-run", args_.dry_run, "Only show the steps it would take");
-    if (kind != Kind::at_once) app->add_flag("--watch", args_.watch, "Follow the operation to its end");
+    const bool steps = kind == Kind::steps;  // many requests; each that was carried out before changes nothing
+    if (!steps) {
+      app->add_option("--idempotency-key", args_.idempotency_key,
+                      "Key of an earlier run whose outcome is unknown; nothing is done twice")
+          ->type_name("KEY")
+          ->check(key_shape());
+    }
+    if (kind == Kind::operation || steps)
+      app->add_flag("--dry-run", args_.dry_run, "Only show the steps it would take");
+    if (kind != Kind::at_once && !steps) app->add_flag("--watch", args_.watch, "Follow the operation to its end");
   }
 
   void mib_option(CLI::App* app, const char* name, std::int64_t& to, const char* what, bool required) {
@@ -184,6 +188,15 @@ class Tree {
         ->check(not_empty());
     change(failover);
     change(named(vm, "copy", "Bring its cold copy up to date now (protection 'backup')", "VM", &vm_copy));
+    auto* adopt = named(vm, "adopt",
+                        "After all of etcd was lost: show both legs of a restored VM, keep both, and give it to a host "
+                        "once a second operator approves",
+                        "VM", &vm_adopt);
+    adopt->add_option("--host", args_.target, "The host from whose legs it will start")
+        ->required()
+        ->type_name("HOST")
+        ->check(not_empty());
+    change(adopt);
     auto* failback = named(vm, "failback", "Move it back to its nominal host", "VM", &vm_failback);
     failback->add_option("--policy", args_.policy, "How hard to push; the VM's own policy if not given")
         ->type_name(kPolicies)
@@ -261,6 +274,11 @@ class Tree {
     auto* cell = group("cell", "The cell as a whole");
     auto* backup = leaf(cell, "backup", "Write the cell's records and its audit chain into a new file", &cell_backup);
     backup->add_option("FILE", args_.files)->required()->type_name("FILE")->expected(1)->check(not_empty());
+    auto* restore =
+        leaf(cell, "restore", "Write a backup's VMs into an empty cell, power off and without a right to run",
+             &cell_restore);
+    restore->add_option("FILE", args_.files)->required()->type_name("FILE")->expected(1)->check(not_empty());
+    change(restore, Kind::steps);
   }
 
   void tools() {

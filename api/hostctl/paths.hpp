@@ -21,6 +21,7 @@ inline const std::string kAlerts = "/v1/alerts";
 inline const std::string kAuditHeads = "/v1/audit/heads";
 inline const std::string kWhoAmI = "/v1/whoami";
 inline const std::string kHa = "/v1/ha";
+inline const std::string kRestore = "/v1/cell/restore";
 inline const std::string kHealth = "/v1/health";
 inline const std::string kVersion = "/v1/version";
 

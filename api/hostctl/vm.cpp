@@ -39,6 +39,11 @@ Exit change_volume(Session& session, const std::string& what, const Json& body) 
 
 Exit vm_copy(Session& s) { return carry_out(s, verb(s.args.name, "copy")); }
 Exit volume_repair(Session& s) { return carry_out(s, verb(s.args.name, "repair")); }
+Exit vm_adopt(Session& s) {
+  Change c = verb(s.args.name, "adopt");
+  c.body.set("host", std::string_view(s.args.target));
+  return carry_out(s, c);
+}
 Exit watchdog_prove(Session& s) {
   Change c;
   c.path = paths::action(paths::one(paths::kHosts, s.args.name), "prove-watchdog");

@@ -5,6 +5,7 @@
 #include "hostd/core/history.hpp"
 #include "hostd/core/model.hpp"
 #include "hostd/core/notes.hpp"
+#include "hostd/core/restore_record.hpp"
 #include "hostd/core/signed_head.hpp"
 
 namespace bascule::codec {
@@ -69,6 +70,8 @@ template <class A> void describe(A& a, core::SignedHead& v) {
   a("signature", v.signature); a("certificate", v.certificate);
 }
 template <class A> void describe(A& a, core::AuditHead& v) { a("sequence", v.sequence); a("hash", v.hash); }
+template <class A> void describe(A& a, core::Restore& v) { a("file", v.file); a("head", v.head); a("vms", v.vms); a("written", v.written); a("ended", v.ended); }
+template <class A> void describe(A& a, core::Restored& v) { a("epoch", v.epoch); a("host", v.host); }
 template <class A> void describe(A& a, core::Delivery& v) {
   a("state", v.state); a("by", v.by); a("instance", v.instance); a("bundle", v.bundle); a("tries", v.tries); a("when_ms", v.when_ms);
   a("accepted", v.accepted); a("repeat", v.repeat); a("error", v.error);

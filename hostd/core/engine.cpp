@@ -36,6 +36,7 @@ std::optional<StepKind> no_return_step(OpKind kind) {
     case OpKind::vm_start:
     case OpKind::volume_verify:
     case OpKind::vm_copy:
+    case OpKind::vm_adopt:  // its last step makes the record, in the transaction that ends it
     case OpKind::image_import: return std::nullopt;
   }
   return std::nullopt;
@@ -170,6 +171,7 @@ Finish finish_effects(const Operation& op) {
   if (op.state == OpState::done) {
     f.put_spec = op.spec;
     f.delete_vm = op.kind == OpKind::vm_remove;
+    f.adopted = op.kind == OpKind::vm_adopt;
     f.disarm = op.kind == OpKind::ha_disarm && !op.steps.empty();
     if (op.kind == OpKind::image_remove) f.delete_image = op.object;
   }

@@ -60,6 +60,7 @@ struct Finish {
   std::optional<VmSpec> put_spec;  ///< vms/<vm>/spec
   bool delete_vm{};                ///< every key of the VM
   std::optional<std::string> delete_image;
+  bool adopted{};                ///< vms/<vm>/restored is over: the VM has a record
   bool disarm{};                 ///< failover is switched off now: it waited for a second operator
   std::optional<LastCare> care;  ///< vms/<vm>/last/<care_of(op)>
 };

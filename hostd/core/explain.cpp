@@ -28,6 +28,7 @@ std::optional<VmState> word_of(OpKind kind) {
     case OpKind::vm_reset:
     case OpKind::volume_grow:
     case OpKind::volume_repair:
+    case OpKind::vm_adopt:
     case OpKind::vm_copy:
     case OpKind::watchdog_prove:
     case OpKind::volume_verify:
@@ -159,6 +160,11 @@ std::string lost_host(const CellView& view, const std::string& name, const VmVie
 }
 
 std::string standing(const CellView& view, const std::string& name, const VmView& vm) {
+  if (vm.right.revision == 0 && vm.restored.revision != 0) {
+    return fmt::format("it was restored from a backup, where its run-right was {}'s, and has none: nothing touches its "
+                       "legs until it is adopted (`hostctl vm adopt {} --host HOST`)",
+                       vm.restored.value.host, name);
+  }
   if (vm.right.revision == 0) return "it has no run-right: its creation did not end";
   const std::string& host = vm.right.value.host;
   const auto status = vm.status.find(host);

@@ -10,7 +10,7 @@
 
 namespace bascule::core {
 
-/// The words of `[four_eyes] verbs`. A volume's repair after a split brain always waits.
+/// The words of `[four_eyes] verbs`. A volume's repair after a split brain and a restored VM's adoption always wait.
 inline constexpr std::string_view kFourEyesVerbs[] = {"vm-remove", "failover-sacrifice", "failover-host-is-off",
                                                       "ha-disarm"};
 bool four_eyes_verb(std::string_view word);

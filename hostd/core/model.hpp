@@ -227,6 +227,7 @@ enum class OpKind : std::uint8_t {
   volume_grow,
   volume_verify,
   volume_repair,  ///< after a split brain: the other leg gives up what it wrote, once a second person agrees
+  vm_adopt,       ///< after the loss of all of etcd: a restored VM gets a run-right, once a second person agrees
   vm_copy,        ///< protection `backup`: the cold copy is brought up to date
   image_import,
   image_remove,
@@ -281,6 +282,9 @@ enum class StepKind : std::uint8_t {
   compare_legs,
   await_approval,
   discard_leg,
+  survey_legs,
+  confirm_legs,
+  adopt_right,
   prove_watchdog,
   drop_right,
   remove_leg,

@@ -91,6 +91,16 @@ std::optional<Notes> noted_addresses(const Notes& notes, std::map<std::string, s
   return next;
 }
 
+Notes in_new_cluster(const Notes& notes) {
+  Notes next = notes;
+  next.cluster_id = 0;
+  next.highest = 0;
+  // safety: R6. A revision says something within its cluster alone; what counts across clusters is the epoch, which an
+  // adoption sets above every noted one. [model: W_joins]
+  for (auto& [name, note] : next.vms) note.revision = 0;
+  return next;
+}
+
 std::optional<Notes> forgotten(const Notes& notes, const std::string& vm) {
   if (!notes.vms.contains(vm)) return std::nullopt;
   Notes next = notes;

@@ -54,6 +54,9 @@ Notes noted_adding(const Notes& notes, const std::string& vm, const std::string&
                    Revision revision, const std::string& other);
 /// The other hosts' addresses as the records have them.
 std::optional<Notes> noted_addresses(const Notes& notes, std::map<std::string, std::string> addresses);
+/// The notes for another etcd cluster, after all of the old one was lost: its id and its revisions are over. Epochs,
+/// legs that lost their disk and who was in sync stay.
+Notes in_new_cluster(const Notes& notes);
 std::optional<Notes> forgotten(const Notes& notes, const std::string& vm);
 /// The kernel's helper says that a volume's disk failed here, perhaps while no hostd looked.
 std::optional<Notes> disk_lost(const Notes& notes, const std::string& vm, std::uint16_t volume);

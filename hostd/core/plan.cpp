@@ -8,6 +8,7 @@
 #include "hostd/core/names.hpp"
 #include "hostd/core/plan_rules.hpp"
 #include "hostd/core/planner.hpp"
+#include "hostd/core/restore.hpp"
 #include "hostd/core/right.hpp"
 
 namespace bascule::core {
@@ -366,6 +367,7 @@ Result<Plan> plan(const CellView& view, const Request& request, const std::strin
     return fail(Errc::unavailable, "this host has not heard from etcd yet, or lost it; nothing was changed. Ask "
                                    "another host or try again");
   }
+  if (auto busy = restore_at_work(view)) return *busy;
   const auto unfinished =
       std::ranges::count_if(view.operations, [](const auto& o) { return !finished(o.second.value.state); });
   if (static_cast<std::size_t>(unfinished) >= kMaxUnfinishedOperations) {

@@ -46,7 +46,7 @@ Result<Plan> Planner::operator()(const FailoverVm& verb) const {
   if (!found) return found.error();
   const VmView& vm = **found;
   if (auto r = allowed(false, vm.spec.value.project, true); !r) return r.error();
-  if (vm.right.revision == 0) return fail(Errc::conflict, "the VM has no run-right yet: its creation did not end");
+  if (vm.right.revision == 0) return no_right();
   const std::string& lost = vm.right.value.host;
   const std::string target = other_host(vm.layout.value, lost);
   if (const HostView* h = view.host(lost); h != nullptr && h->alive() && !known_off(view, lost)) {

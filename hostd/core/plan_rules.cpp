@@ -154,7 +154,13 @@ Result<const VmView*> find_vm(const CellView& view, const std::string& name) {
   return vm;
 }
 
+Error no_right() {
+  return fail(Errc::conflict, "the VM has no run-right: its creation did not end, or it was restored from a backup and "
+                              "nobody has adopted it; nothing was changed");
+}
+
 Result<> check_host_alive(const CellView& view, const std::string& host) {
+  if (host.empty()) return no_right();
   const HostView* h = view.host(host);
   if (h == nullptr) return fail(Errc::invalid, "there is no host '" + host + "' in this cell");
   if (h->info.revision == 0) {
@@ -241,6 +247,12 @@ Result<> give_macs(const CellView& view, VmSpec& spec) {
   return {};
 }
 
+std::optional<std::uint32_t> minor_block(std::uint32_t first) {
+  const std::uint32_t block = (first - kFirstMinor) / Limits::volumes_per_vm;
+  const bool begins = first >= kFirstMinor && (first - kFirstMinor) % Limits::volumes_per_vm == 0;
+  return begins && block < kMinorBlocks ? std::optional(block) : std::nullopt;
+}
+
 Result<Layout> lay_out(const CellView& view, const VmSpec& spec, const std::string& seed) {
   std::set<std::uint32_t> blocks;
   std::set<std::uint16_t> ports;
@@ -272,8 +284,8 @@ Result<Layout> lay_out(const CellView& view, const VmSpec& spec, const std::stri
 }
 
 Result<> check_start(const CellView& view, const VmView& vm, std::uint64_t memory_mib) {
+  if (vm.right.revision == 0) return no_right();
   const std::string& host = vm.right.value.host;
-  if (vm.right.revision == 0) return fail(Errc::conflict, "the VM has no run-right yet: its creation did not end");
   if (auto r = check_host_alive(view, host); !r) return r;
   if (auto r = check_not_in_maintenance(view, host); !r) return r;
   if (auto r = claim(vm.right.value, vm.layout.value, host); !r) return r.error();
@@ -298,7 +310,7 @@ bool waits_for_disk(const VmView& vm) {
 
 Result<> check_migration(const CellView& view, const VmView& vm, const std::string& target) {
   const std::string& source = vm.right.value.host;
-  if (vm.right.revision == 0) return fail(Errc::conflict, "the VM has no run-right yet: its creation is not done");
+  if (vm.right.revision == 0) return no_right();
   if (target == source) return fail(Errc::invalid, "the VM already runs on " + target);
   if (domain_state(vm) != DomainState::running) {
     return fail(Errc::conflict, "the VM is not running (" + std::string(to_string(domain_state(vm))) + " on " + source +

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,7 +18,11 @@ Result<> check_spec(const VmSpec& spec);
 /// The VM of that name, or not_found.
 Result<const VmView*> find_vm(const CellView& view, const std::string& name);
 
-/// The host exists and renews its lease. Error unavailable: which host, since when it is silent is for the API.
+/// Nobody may run it, since there is no record that says who: what is refused then.
+Error no_right();
+
+/// The host exists and renews its lease; an empty name: there is no holder. Error unavailable: which host, since when
+/// it is silent is for the API.
 Result<> check_host_alive(const CellView& view, const std::string& host);
 
 /// Nobody keeps VMs off this host. Error conflict: who does, why, and how it ends.
@@ -34,6 +39,9 @@ Result<> give_macs(const CellView& view, VmSpec& spec);
 
 /// Minors, port and leg ids for a new VM. Leg ids come from `seed`, which must be new for every creation.
 Result<Layout> lay_out(const CellView& view, const VmSpec& spec, const std::string& seed);
+
+/// Which block of minors this one begins; nullopt: none that lay_out() gives.
+std::optional<std::uint32_t> minor_block(std::uint32_t first);
 
 /// Admission of a live migration; also the check of step admit-migration.
 Result<> check_migration(const CellView& view, const VmView& vm, const std::string& target);

@@ -140,6 +140,44 @@ Result<Plan> Planner::operator()(const RepairVm& verb) const {
   return p;
 }
 
+Result<Plan> Planner::operator()(const AdoptVm& verb) const {
+  auto found = vm_for(verb.vm);
+  if (!found) return found.error();
+  const VmView& vm = **found;
+  if (auto r = allowed(false, vm.spec.value.project); !r) return r.error();
+  if (vm.right.revision != 0) {
+    return fail(Errc::conflict, "VM " + verb.vm + " has a run-right, held by " + vm.right.value.host);
+  }
+  if (vm.restored.revision == 0) {
+    return fail(Errc::conflict, "VM " + verb.vm + " was not restored from a backup: it is being created or removed");
+  }
+  const bool alone = vm.spec.value.protection == Protection::none;  // the second leg was never made
+  const std::string other = alone ? std::string{} : other_host(vm.layout.value, verb.host);
+  if (alone ? verb.host != vm.spec.value.nominal_host : other.empty()) {
+    return fail(Errc::invalid, "host " + verb.host + " has no leg of VM " + verb.vm);
+  }
+  for (const auto& h : {verb.host, other}) {
+    if (h.empty()) continue;
+    if (auto r = check_host_alive(view, h); !r) return r.error();
+    const auto status = vm.status.find(h);
+    if (status != vm.status.end() && status->second.domain != DomainState::absent) {
+      return fail(Errc::conflict, "a guest of VM " + verb.vm + " is on " + h + ": end it there first");
+    }
+  }
+  Plan p = base(OpKind::vm_adopt, vm);
+  p.operation.source_host = other;
+  p.operation.target_host = verb.host;
+  auto& s = p.operation.steps;
+  for (const auto kind : {StepKind::survey_legs, StepKind::snapshot_leg}) {
+    add(s, kind, verb.host);
+    if (!alone) add(s, kind, other);
+  }
+  add(s, StepKind::await_approval, verb.host);
+  if (!alone) add(s, StepKind::confirm_legs, other);
+  add(s, StepKind::adopt_right, verb.host);
+  return p;
+}
+
 Result<Plan> Planner::operator()(const ImportImage& verb) const {
   if (auto r = allowed(false, {}); !r) return r.error();
   if (auto r = check_name("name", verb.image.name); !r) return r.error();

@@ -44,6 +44,7 @@ struct Planner {
   Result<Plan> operator()(const FailbackVm& verb) const;
   Result<Plan> operator()(const CopyVm& verb) const;
   Result<Plan> operator()(const RepairVm& verb) const;
+  Result<Plan> operator()(const AdoptVm& verb) const;
   Result<Plan> operator()(const ProveWatchdog& verb) const;
   Result<Plan> operator()(const SetMaintenance& verb) const;
   Result<Plan> operator()(const SetArmed& verb) const;

@@ -100,6 +100,10 @@ struct CopyVm {
 struct RepairVm {
   std::string vm;
 };
+/// After all of etcd was lost: `host` becomes the holder of a VM that was restored from a backup.
+struct AdoptVm {
+  std::string vm, host;
+};
 /// Lets the watchdog of a host without VMs fire, and measures it.
 struct ProveWatchdog {
   std::string host;
@@ -114,7 +118,7 @@ struct SetArmed {
 
 using Verb = std::variant<PutVm, StartVm, ShutdownVm, PowerOffVm, ResetVm, MigrateVm, ResizeVm, RemoveVm, GrowVolume,
                           VerifyVolume, ImportImage, RemoveImage, FailoverVm, RestartVm, FailbackVm, CopyVm, RepairVm,
-                          ProveWatchdog, SetMaintenance, SetArmed>;
+                          AdoptVm, ProveWatchdog, SetMaintenance, SetArmed>;
 
 /// What a second operator has to agree to; hostd/core/four_eyes.hpp.
 struct FourEyes {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "hostd/core/model.hpp"
+#include "hostd/core/restore_record.hpp"
 
 namespace bascule::core {
 
@@ -34,6 +35,7 @@ struct VmView {
   Versioned<VmSpec> spec;
   Versioned<Layout> layout;
   Versioned<Right> right;                  ///< revision 0: no record
+  Versioned<Restored> restored;            ///< revision 0: it was made here, or is adopted
   Versioned<std::string> operation;        ///< id of the operation that holds the VM; revision 0: none
   std::map<std::string, VmStatus> status;  ///< by host
   std::map<std::string, LastCare> last;    ///< by what was done: care_of() in model.hpp
@@ -50,6 +52,7 @@ struct CellView {
   std::map<std::string, Progress> progress;
   Versioned<AuditHead> audit;
   Versioned<Disarmed> disarmed;  ///< revision 0: failover is armed
+  Versioned<Restore> restore;    ///< revision 0: nothing was ever restored into this cell
 
   const VmView* vm(const std::string& name) const {
     const auto it = vms.find(name);

@@ -49,7 +49,7 @@ bool disk_gone(const Look& seen) {
 
 /// Which snapshot of a leg an operation of this kind makes or uses.
 storage::Snapshot snapshot_of(core::OpKind kind) {
-  return kind == core::OpKind::volume_repair ? storage::Snapshot::repair : storage::Snapshot::copy;
+  return kind == core::OpKind::vm_copy ? storage::Snapshot::copy : storage::Snapshot::repair;
 }
 
 /// The newest operation of the journal that started this VM on that host.
@@ -97,7 +97,8 @@ Answer snapshot_leg(Context c) {
   if (which == storage::Snapshot::copy && any_disk(*seen, storage::Disk::inconsistent)) {
     co_return done("the leg is half-way from an earlier try; the snapshot of before it is kept");
   }
-  if (!all_whole(*seen))
+  // The leg that is not adopted may be the half of a resync: it is kept as it is.
+  if (!all_whole(*seen) && !(c.op.kind == core::OpKind::vm_adopt && c.self() != c.op.target_host))
     co_return fail(Errc::unavailable, "the legs on " + c.self() + " are not whole: " + seen->describe());
   const std::string name = storage::resource_name(c.op.vm);
   const bool live = seen->state.role == storage::Role::primary && !c.node.pool.snapshots_at_once();
@@ -173,6 +174,23 @@ Answer cut_link(Context c) {
   co_return done("the copy is as of now");
 }
 
+asio::awaitable<Result<>> nothing_kept(Context c) {
+  const auto layout = c.vm()->layout.value;
+  for (const auto& volume : layout.volumes) {
+    auto leg = leg_name(c.op.vm, volume, c.self());
+    const std::string name = leg.volume + " of VM " + leg.vm;
+    auto kept = co_await c.node.pool.has_snapshot(std::move(leg), storage::Snapshot::repair);
+    if (!kept) co_return kept.error();
+    if (*kept) {
+      co_return fail(Errc::conflict, "what volume " + name +
+                                         " held before an earlier repair or adoption is still kept on " + c.self() +
+                                         " (its name ends with -repair). Look whether it is needed, remove it by hand, "
+                                         "then try again");
+    }
+  }
+  co_return Result<>{};
+}
+
 Answer compare_legs(Context c) {
   auto resource = co_await resolved_resource(c.node, c.op.vm);
   if (!resource) co_return resource.error();
@@ -191,19 +209,8 @@ Answer compare_legs(Context c) {
   if (c.self() == c.op.target_host && seen->state.role != storage::Role::secondary) {
     co_return fail(Errc::conflict, "the legs on " + c.self() + " are in use");
   }
-  const auto layout = c.vm()->layout.value;
-  for (const auto& volume : layout.volumes) {
-    auto leg = leg_name(c.op.vm, volume, c.self());
-    const std::string name = leg.volume + " of VM " + leg.vm;
-    auto kept = co_await c.node.pool.has_snapshot(std::move(leg), storage::Snapshot::repair);
-    if (!kept) co_return kept.error();
-    if (*kept) {
-      co_return fail(Errc::conflict, "what volume " + name + " held before an earlier repair is still kept on " +
-                                         c.self() +
-                                         " (its name ends with -repair). Look whether it is needed, remove it by hand, "
-                                         "then try again");
-    }
-  }
+  auto kept = co_await nothing_kept(c);
+  if (!kept) co_return kept.error();
   std::string text = last_start(c.node.cell.view(), c.op.vm, c.self());
   const auto volumes = seen->resource.volumes;
   for (const auto& volume : volumes) {

@@ -116,6 +116,9 @@ Answer run(Context c) {
     case StepKind::compare_legs: return compare_legs(std::move(c));
     case StepKind::await_approval: return await_approval(std::move(c));
     case StepKind::discard_leg: return discard_leg(std::move(c));
+    case StepKind::survey_legs: return survey_legs(std::move(c));
+    case StepKind::confirm_legs: return confirm_legs(std::move(c));
+    case StepKind::adopt_right: return adopt_right(std::move(c));
     case StepKind::prove_watchdog: return prove_watchdog(std::move(c));
     case StepKind::drop_right: return drop_right(std::move(c));
     case StepKind::remove_leg: return remove_leg(std::move(c));
@@ -168,6 +171,9 @@ Answer undo(Context c) {
     case StepKind::compare_legs:
     case StepKind::await_approval:
     case StepKind::discard_leg:
+    case StepKind::survey_legs:
+    case StepKind::confirm_legs:
+    case StepKind::adopt_right:
     case StepKind::prove_watchdog:
     case StepKind::drop_right:
     case StepKind::remove_leg:

@@ -92,6 +92,12 @@ Answer cut_link(Context c);
 Answer compare_legs(Context c);
 Answer await_approval(Context c);
 Answer discard_leg(Context c);
+/// No snapshot of an earlier repair or adoption is kept here: this one's would not be made. Error conflict.
+boost::asio::awaitable<core::Result<>> nothing_kept(Context c);
+// hostd/steps/adopt.cpp
+Answer survey_legs(Context c);
+Answer confirm_legs(Context c);
+Answer adopt_right(Context c);
 // hostd/steps/migrate.cpp
 Answer admit_migration(Context c);
 Answer mark_migration(Context c);

@@ -14,6 +14,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 # What HTTP itself may answer anywhere; the contract has it under "default".
 HTTP_ITSELF = {405, 431, 500, 503}
+# A part of a restore; what a whole one does: hostctl_restore_test.py.
+RESTORE = {"part": "end", "file": "f" * 64, "vms": 1, "audit_sequence": 1, "audit_hash": "a" * 64}
 
 
 def strict(schema, name=""):

@@ -27,7 +27,8 @@ BY_MEANING = ("cannot be changed", "cannot be added or removed", "cannot shrink"
               "protection: a VM with one leg stays so", "volumes.image: there is no image", "volumes.image: the images are kept",
               "has no network", "there is no host", "already runs on", "are on the same site", "copy_at: only with protection",
               "drill_every_days: not with protection",
-              "volumes.image: with protection", "sacrifice: the newer data")
+              "volumes.image: with protection", "sacrifice: the newer data", "the file is damaged", "restored with its power off",
+              "a name is needed", "a VM is needed")
 
 
 def arguments():

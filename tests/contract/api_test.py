@@ -13,7 +13,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from api_client import Client, Contract, Rig, Stream, tls  # noqa: E402
+from api_client import RESTORE, Client, Contract, Rig, Stream, tls  # noqa: E402
 from api_pki import Pki  # noqa: E402
 
 RIG = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else ""
@@ -134,7 +134,7 @@ class Definitions(ApiCase):
             target = path.format(vm="web", volume="root", image="debian", operation="op-1", host="a1", alert="test-1")
             kind = "application/octet-stream" if operation["operationId"] == "putImage" else "application/json"
             bodies = {"putVm": WEB, "growVolume": {"size_mib": 128}, "resizeVm": {"cpus": 2},
-                      "setMaintenance": {"on": True}}
+                      "setMaintenance": {"on": True}, "restoreCell": RESTORE, "adoptVm": {"host": "a1"}}
             body = json.dumps(bodies.get(operation["operationId"], {}))
             answer = self.operator.call(method, target, body, {"Content-Type": kind})
             self.assertEqual(answer.status, 400, target)
@@ -720,7 +720,7 @@ class ZContract(ApiCase):
     # What needs a lost host, a VM away from home, a cold copy, a split brain or an empty host (tests/lab/t_own_*.py), or is seen elsewhere.
     NOT_PROVOKED = {("POST", f"/v1/{path}", status) for path, statuses in {
         "vms/{vm}/actions/failback": [202], "vms/{vm}/actions/failover": [200, 202], "vms/{vm}/actions/copy": [200, 202],
-        "vms/{vm}/actions/repair": [200, 202], "hosts/{host}/actions/prove-watchdog": [200, 202],
+        "vms/{vm}/actions/repair": [200, 202], "hosts/{host}/actions/prove-watchdog": [200, 202], "cell/restore": [200], "vms/{vm}/actions/adopt": [200, 202],
         "operations/{operation}/actions/approve": [202, 409, 503, 504],
         "operations/{operation}/actions/cancel": [503, 504]}.items() for status in statuses}
 
@@ -733,7 +733,8 @@ class ZContract(ApiCase):
             target = "/v1/vms/vm-0"  # it is off
         words = {404: "not-found", 409: "conflict", 412: "stale", 503: "unavailable", 504: "outcome-unknown", 507: "exhausted"}
         bodies = {"/v1/vms/{vm}": WEB, "/v1/volumes/{vm}/{volume}/actions/grow": {"size_mib": 128},
-                  "/v1/vms/{vm}/actions/resize": {"cpus": 2}, "/v1/hosts/{host}/actions/maintenance": {"on": True}}
+                  "/v1/vms/{vm}/actions/resize": {"cpus": 2}, "/v1/hosts/{host}/actions/maintenance": {"on": True},
+                  "/v1/cell/restore": RESTORE, "/v1/vms/{vm}/actions/adopt": {"host": "a1"}}
         body = bodies.get(path, {}) if method != "DELETE" else {}
         if status == 400:
             self.operator.call(method, target + "?nonsense=1")
@@ -763,8 +764,7 @@ class ZContract(ApiCase):
         for query, status in (("?dry_run=true", 200), ("", 202)):
             self.assertEqual(self.operator.change("POST", f"/v1/vms/web/actions/resize{query}", {"cpus": 2}).status, status)
         for path in ("ha/actions/disarm", "ha/actions/arm", "alerts/actions/test", "alerts/test-1/actions/ack"):
-            self.operator.change("POST", f"/v1/{path}")
-        self.operator.get("/v1/alerts/test-1")
+            self.operator.change("POST", f"/v1/{path}"), self.operator.get("/v1/alerts/test-1")
         for on in (True, False):
             self.operator.change("POST", "/v1/hosts/a1/actions/maintenance", {"on": on})
         self.operator.change("POST", "/v1/hosts/none/actions/maintenance", {"on": True})

@@ -76,11 +76,19 @@ def test_power_cut():
         expect(key in record["result"], f"the record of why lacks {key}: {record['result']}")
     _history_tells(vm, record)
     in_the_journal(vm.lab, "b1", record["id"])
+    _drill_was(vm, "vm-failover", "b1", record["id"])
     expect(vm.where() == "b1", "it went home by itself")
     checks = {check["what"]: check["ready"] for check in vm.ask("vm", "show", NAME)["failback"]["checks"]}
     expect(set(checks) == {"legs", "link", "verify", "capacity", "host", "lease"}, f"the readiness report: {checks}")
     vm.failback()
     vm.runs_only_on(HOME)
+    _drill_was(vm, "vm-failback", HOME, next(op["id"] for op in vm.ask("op", "list") if op["kind"] == "vm-failback"))
+
+
+def _drill_was(vm, what, host, operation):
+    """It counts as an exercise: what was last, where it ran afterwards, by which operation."""
+    last = next(d["last"] for d in vm.ask("drills") if d["vm"] == NAME)
+    expect((last["what"], last["host"], last["operation"]) == (what, host, operation), f"the last exercise: {last}")
 
 
 def _history_tells(vm, op):

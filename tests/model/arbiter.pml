@@ -10,7 +10,7 @@
 
    Switches: MIG migration; WDBROKEN the lease and the watchdog guard nothing; NV=2; R4IO hostd stops and resumes the
    guest's I/O; DISK=n so many disks may fail; NOTES they leave a durable note; ROLLBACK etcd may go back in time;
-   MUT_x removes one rule; LIMIT_x are violations that README.md explains. */
+   WIPE all of etcd is lost once, a new cluster is set up and the VM is adopted there; MUT_x removes one rule; LIMIT_x are violations that README.md explains. */
 #ifndef NV
 #define NV 1
 #endif
@@ -134,8 +134,18 @@ bit taken; bit back; bit moved; bit seen[2]; bit epmoved;
 #define UNSURE(h) DISTRUST(h)
 #endif
 #else
-#define DISTRUST(h) 0
-#define UNSURE(h) 0
+#define DISTRUST(h) NO_RECORD
+#define UNSURE(h) NO_RECORD
+#endif
+#ifdef WIPE
+/* All of etcd is lost: nothing commits until a host adopts the VM in the new cluster. */
+byte wipe;        /* 0 not yet, 1 lost, 2 adopted */
+bit joined[2];    /* hostd --new-cluster was run here, and hostd is in the new cluster */
+#define NO_RECORD (wipe==1)
+#define GONE_BY(h) (NO_RECORD && joined[h])
+#else
+#define NO_RECORD 0
+#define GONE_BY(h) 0
 #endif
 #ifdef MIG
 bit mop;          /* the operation `migrate` holds the VM: no remedy, no other operation */
@@ -177,6 +187,9 @@ inline swap() {
 #endif
 #ifdef NOTES
   SWAPB(note);
+#endif
+#ifdef WIPE
+  SWAPB(joined);
 #endif
 #ifdef ROLLBACK
   SWAP2(sins); SWAPB(seen); shold = 1-shold;
@@ -530,11 +543,11 @@ end: do
        tx[1]=TTK }
 
   /* ---- connect: DRBD comes up StandAlone, hostd decides: core/reconcile.cpp ---- */
-  :: d_step { h==0 && !MOP && alive[0] && cn[0]<2 && !mayp[0] -> cn[0]=(OR(pCONS,0) -> 3 : 2) }
+  :: d_step { h==0 && !MOP && alive[0] && cn[0]<2 && !mayp[0] && !GONE_BY(0) -> cn[0]=(OR(pCONS,0) -> 3 : 2) }
 #ifdef MUT_connect_before_leave
   :: d_step { h==1 && !MOP && alive[1] && cn[1]<2 && !mayp[1] && tx[1]!=TTK && !HAS(1,TTK) -> cn[1]=2 }
 #else
-  :: d_step { h==1 && !MOP && alive[1] && cn[1]==1 && !mayp[1] && tx[1]!=TTK && !HAS(1,TTK) -> cn[1]=2 }
+  :: d_step { h==1 && !MOP && alive[1] && cn[1]==1 && !mayp[1] && tx[1]!=TTK && !HAS(1,TTK) && !GONE_BY(1) -> cn[1]=2 }
 #endif
 #ifdef MUT_leave_if_listed
   :: d_step { h==1 && !MOP && alive[1] && cn[1]==0 && !OR(I,1) -> cn[1]=1 }
@@ -593,12 +606,12 @@ end: do
 #define U_SETTLED (tx[0]==T0 && !HAS(0,TRX))
 #endif
   /* S4_window */
-  :: d_step { h==0 && (MARKED) && con && !win && dom[0]==RUN && prim[0] && AND(pUTD,0) && AND(pUTD,1) && NO_LATER_STEP &&
+  :: d_step { h==0 && (MARKED) && !GONE_BY(0) && con && !win && dom[0]==RUN && prim[0] && AND(pUTD,0) && AND(pUTD,1) && NO_LATER_STEP &&
        U_SETTLED -> win=1 }
   /* undo of the window: after that of the promotion, before that of the mark */
   :: d_step { h==0 && win && rmig && dom[1]==OFF && ((!prim[1] && !prw[1]) || !alive[1]) -> win=0 }
   :: d_step { h==1 &&
-       MARKED && con && win && prim[0] && !prim[1] && fz[1]==0 && dom[1]==OFF && AND(I,1) && AND(pUTD,1) && AND(pUTD,0) &&
+       MARKED && !GONE_BY(1) && con && win && prim[0] && !prim[1] && fz[1]==0 && dom[1]==OFF && AND(I,1) && AND(pUTD,1) && AND(pUTD,0) &&
        NO_LATER_STEP -> prw[1]=1; mayp[1]=0 }                                                        /* S4_promote */
 #ifdef ROLLBACK
 #define S4_MARKED (rmig || back)    /* a mark that etcd has lost no window can follow */
@@ -607,7 +620,7 @@ end: do
 #endif
   :: d_step { prw[h] && con && win && prim[o] && !prim[h] -> assert(S4_MARKED); prim[h]=1; crp[h]=0; prw[h]=0 }
   :: d_step { prw[h] && (!con || !win) -> prw[h]=0 }                     /* refused, or given up */
-  :: d_step { h==0 && dom[0]==RUN && dom[1]==OFF && win && rmig && prim[0] && prim[1] && alive[1] ->
+  :: d_step { h==0 && dom[0]==RUN && dom[1]==OFF && win && rmig && prim[0] && prim[1] && alive[1] && !GONE_BY(1) ->
        dom[0]=SRCP; dom[1]=ARR }
   :: d_step { dom[h]==SRCP && dom[o]==ARR -> dom[h]=OFF }                /* the end is confirmed, the source goes */
 #ifdef WDBROKEN
@@ -629,7 +642,7 @@ end: do
   :: d_step { h==1 && dom[1]==ARR && prim[1] -> S1_start(1); S2_start(1); dom[1]=RUN }
 #endif
   /* H_resume */
-  :: d_step { h==0 && dom[0]==ARR && prim[0] && !DISTRUST(0) ->
+  :: d_step { h==0 && dom[0]==ARR && prim[0] && (!DISTRUST(0) || (NO_RECORD && !GONE_BY(0))) ->
        S1_start(0); assert(dom[1]!=SRCP); S2_start(0); dom[0]=RUN }
   /* undo: the copy that never ran is destroyed */
   :: d_step { dom[h]==ARR && h==1 -> dom[1]=OFF }
@@ -663,6 +676,32 @@ end: do
 #endif
   :: d_step { rio[h] -> rio[h]=0; usr[h]=0;    /* the kernel's command lifts every reason at once */
        if :: fz[h]!=0 && prim[h] && !con && OR(pUTD,h) -> fz[h]=0; ALONE(h) :: else fi }
+#endif
+
+#ifdef WIPE
+  /* ---- the way back: hostd --new-cluster by hand on each host, then `vm adopt` in the new cell ---- */
+#ifdef MUT_new_cluster_beside   /* the hostd that runs is not stopped for it, and goes on with what it was doing */
+#define W_STOPPED skip
+#else
+#define W_STOPPED PRW_ENDS(h); mayp[h]=0; fz[h]=0; if :: cn[h]==1 -> cn[h]=0 :: else fi
+#endif
+  /* W_joins: core::in_new_cluster; refused with a guest or a Primary */
+  :: d_step { NO_RECORD && !joined[h] && alive[h] && dom[h]==OFF && !prim[h] && !RIO(h) -> joined[h]=1; W_STOPPED }
+#ifdef MUT_adopt_unasked        /* the other host is not asked */
+#define W_ASKED joined[h]
+#else
+#define W_ASKED (joined[0] && joined[1] && alive[0] && alive[1] && dom[o]==OFF && !prim[o] && !NOTE(o) && !OR(pNONE,o))
+#endif
+#ifdef MUT_adopt_behind         /* DRBD's generations are not compared */
+#define W_NEWEST 1
+#else
+#define W_NEWEST (!OR(N,o))
+#endif
+  /* W_adopt: core::adopted, after both hosts have cut the link; the record is made with the own legs alone */
+  :: d_step { NO_RECORD && W_ASKED && dom[h]==OFF && !prim[h] && !NOTE(h) && AND(pOK,h) && W_NEWEST ->
+       if :: con -> drop() :: else fi; win=0; cn[0]=0; cn[1]=0;
+       SETI(h,1); SETI(o,0); rmig=0; MOP_ENDS; wipe=2;
+       if :: h==1 -> swap() :: else fi }
 #endif
 
 #if DISK
@@ -746,6 +785,9 @@ end: do
 #if NV==2
   :: K_DONE(1,0)
   :: K_DONE(1,1)
+#endif
+#ifdef WIPE
+  :: d_step { wipe==0 -> wipe=1; tx[0]=T0; tx[1]=T0; ox[0]=T0; ox[1]=T0 }      /* all of etcd is lost */
 #endif
 #ifdef ROLLBACK
   :: d_step { !taken && !back ->

@@ -352,6 +352,7 @@ void Cell::look_at(const core::kv::Event& event) const {
   if (field == "spec") read(vm.spec);
   if (field == "layout") read(vm.layout);
   if (field == "right") read(vm.right);
+  if (field == "restored") read(vm.restored);
   if (field.starts_with("status/")) {
     core::Versioned<core::VmStatus> status;
     read(status);

@@ -71,10 +71,20 @@ void SimEtcd::roll_back(kv::Revision to) {
   state_ = std::move(old);
 }
 
+void SimEtcd::lose_all() {
+  ++cluster_;
+  state_ = {};
+}
+
 class SimWatch final : public runtime::KvWatch {
  public:
   SimWatch(SimEtcd& etcd, Process& process, std::string place, std::string prefix, kv::Revision from)
-      : etcd_(etcd), process_(process), place_(std::move(place)), prefix_(std::move(prefix)), next_(from) {
+      : etcd_(etcd),
+        process_(process),
+        place_(std::move(place)),
+        prefix_(std::move(prefix)),
+        cluster_(etcd.cluster_),
+        next_(from) {
     etcd_.watches_.push_back(this);
     const auto& history = etcd_.state_.history;
     seen_ = static_cast<std::size_t>(
@@ -115,7 +125,7 @@ class SimWatch final : public runtime::KvWatch {
   std::optional<WatchItem> take() {
     woken_ = false;
     if (over_) return over_;
-    const bool served = etcd_.serves(place_);
+    const bool served = etcd_.serves(place_) && etcd_.cluster_ == cluster_;
     const Us now = etcd_.engine_.now_us();
     if (served) heard_ = now;
     if (connected_ && now - heard_ >= kWatchNotices) {
@@ -144,6 +154,7 @@ class SimWatch final : public runtime::KvWatch {
   SimEtcd& etcd_;
   Process& process_;
   std::string place_, prefix_;
+  std::uint64_t cluster_;
   kv::Revision next_;
   std::size_t seen_{};
   Process::Token token_{};
@@ -164,11 +175,17 @@ std::unique_ptr<runtime::KvWatch> SimKv::watch(std::string prefix, kv::Revision 
   return std::make_unique<SimWatch>(etcd_, process_, place_, std::move(prefix), from);
 }
 
+bool SimKv::served() {
+  if (!etcd_.serves(place_)) return false;
+  if (cluster_ == 0) cluster_ = etcd_.cluster_;
+  return cluster_ == etcd_.cluster_;
+}
+
 runtime::StoreHealth SimKv::health() const {
   runtime::MemberHealth member;
-  member.reachable = member.has_leader = etcd_.serves(place_);
+  member.reachable = member.has_leader = etcd_.serves(place_) && cluster_ == etcd_.cluster_;
   member.revision = etcd_.state_.revision;
-  return {{member}, 1, etcd_.state_.revision};
+  return {{member}, cluster_, etcd_.state_.revision};
 }
 
 asio::awaitable<void> SimKv::wait_until(runtime::Deadline deadline) {
@@ -187,7 +204,7 @@ asio::awaitable<Result<kv::TxnReply>> SimKv::txn(kv::Txn txn, runtime::Deadline 
   const Us until = process_.clock().until(deadline);
   auto way = process_.sleep(etcd_.net_.delay());
   co_await std::move(way);
-  if (!etcd_.serves(place_)) {
+  if (!served()) {
     if (reads || rng.chance(0.5)) {  // every member says that it has no leader, or cannot be connected to
       auto refused = process_.sleep(std::min(kRefused, std::max<Us>(0, until - engine.now_us())));
       co_await std::move(refused);
@@ -197,7 +214,8 @@ asio::awaitable<Result<kv::TxnReply>> SimKv::txn(kv::Txn txn, runtime::Deadline 
     if (rng.chance(0.5)) {
       const Us give_up = engine.now_us() + kRaftPatience;
       const Us when = engine.now_us() + rng.in(0, kRaftPatience);
-      engine.at(when, [etcd = &etcd_, place = place_, txn = std::move(txn), give_up] {
+      engine.at(when, [etcd = &etcd_, place = place_, txn = std::move(txn), give_up, cluster = cluster_] {
+        if (etcd->cluster_ != cluster) return;
         if (etcd->engine_.now_us() <= give_up && etcd->serves(place)) static_cast<void>(etcd->apply(txn));
       });
     }
@@ -207,12 +225,17 @@ asio::awaitable<Result<kv::TxnReply>> SimKv::txn(kv::Txn txn, runtime::Deadline 
   if (etcd_.slow > 0) {
     const Us work = rng.in(etcd_.slow / 2, etcd_.slow);
     if (engine.now_us() + work > until) {  // carried out, and nobody hears of it
-      if (!reads) engine.after(work, [etcd = &etcd_, txn = std::move(txn)] { static_cast<void>(etcd->apply(txn)); });
+      if (!reads) {
+        engine.after(work, [etcd = &etcd_, txn = std::move(txn), cluster = cluster_] {
+          if (etcd->cluster_ == cluster) static_cast<void>(etcd->apply(txn));
+        });
+      }
       co_await wait_until(deadline);
       co_return reads ? unavailable : unknown;
     }
     auto busy = process_.sleep(work);
     co_await std::move(busy);
+    if (!served()) co_return reads ? unavailable : unknown;
   }
   auto reply = etcd_.apply(txn);
   const bool lost = (!reads && rng.chance(etcd_.lose_answer)) || !etcd_.serves(place_);

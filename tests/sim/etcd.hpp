@@ -27,6 +27,9 @@ class SimEtcd {
   Us watch_lag{};
   /// A restore from a copy: everything after that revision never happened, to be seen as another cluster or not (R6).
   void roll_back(core::kv::Revision to);
+  /// All members have lost their data: whoever asks now asks another cluster, which is empty.
+  void lose_all();
+  std::uint64_t cluster() const { return cluster_; }
 
   /// A member with the quorum and a leader that this place reaches.
   bool serves(const std::string& place) const;
@@ -45,6 +48,7 @@ class SimEtcd {
   std::string leader_;
   Us elected_at_{};
   testkit::KvState state_;
+  std::uint64_t cluster_{1};
   std::vector<class SimWatch*> watches_;  // in the order they were made: the same in every run
 };
 
@@ -56,12 +60,17 @@ class SimKv final : public runtime::KvStore {
   boost::asio::awaitable<core::Result<core::kv::TxnReply>> txn(core::kv::Txn txn, runtime::Deadline deadline) override;
   std::unique_ptr<runtime::KvWatch> watch(std::string prefix, core::kv::Revision from) override;
   [[nodiscard]] runtime::StoreHealth health() const override;
+  /// R6: members of another cluster are not used. 0: the first one heard.
+  void expect(std::uint64_t cluster) { cluster_ = cluster; }
 
  private:
+  /// A member of the right cluster answers here.
+  bool served();
   boost::asio::awaitable<void> wait_until(runtime::Deadline deadline);
   SimEtcd& etcd_;
   Process& process_;
   std::string place_;
+  std::uint64_t cluster_{};
 };
 
 }  // namespace bascule::sim

@@ -67,6 +67,7 @@ Hostd::Hostd(Cell& world, Machine& m)
   made_in.reset();
   auto loaded = notes.load();
   BASCULE_CHECK(loaded.has_value());
+  kv.expect(notes.notes().cluster_id);
 }
 
 void Hostd::start() {
@@ -148,6 +149,37 @@ asio::awaitable<void> Hostd::submit(core::Request request,
                                     std::function<void(const Result<runtime::CellStore::Accepted>&)> told) {
   auto done = co_await cell.submit(std::move(request), runtime::wall_ms());
   told(done);
+}
+
+void Hostd::restore(std::vector<core::RestoreStep> parts, std::function<void(const Result<>&)> told) {
+  process.post([this, parts = std::move(parts), told = std::move(told)] {
+    runtime::run_in_background(process.executor(), "a restore", restore_all(parts, told));
+  });
+}
+
+asio::awaitable<void> Hostd::restore_all(std::vector<core::RestoreStep> parts,
+                                         std::function<void(const Result<>&)> told) {
+  Result<> all{};
+  for (const auto& part : parts) {
+    core::RestoreStep step = part;
+    const core::Who who{"olga", "operator", {}};
+    auto done = co_await cell.restore(std::move(step), who, "all of etcd was lost", runtime::wall_ms());
+    if (done) continue;
+    all = done.error();
+    break;
+  }
+  told(all);
+}
+
+void Hostd::approve(const std::string& operation) {
+  process.post([this, operation] { runtime::run_in_background(process.executor(), "an approval", steer(operation)); });
+}
+
+asio::awaitable<void> Hostd::steer(std::string operation) {
+  const core::Who who{"otto", "operator", {}};
+  auto done =
+      co_await cell.steer(std::move(operation), core::Steer::approve, who, "looked at both", runtime::wall_ms());
+  static_cast<void>(done);  // asked again while it waits
 }
 
 Result<runtime::WatchdogInfo> SimWatchdog::arm(std::uint32_t timeout_s, bool) {

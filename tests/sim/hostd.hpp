@@ -24,6 +24,10 @@ class Hostd {
   void resource_event(const std::string& resource);
   void answer_fence(const std::string& resource, std::function<void(int)> tell);
   void ask_for(core::Request request, std::function<void(const core::Result<runtime::CellStore::Accepted>&)> told);
+  /// A backup file is written back; told how it went.
+  void restore(std::vector<core::RestoreStep> parts, std::function<void(const core::Result<>&)> told);
+  /// A second operator agrees.
+  void approve(const std::string& operation);
 
   Process process;
   std::optional<Inside> made_in{process};  ///< what is made below reads this machine's clocks
@@ -47,6 +51,9 @@ class Hostd {
   boost::asio::awaitable<void> decide(std::string resource, std::function<void(int)> tell);
   boost::asio::awaitable<void> submit(core::Request request,
                                       std::function<void(const core::Result<runtime::CellStore::Accepted>&)> told);
+  boost::asio::awaitable<void> restore_all(std::vector<core::RestoreStep> parts,
+                                           std::function<void(const core::Result<>&)> told);
+  boost::asio::awaitable<void> steer(std::string operation);
   Cell& world_;
   Machine& machine_;
 };

@@ -1,4 +1,6 @@
 // hostd's view of DRBD: what storage/drbd_adapter.cpp does with drbdsetup, done with the simulated kernel.
+#include <fmt/format.h>
+
 #include "tests/sim/ports.hpp"
 
 namespace bascule::sim {
@@ -164,7 +166,13 @@ Task<bool> SimDrbd::two_primaries(std::string name) {
 
 Task<std::string> SimDrbd::generation(storage::Resource resource, std::string volume) {
   const auto& side = cell_.drbd.side(storage::resource_name(resource.vm), machine_.name);
-  co_return std::to_string(side.legs.at(storage::find_volume(resource, volume)->index).current);
+  const auto& leg = side.legs.at(storage::find_volume(resource, volume)->index);
+  // As drbdsetup prints them; the lowest bit is the role's.
+  std::string out = fmt::format("{:016X}:{:016X}", leg.current * 2, leg.bitmap * 2);
+  for (std::size_t i = 1; i <= 2; ++i) {
+    out += fmt::format(":{:016X}", i > leg.old.size() ? 0 : leg.old[leg.old.size() - i] * 2);
+  }
+  co_return out;
 }
 
 Task<> SimDrbd::verify(storage::Resource resource, std::string) {

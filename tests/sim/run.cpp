@@ -3,6 +3,7 @@
 
 #include "hostd/core/right.hpp"
 #include "tests/sim/hostd.hpp"
+#include "tests/sim/recovery.hpp"
 #include "tests/sim/schedule.hpp"
 
 namespace bascule::sim {
@@ -16,6 +17,7 @@ constexpr int kCalmLooks = 6;
 struct Runner {
   const Schedule& schedule;
   Cell cell;
+  Recovery recovery{cell};
   Rng rng;  ///< apart from the cell's: what a person does must not shift what happens by chance
 
   explicit Runner(const Schedule& s) : schedule(s), cell(s.options), rng(s.options.seed ^ 0xa5a5a5a5ULL) {}
@@ -149,6 +151,10 @@ void Runner::begin(const Act& act) {
     cell.net.added_delay = rng.in(10 * kMs, 120 * kMs);
   else if (k == "helper-kill")
     cell.kill_helpers(w);
+  else if (k == "backup")
+    recovery.backup();
+  else if (k == "etcd-lost")
+    recovery.lose();
   else
     person(act);
 }
@@ -196,6 +202,8 @@ void Runner::end(const Act& act) {
     cell.net.loss = 0;
   else if (k == "delay")
     cell.net.added_delay = 0;
+  else if (k == "etcd-lost")
+    recovery.begin();
   else if (k == "maintenance")
     ask(core::SetMaintenance{w, false});
 }

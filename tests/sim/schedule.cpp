@@ -66,7 +66,8 @@ const std::vector<Kind>& kinds() {
       {"helper-kill", Where::host, 2},   {"migrate", Where::vm, 14},
       {"failback", Where::vm, 4},        {"stop", Where::vm, 2},
       {"start", Where::vm, 3},           {"maintenance", Where::host, 3},
-      {"failover", Where::vm, 2},
+      {"failover", Where::vm, 2},        {"backup", Where::nothing, 0},
+      {"etcd-lost", Where::nothing, 0},
   };
   return all;
 }

@@ -56,6 +56,7 @@ struct Name {
   std::string operator()(const core::StartVm& v) const { return fmt::format("{} {}", v.vm, v.with_failed_disk); }
   std::string operator()(const core::FailoverVm& v) const { return fmt::format("{} {}", v.vm, v.host_is_off); }
   std::string operator()(const core::FailbackVm& v) const { return v.vm + v.policy; }
+  std::string operator()(const core::AdoptVm& v) const { return v.vm + v.host; }
   std::string operator()(const core::ProveWatchdog& v) const { return v.host; }
   std::string operator()(const core::SetMaintenance& v) const { return fmt::format("{} {}", v.host, v.on); }
   std::string operator()(const core::SetArmed& v) const { return fmt::format("{}", v.armed); }

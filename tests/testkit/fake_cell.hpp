@@ -26,6 +26,8 @@ class FakeCell final : public api::CellPort {
   boost::asio::awaitable<core::Result<api::Submitted>> submit(core::Request request) override;
   boost::asio::awaitable<core::Result<>> steer(core::Caller caller, std::string operation, core::Steer how,
                                                std::string reason) override;
+  boost::asio::awaitable<core::Result<core::RestorePlan>> restore(core::RestoreStep step,
+                                                                  core::Request request) override;
   boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(std::int64_t from,
                                                                              std::size_t limit) override;
   boost::asio::awaitable<core::Result<std::vector<core::SignedHead>>> audit_heads() override;

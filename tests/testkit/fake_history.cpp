@@ -1,4 +1,4 @@
-// What a fake cell tells of the past: how VMs fared, and alerts.
+// What a fake cell has of the past: how VMs fared, alerts, and a backup file that is written back.
 #include <algorithm>
 
 #include "tests/testkit/fake_cell.hpp"
@@ -93,6 +93,31 @@ asio::awaitable<Result<core::History>> FakeCell::history(std::string vm, core::R
     if (day.day >= first) window.push_back(day);
   }
   co_return core::history_of(window, all.empty() ? std::string() : all.front().day, kNow, days);
+}
+
+asio::awaitable<Result<core::RestorePlan>> FakeCell::restore(core::RestoreStep step, core::Request request) {
+  ++submitted;
+  if (next_failure_) co_return *std::exchange(next_failure_, std::nullopt);
+  auto plan = core::plan_restore(view_, step);
+  if (!plan || plan->unchanged || step.dry_run) co_return plan;
+  const bool vm = step.kind == core::RestoreStep::Kind::vm;
+  const auto at = changed(vm ? "vm.changed" : "audit.appended", vm ? step.spec.name : "", step.spec.project);
+  if (vm) {
+    auto& made = view_.vms[step.spec.name];
+    made.spec = {step.spec, at, at};
+    made.layout = {step.layout, at, at};
+    made.restored = {step.restored, at, at};
+  }
+  view_.restore = {plan->next, at, at};
+  core::AuditRecord record;
+  record.who = {request.caller.name, "operator", {}};
+  record.why = request.reason;
+  record.what = plan->what;
+  record.object = vm ? "vm/" + step.spec.name : "cell";
+  record.project = step.spec.project;
+  record.result = plan->result;
+  append_audit(std::move(record));
+  co_return plan;
 }
 
 }  // namespace bascule::test

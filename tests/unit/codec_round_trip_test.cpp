@@ -12,12 +12,12 @@ using test::full;
 
 template <class T>
 class EveryStruct : public testing::Test {};
-using Structs =
-    testing::Types<core::VolumeSpec, core::NicSpec, core::VmSpec, core::Leg, core::VolumeLayout, core::Layout,
-                   core::Writer, core::Right, core::VmStatus::Volume, core::VmStatus, core::HostInfo, core::HostLease,
-                   core::FenceIntent, core::Maintenance, core::LastCare, core::Disarmed, core::Image, core::Step,
-                   core::Who, core::Operation, core::Progress, core::AuditRecord, core::AuditHead, core::Notes,
-                   core::Delivery, core::Alert, core::SignedHead, core::Outage, core::HistoryDay>;
+using Structs = testing::Types<core::VolumeSpec, core::NicSpec, core::VmSpec, core::Leg, core::VolumeLayout,
+                               core::Layout, core::Writer, core::Right, core::VmStatus::Volume, core::VmStatus,
+                               core::HostInfo, core::HostLease, core::FenceIntent, core::Maintenance, core::LastCare,
+                               core::Disarmed, core::Restore, core::Restored, core::Image, core::Step, core::Who,
+                               core::Operation, core::Progress, core::AuditRecord, core::AuditHead, core::Notes,
+                               core::Delivery, core::Alert, core::SignedHead, core::Outage, core::HistoryDay>;
 TYPED_TEST_SUITE(EveryStruct, Structs);
 
 TYPED_TEST(EveryStruct, IsDescribedFieldByField) {
@@ -40,9 +40,9 @@ TYPED_TEST(EveryStruct, IsNotItsDefaultWhenFilled) { EXPECT_FALSE(full<TypeParam
 template <class T>
 class EveryRecord : public testing::Test {};
 using Records = testing::Types<core::VmSpec, core::Layout, core::Right, core::VmStatus, core::HostInfo, core::HostLease,
-                               core::FenceIntent, core::Maintenance, core::LastCare, core::Disarmed, core::Image,
-                               core::Operation, core::Progress, core::AuditRecord, core::AuditHead, core::Notes,
-                               core::Alert, core::SignedHead, core::HistoryDay>;
+                               core::FenceIntent, core::Maintenance, core::LastCare, core::Disarmed, core::Restore,
+                               core::Restored, core::Image, core::Operation, core::Progress, core::AuditRecord,
+                               core::AuditHead, core::Notes, core::Alert, core::SignedHead, core::HistoryDay>;
 TYPED_TEST_SUITE(EveryRecord, Records);
 
 TYPED_TEST(EveryRecord, ComesBackEqualWithEveryFieldSet) {

@@ -142,5 +142,29 @@ TEST(Notes, KeepTheAddressesOfTheOthers) {
   EXPECT_TRUE(noted_addresses(*known, {{"b1", "b1:2"}}));
 }
 
+TEST(Notes, InANewClusterForgetItsIdAndRevisionsAndNothingElse) {
+  Notes notes = seen(5, 100);
+  notes.cluster_id = 77;
+  notes.highest = 900;
+  notes.addresses = {{"b1", "b1:1"}};
+  notes.vms["vm1"].failed = {"la"};
+  notes.vms["vm1"].lost = {1};
+  notes.vms["vm2"].epoch = 2;
+  Notes wanted = notes;
+  wanted.cluster_id = 0;
+  wanted.highest = 0;
+  wanted.vms["vm1"].revision = 0;
+  EXPECT_EQ(in_new_cluster(notes), wanted);
+}
+
+TEST(Notes, OfALostClusterTrustOnlyAnAdoptionAboveTheirEpoch) {
+  const Notes notes = in_new_cluster(seen(5, 100'000));
+  EXPECT_TRUE(distrust(notes, "vm1", at_epoch(4), 30)) << "older than what this host has seen";
+  EXPECT_FALSE(distrust(notes, "vm1", at_epoch(6), 30)) << "the new cluster counts its revisions anew";
+  const auto next = noted(notes, "vm1", "a1", at_epoch(6), 30);
+  ASSERT_TRUE(next);
+  EXPECT_TRUE(distrust(*next, "vm1", at_epoch(6), 29)) << "from then on as ever";
+}
+
 }  // namespace
 }  // namespace bascule::core

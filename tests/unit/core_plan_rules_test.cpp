@@ -240,7 +240,9 @@ TEST(CheckStart, NeedsARecordALiveHolderGoodLegsAndMemory) {
     std::string wanted;
   } table[] = {
       {[](CellView&, VmView&) {}, "ok"},
-      {[](CellView&, VmView& vm) { vm.right = {}; }, "conflict: the VM has no run-right yet: its creation did not end"},
+      {[](CellView&, VmView& vm) { vm.right = {}; },
+       "conflict: the VM has no run-right: its creation did not end, or it was restored from a backup and nobody has "
+       "adopted it; nothing was changed"},
       {[](CellView& v, VmView&) { v.hosts["a1"].silent = true; },
        "unavailable: host a1 does not renew its lease: its hostd is down or cut off. Nothing was changed; try again "
        "when `hostctl host list` shows it alive"},
@@ -295,7 +297,8 @@ TEST(CheckMigration, AdmitsOnlyARunningReplicatedVmOntoALiveHostWithRoom) {
   } table[] = {
       {[](CellView&, VmView&) {}, "b1", "ok"},
       {[](CellView&, VmView& vm) { vm.right = {}; }, "b1",
-       "conflict: the VM has no run-right yet: its creation is not done"},
+       "conflict: the VM has no run-right: its creation did not end, or it was restored from a backup and nobody has "
+       "adopted it; nothing was changed"},
       {[](CellView&, VmView&) {}, "a1", "invalid: the VM already runs on a1"},
       {[](CellView&, VmView& vm) { vm.status["a1"].domain = DomainState::absent; }, "b1",
        "conflict: the VM is not running (absent on a1); only a running VM is migrated live"},

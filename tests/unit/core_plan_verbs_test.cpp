@@ -136,7 +136,8 @@ TEST(StartVmPlan, IsRefusedWithoutRecordLegsOrMemory) {
   CellView view = stopped_cell();
   view.vms["vm1"].right = {};
   EXPECT_EQ(text(plan(view, ask(StartVm{"vm1"}), "a1")),
-            "conflict: the VM has no run-right yet: its creation did not end");
+            "conflict: the VM has no run-right: its creation did not end, or it was restored from a backup and nobody "
+            "has adopted it; nothing was changed");
   view = stopped_cell();
   view.vms["vm1"].right.value.migrating_to = "b1";
   EXPECT_THAT(text(plan(view, ask(StartVm{"vm1"}), "a1")),

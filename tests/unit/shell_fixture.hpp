@@ -77,6 +77,7 @@ class Kernel final : public FakeDrbd {
     if (!allow) ++closings;
     co_return Result<>{};
   }
+  storage::Task<std::string> generation(storage::Resource, std::string) override { co_return identifiers; }
   storage::Task<> suspend_io(std::string) override {
     stopped = true;
     co_return Result<>{};
@@ -90,6 +91,7 @@ class Kernel final : public FakeDrbd {
   std::function<void()> while_marked;  ///< once, when a disk is being marked as old
   std::vector<storage::Resource> brought_up;
   std::vector<std::string> marked;
+  std::string identifiers{"00000000000000A0:0000000000000000:0000000000000000:0000000000000000"};
   int connects{}, cuts{}, windows{}, closings{}, promotions{};
   bool stopped{}, keeps_window{}, marks{true};
 };

@@ -120,6 +120,7 @@ Result<CellStore::Draft> CellStore::draft_op(const core::Operation& next_in, Rev
     del(d.txn, keys::vm_spec(root_, next.vm));
     del(d.txn, keys::vm_layout(root_, next.vm));
     del(d.txn, keys::vm_right(root_, next.vm));
+    if (vm != nullptr && vm->restored.revision != 0) del(d.txn, keys::vm_restored(root_, next.vm));
     if (vm != nullptr) {
       for (const auto& [host, status] : vm->status) del(d.txn, keys::vm_status(root_, next.vm, host));
       for (const auto& [what, care] : vm->last) del(d.txn, keys::vm_last(root_, next.vm, what));
@@ -127,6 +128,7 @@ Result<CellStore::Draft> CellStore::draft_op(const core::Operation& next_in, Rev
   } else if (effects.care) {
     runtime::put(d.txn, keys::vm_last(root_, next.vm, core::care_of(next)), codec::encode(*effects.care));
   }
+  if (effects.adopted) del(d.txn, keys::vm_restored(root_, next.vm));
   if (effects.disarm) switch_armed(d.txn, next, false, now);
   if (effects.delete_image) del(d.txn, keys::image(root_, *effects.delete_image));
   if (view_.progress.contains(next.id)) del(d.txn, keys::progress(root_, next.id));

@@ -27,6 +27,8 @@ inline std::string vm_status(const std::string& r, const std::string& v, const s
 inline std::string vm_last(const std::string& r, const std::string& v, const std::string& what) {
   return vm_prefix(r, v) + "last/" + what;
 }
+inline std::string vm_restored(const std::string& r, const std::string& v) { return vm_prefix(r, v) + "restored"; }
+inline std::string restore(const std::string& r) { return r + "restore"; }
 inline std::string image(const std::string& r, const std::string& i) { return r + "images/" + i; }
 inline std::string op(const std::string& r, const std::string& id) { return r + "ops/" + id; }
 inline std::string progress(const std::string& r, const std::string& id) { return r + "progress/" + id; }

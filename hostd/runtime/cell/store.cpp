@@ -102,6 +102,8 @@ void CellStore::apply_vm(std::string_view rest, const core::kv::Event& event) {
     set(vm.layout, event);
   } else if (field == "right") {
     set(vm.right, event);
+  } else if (field == "restored") {
+    set(vm.restored, event);
   } else if (field == "op") {
     vm.operation = event.kind == core::kv::Event::Kind::del
                        ? core::Versioned<std::string>{}
@@ -124,7 +126,7 @@ void CellStore::apply_vm(std::string_view rest, const core::kv::Event& event) {
     }
   }
   const bool gone = vm.spec.revision == 0 && vm.layout.revision == 0 && vm.right.revision == 0 &&
-                    vm.operation.revision == 0 && vm.status.empty() && vm.last.empty();
+                    vm.restored.revision == 0 && vm.operation.revision == 0 && vm.status.empty() && vm.last.empty();
   note(event.kv.mod_revision, vm.spec.revision == 0 ? "vm.removed" : "vm.changed", name,
        project.empty() ? vm.spec.value.project : project);
   if (gone) view_.vms.erase(name);
@@ -179,6 +181,8 @@ void CellStore::apply(const core::kv::Event& event) {
   } else if (key == "ha-disarmed") {
     set(view_.disarmed, event);
     note(revision, "ha.changed", {}, {});
+  } else if (key == "restore") {
+    set(view_.restore, event);
   } else if (key == "format") {
     see_format(deleted ? std::nullopt : std::optional(event.kv.value));
   } else if (key == "audit-head") {

@@ -17,6 +17,7 @@
 #include "hostd/core/alert.hpp"
 #include "hostd/core/engine.hpp"
 #include "hostd/core/plan.hpp"
+#include "hostd/core/restore.hpp"
 #include "hostd/core/timing.hpp"
 #include "hostd/core/view.hpp"
 #include "hostd/runtime/etcd/kv_store.hpp"
@@ -112,6 +113,10 @@ class CellStore {
   boost::asio::awaitable<core::Result<core::Revision>> commit_right(std::string vm, core::Right right,
                                                                     core::Revision revision, std::string why,
                                                                     core::WallMs now);
+  /// One part of a backup file that is written back, with its audit record: the record of the restore after it.
+  /// Errors: as core::plan_restore, and as commit.
+  boost::asio::awaitable<core::Result<core::RestorePlan>> restore(core::RestoreStep step, core::Who who,
+                                                                  std::string reason, core::WallMs now);
   /// Layout and spec after a volume grew.
   boost::asio::awaitable<core::Result<>> commit_size(std::string vm, std::string volume, std::uint64_t size_mib);
 

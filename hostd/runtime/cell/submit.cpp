@@ -72,6 +72,7 @@ std::string request_text(const core::Request& request) {
     std::string operator()(const core::FailbackVm& v) const { return "failback " + v.vm + ' ' + v.policy; }
     std::string operator()(const core::CopyVm& v) const { return "copy " + v.vm; }
     std::string operator()(const core::RepairVm& v) const { return "repair " + v.vm; }
+    std::string operator()(const core::AdoptVm& v) const { return "adopt " + v.vm + ' ' + v.host; }
     std::string operator()(const core::ProveWatchdog& v) const { return "prove " + v.host; }
     std::string operator()(const core::SetMaintenance& v) const {
       return fmt::format("maintenance {} {}", v.host, v.on);
