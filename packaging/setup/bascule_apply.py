@@ -135,8 +135,8 @@ class Plan:
         begin = Run("lvchange", "--activate", "y", f"{group}/{name}")
         if code == 0 and said.split()[:1] != ["thin-pool"]:
             raise Stop(f"{group}/{name} is there and is no thin pool but {said.strip() or 'unknown'}: if nothing in it is needed, lvremove it, and run this again")
-        if code == 0:
-            return [] if said.split()[1:] else [begin]
+        if code == 0:  # what an interrupted beginning left active is in the way of the next
+            return [] if said.split()[1:] else [Run("lvchange", "--activate", "n", *(f"{group}/{name}_{part}" for part in ("tmeta", "tdata"))), begin]
         fresh = f"{name}.new"
         code, said = self.system.run(["lvs", "--noheadings", "-o", "thin_count", f"{group}/{fresh}"])
         if code == 0 and said.strip() not in ("", "0"):

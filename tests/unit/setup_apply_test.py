@@ -115,7 +115,7 @@ class Pool(unittest.TestCase):
 
     def test_a_thin_pool_has_its_name_when_it_is_whole_and_a_half_one_is_made_again(self):
         for answers_, wanted in (
-                ({"vg0/thin": (0, "  thin-pool\n")}, THIN[2:]), ({"vg0/thin.new": (0, "  \n")}, ["+ lvremove --yes vg0/thin.new", *THIN]),
+                ({"vg0/thin": (0, "  thin-pool\n")}, ["+ lvchange --activate n vg0/thin_tmeta vg0/thin_tdata", THIN[2]]), ({"vg0/thin.new": (0, "  \n")}, ["+ lvremove --yes vg0/thin.new", *THIN]),
                 ({"vg0/thin.new": (0, "  0\n")}, ["+ lvremove --yes vg0/thin.new", *THIN]), ({}, THIN)):
             asked = {"vg0/thin": "segtype,lv_active", "vg0/thin.new": "thin_count"}
             plan = self.plan(commands={"vgs": (0, " vg0\n"), **{f"lvs --noheadings -o {asked[name]} {name}": answer for name, answer in answers_.items()}})
