@@ -66,8 +66,9 @@ struct Source {
 
 Json definition_of(const Json& vm) {
   Json out = Json::object();
-  for (const char* field : {"name", "project", "cpus", "memory_mib", "hosts", "protection", "priority",
-                            "restart_on_panic", "copy_at", "migration_policy", "volumes", "networks"}) {
+  for (const char* field :
+       {"name", "project", "cpus", "memory_mib", "hosts", "protection", "priority", "restart_on_panic", "copy_at",
+        "drill_every_days", "migration_policy", "volumes", "networks"}) {
     if (vm.has(field)) out.set(field, vm[field]);
   }
   return out.set("power", std::string_view("off"));

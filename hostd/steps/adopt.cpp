@@ -75,8 +75,9 @@ asio::awaitable<Result<>> still_so(Context c) {
     co_return fail(Errc::conflict, "the legs on " + c.self() + " are not apart (" + seen->describe() + "); ask anew");
   }
   if (auto ok = fit(c, *seen); !ok) co_return ok;
-  auto resource = seen->resource;
-  co_return co_await as_shown(c, std::move(resource));
+  auto resource = co_await resolved_resource(c.node, c.op.vm);
+  if (!resource) co_return resource.error();
+  co_return co_await as_shown(c, std::move(*resource));
 }
 
 }  // namespace

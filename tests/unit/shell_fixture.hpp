@@ -77,7 +77,11 @@ class Kernel final : public FakeDrbd {
     if (!allow) ++closings;
     co_return Result<>{};
   }
-  storage::Task<std::string> generation(storage::Resource, std::string) override { co_return identifiers; }
+  storage::Task<std::string> generation(storage::Resource resource, std::string) override {
+    const auto& backing = resource.volumes.front().backing;  // drbdadm is told of the device
+    if (backing[0].empty() && backing[1].empty()) co_return fail(Errc::internal, "its backing device is not known");
+    co_return identifiers;
+  }
   storage::Task<> suspend_io(std::string) override {
     stopped = true;
     co_return Result<>{};
