@@ -50,7 +50,7 @@ class Maker:
         made = {"string": self.text, "integer": self.number, "boolean": lambda s: st.booleans(),
                 "array": lambda s: st.lists(self.value(s["items"]), min_size=s.get("minItems", 0), max_size=min(s["maxItems"], 3)),
                 "object": self.object}[schema["type"]](schema)
-        return st.sampled_from(WORDS[name]) | made if name in WORDS else made
+        return st.sampled_from(WORDS[name]) | made if name in WORDS and schema["type"] != "object" else made
 
     def text(self, schema):
         if "pattern" in schema:
