@@ -1,4 +1,4 @@
-"""The program that is a kernel, and what it needs on machines whose CPU is newer than it is."""
+"""The program that is a kernel, and what its use of ptrace lacks (uml_ptrace.c)."""
 import hashlib
 import os
 import shutil
@@ -6,13 +6,13 @@ import shutil
 from .plan import CACHE, HERE
 from .proc import run
 
-SOURCE = HERE / "uml_registers.c"
+SOURCE = HERE / "uml_ptrace.c"
 
 
 def command():
     """The first words of every kernel's command line; made once for all labs."""
     text = SOURCE.read_bytes()
-    library = CACHE / f"uml-registers-{hashlib.sha256(text).hexdigest()[:16]}.so"
+    library = CACHE / f"uml-ptrace-{hashlib.sha256(text).hexdigest()[:16]}.so"
     if not library.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         made = library.with_suffix(f".{os.getpid()}")

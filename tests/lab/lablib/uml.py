@@ -119,8 +119,7 @@ def _start(lab, node):
         if disk.st_size != node.disk_mib << 20:
             raise LabError(f"{node.disk} has {disk.st_size} bytes instead of {node.disk_mib} MiB ({disk.st_blocks * 512} of them in use): "
                            "this machine has cut it off, no host did; make the lab anew")
-        # t: no discards and no zeroing of ranges. They become fallocate on this file; a machine (ext4 of Linux 6.18) whose lab was
-        # killed in the middle of it had a file of 8 MiB afterwards, more than once in a day of campaigns.
+        # t: no discards and no zeroing of ranges, which become fallocate on this file.
         argv.append(f"ubd1t={node.disk}")
     for index, link in enumerate(node.links):
         argv.append(f"vec{index}:transport=tap,ifname={node.tap(link)},depth=128,gro=1,mac={node.mac(link)}")
