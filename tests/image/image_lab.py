@@ -1,12 +1,14 @@
 """A lab whose hosts are booted from an image of images/host, for tests/image and tests/upgrade."""
 import os
 import pathlib
+import shutil
 import subprocess
 
-from lablib import cluster, demo, work as lab_work
+from lablib import demo, own
+from lablib.case import main
 from lablib.client_vm import ClientVm
-from lablib.plan import CACHE, PROJECT, Lab
-from lablib.proc import LabError, mark, run
+from lablib.plan import CACHE, PROJECT
+from lablib.proc import LabError, run
 
 BUILD_SECONDS = 5400
 
@@ -45,15 +47,7 @@ def needs(debs):
 
 def machines(name, image, fresh=False):
     """Two sites and a witness from an image's tarball; `fresh`: of nobody's cell yet. A lab that is up already is taken when $LAB_NAME names it."""
-    given = os.environ.get("LAB_NAME")
-    lab = Lab(given or name)
-    if not given:
-        mark(lab.name)
-        lab.timing = "fast"
-        lab.build = str(PROJECT / "build" / "dev")
-        lab.image, lab.fresh = str(image), fresh
-        lab_work.up(lab, 2, lambda _text: None, build=False)
-    return lab.load()
+    return own.boot(name, str(image), fresh)
 
 
 def boot(name, image):
@@ -64,8 +58,12 @@ def boot(name, image):
     return vm
 
 
-def end(name):
-    """Takes the lab down that `boot` made, however far it came."""
-    if not os.environ.get("LAB_NAME"):
-        with cluster.locked(Lab(name)):
-            cluster.clean(Lab(name))
+def scenarios(names, name, folder, kept=False):
+    """A file's scenarios; its lab and its work folder are gone in the end."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    try:
+        main(names)
+    finally:
+        own.end(name)
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)

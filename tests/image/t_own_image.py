@@ -16,9 +16,9 @@ import broken_root  # noqa: E402
 import image_lab  # noqa: E402
 import machine  # noqa: E402
 from lablib import faults  # noqa: E402
-from lablib.case import expect, main, sh  # noqa: E402
+from lablib.case import expect, sh  # noqa: E402
 from lablib.client_vm import NAME  # noqa: E402
-from lablib.plan import CACHE, PROJECT  # noqa: E402
+from lablib.plan import PROJECT  # noqa: E402
 from lablib.proc import run, wait_for  # noqa: E402
 from lablib.trial import Trial  # noqa: E402
 
@@ -217,10 +217,4 @@ def test_judged():
 
 
 if __name__ == "__main__":
-    CACHE.mkdir(parents=True, exist_ok=True)
-    try:
-        main(globals())
-    finally:
-        image_lab.end("own-image")
-        if not KEPT:
-            shutil.rmtree(work, ignore_errors=True)
+    image_lab.scenarios(globals(), "own-image", work, KEPT)

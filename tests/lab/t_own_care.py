@@ -9,10 +9,9 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lablib import cluster, demo, faults, net, work  # noqa: E402
+from lablib import demo, faults, net, own  # noqa: E402
 from lablib.case import expect, main  # noqa: E402
-from lablib.plan import PROJECT, Lab  # noqa: E402
-from lablib.proc import LabError, mark, wait_for  # noqa: E402
+from lablib.proc import LabError, wait_for  # noqa: E402
 
 OPERATION_SECONDS = 180
 MAC = "52:54:00:0c:a7:e5"
@@ -25,15 +24,7 @@ def the_lab():
     """The lab of this file, booted for its first scenario. Its pool is thin, as a lab's always is: the snapshots of a thick one
     need dm-snapshot, which the lab's kernel does not have."""
     if "lab" not in state:
-        given = os.environ.get("LAB_NAME")
-        lab = Lab(given or "own-care")
-        state["own"] = not given
-        if not given:
-            mark(lab.name)
-            lab.timing = "fast"
-            lab.build = str(PROJECT / "build" / "dev")
-            work.up(lab, 2, lambda _text: None, build=False)
-        state["lab"] = lab.load()
+        state["lab"] = lab = own.boot("own-care")
         demo.Demo(lab).hosts_ready()
     return state["lab"]
 
@@ -221,9 +212,7 @@ def test_watchdog_is_proved():
 def test_nothing_is_left():
     """The lab is taken down again."""
     lab = the_lab()
-    if state.pop("own"):
-        with cluster.locked(lab):
-            cluster.clean(lab)
+    own.end(lab.name)
     state.clear()
 
 

@@ -8,13 +8,13 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lablib import cluster, faults, ledger, net, work  # noqa: E402
+from lablib import cluster, faults, ledger, net, own  # noqa: E402
 from lablib.attack import UnderAttack, pace  # noqa: E402
 from lablib.case import expect, main, sh  # noqa: E402
 from lablib.client_vm import NAME, ClientVm  # noqa: E402
-from lablib.plan import PROJECT, Lab  # noqa: E402
+from lablib.plan import PROJECT  # noqa: E402
 from lablib.power_switch import PowerSwitch  # noqa: E402
-from lablib.proc import LabError, mark, wait_for  # noqa: E402
+from lablib.proc import LabError, wait_for  # noqa: E402
 from lablib.recipients import Recipients  # noqa: E402
 from lablib.trial import WATCH_SECONDS, Trial, bring_home, longest_gap, reports_since  # noqa: E402
 
@@ -26,15 +26,7 @@ state = {}
 def the_vm():
     """The lab of this file, booted for its first scenario; its VM at home, in sync, its records coming in."""
     if "vm" not in state:
-        given = os.environ.get("LAB_NAME")
-        lab = Lab(given or "own-failover")
-        state["own"] = not given
-        if not given:
-            mark(lab.name)
-            lab.timing = "fast"
-            lab.build = str(PROJECT / "build" / "dev")
-            work.up(lab, 2, lambda _text: None, build=False)
-        state["vm"] = ClientVm(lab.load())
+        state["vm"] = ClientVm(own.boot("own-failover"))
         state["vm"].prepare()
     vm = state["vm"]
     faults.heal(vm.lab)
@@ -347,9 +339,7 @@ def test_judged():
     """Across all of it no acknowledged record was lost, torn or doubled, and never two copies wrote."""
     vm = the_vm()
     print(f"      {vm.remove()}", flush=True)
-    if state.pop("own"):
-        with cluster.locked(vm.lab):
-            cluster.clean(vm.lab)
+    own.end(vm.lab.name)
     state.clear()
 
 

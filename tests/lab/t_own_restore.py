@@ -9,11 +9,10 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lablib import cluster, faults, ledger, remote, work  # noqa: E402
+from lablib import cluster, faults, ledger, own, remote  # noqa: E402
 from lablib.case import expect, main, sh  # noqa: E402
 from lablib.client_vm import NAME, ClientVm  # noqa: E402
-from lablib.plan import PROJECT, Lab  # noqa: E402
-from lablib.proc import mark, wait_for  # noqa: E402
+from lablib.proc import wait_for  # noqa: E402
 
 HOSTD = "/usr/sbin/hostd"
 state = {}
@@ -22,15 +21,7 @@ state = {}
 def the_vm():
     """The lab of this file, booted for its first scenario; its VM on a1, in sync."""
     if "vm" not in state:
-        given = os.environ.get("LAB_NAME")
-        lab = Lab(given or "own-restore")
-        state["own"] = not given
-        if not given:
-            mark(lab.name)
-            lab.timing = "fast"
-            lab.build = str(PROJECT / "build" / "dev")
-            work.up(lab, 2, lambda _text: None, build=False)
-        state["vm"] = ClientVm(lab.load())
+        state["vm"] = ClientVm(own.boot("own-restore"))
         state["vm"].prepare()
         state["vm"].in_sync()
     return state["vm"]
@@ -146,9 +137,7 @@ def test_judged():
 def test_nothing_is_left():
     """The lab is taken down again."""
     vm = the_vm()
-    if state.pop("own"):
-        with cluster.locked(vm.lab):
-            cluster.clean(vm.lab)
+    own.end(vm.lab.name)
     state.clear()
 
 

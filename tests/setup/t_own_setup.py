@@ -14,9 +14,9 @@ sys.path.insert(0, str(HERE.parent / "image"))
 import image_lab  # noqa: E402
 import operator_desk  # noqa: E402
 from lablib import faults  # noqa: E402
-from lablib.case import expect, main, sh  # noqa: E402
+from lablib.case import expect, sh  # noqa: E402
 from lablib.client_vm import NAME, ClientVm  # noqa: E402
-from lablib.plan import CACHE, PROJECT  # noqa: E402
+from lablib.plan import PROJECT  # noqa: E402
 from lablib.proc import wait_for  # noqa: E402
 from lablib.trial import Trial  # noqa: E402
 
@@ -294,10 +294,4 @@ def test_power_cut():
 
 
 if __name__ == "__main__":
-    CACHE.mkdir(parents=True, exist_ok=True)
-    try:
-        main(globals())
-    finally:
-        image_lab.end("own-setup")
-        if not KEPT:
-            shutil.rmtree(work, ignore_errors=True)
+    image_lab.scenarios(globals(), "own-setup", work, KEPT)

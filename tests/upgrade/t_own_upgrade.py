@@ -13,9 +13,8 @@ sys.path.insert(0, str(HERE.parent / "image"))
 
 import image_lab  # noqa: E402
 from lablib import faults, remote  # noqa: E402
-from lablib.case import expect, main, sh  # noqa: E402
+from lablib.case import expect, sh  # noqa: E402
 from lablib.client_vm import NAME  # noqa: E402
-from lablib.plan import CACHE  # noqa: E402
 from lablib.proc import LabError, run, wait_for  # noqa: E402
 from lablib.trial import Trial, longest_gap, reports_since  # noqa: E402
 
@@ -223,9 +222,4 @@ def test_judged():
 
 
 if __name__ == "__main__":
-    CACHE.mkdir(parents=True, exist_ok=True)
-    try:
-        main(globals())
-    finally:
-        image_lab.end("own-upgrade")
-        shutil.rmtree(work, ignore_errors=True)
+    image_lab.scenarios(globals(), "own-upgrade", work)
