@@ -225,7 +225,8 @@ asio::awaitable<void> Worker::forgive(std::string vm) {
   const auto* view = node_.cell.view().vm(vm);
   // The kernel's helper may have written later than the look that brought the disk back: found at the next start only,
   // its file would leave out a leg that is whole.
-  for (const auto volume : view == nullptr ? std::vector<std::uint16_t>{} : node_.notes.lost_disks(vm)) {
+  const bool brought_back = view != nullptr && node_.local[vm].attached_again > 0;
+  for (const auto volume : brought_back ? node_.notes.lost_disks(vm) : std::vector<std::uint16_t>{}) {
     if (core::leg_noted(node_.notes.notes(), vm, view->layout.value, volume, node_.self())) continue;
     tell_unkept(node_.notes.keep(core::disk_lost(node_.notes.notes(), vm, volume)), {.vm = vm, .host = node_.self()});
   }

@@ -157,9 +157,9 @@ asio::awaitable<Result<>> Worker::attach_again(std::string vm) {
   const auto seen = node_.local[vm].volumes;
   for (auto& volume : resource->volumes) {
     const auto it = seen.find(volume.name);
-    if (it == seen.end() || it->second.disk != "Diskless") continue;
-    volume.without_disk = it->second.peer_disk != "UpToDate";
-    if (volume.without_disk) continue;
+    // Nothing but what is marked here: another disk may fail meanwhile, and would be attached as if it were whole.
+    volume.without_disk = true;
+    if (it == seen.end() || it->second.disk != "Diskless" || it->second.peer_disk != "UpToDate") continue;
     // safety: S2, R5. What this leg missed its own metadata does not know, and while its host was a primary without a
     // disk DRBD may take it for the newer one: it is marked Inconsistent first, so that it can only be overwritten.
     // [model: R5_attach_again]
@@ -169,6 +169,7 @@ asio::awaitable<Result<>> Worker::attach_again(std::string vm) {
     // the note is not needed any more. Dropped before it is attached, so that its next failure is noted anew.
     // [model: R5_marked]
     if (auto dropped = drop_note(vm, volume.index); !dropped) co_return dropped;
+    volume.without_disk = false;
   }
   auto up = co_await node_.drbd.up_standalone(*resource);
   // Counted only where the disk could be attached: one that is away may come back later.

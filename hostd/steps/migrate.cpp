@@ -190,6 +190,7 @@ Answer prepare_target(Context c) {
 Answer promote_target(Context c) {
   const auto until = Clock::now() + kWindowPatience;
   while (true) {
+    if (auto ok = co_await in_sync_now(c.node, c.op.vm); !ok) co_return ok.error();
     const auto* vm = c.vm();
     if (vm == nullptr) co_return fail(Errc::not_found, "the VM is gone");
     const auto& right = vm->right.value;
@@ -198,7 +199,6 @@ Answer promote_target(Context c) {
       co_return fail(Errc::conflict, "the record does not mark a migration to this host with its legs in sync");
     }
     storage::PromotionProof proof{c.op.vm, c.self(), right.epoch, vm->right.revision};
-    if (auto ok = co_await in_sync_now(c.node, c.op.vm); !ok) co_return ok.error();
     // safety: S3, S4. The committed record marks a migration to this host and lists its legs in sync; DRBD, asked just
     // now, is connected with both legs UpToDate; the guest here stays paused until the record names this host (H).
     // Looked at anew for each attempt. [model: S4_promote]

@@ -126,6 +126,28 @@ TEST_F(Shell, ALegThatIsAttachedAgainIsMarkedAsOldAndNoLongerNoted) {
   EXPECT_FALSE(drbd_.marked.empty());
 }
 
+TEST_F(Shell, ADiskThatFailsWhileAnotherIsMarkedIsNotAttachedWithIt) {
+  auto layout = core::test::running_vm().layout.value;
+  layout.volumes.push_back(layout.volumes[0]);
+  layout.volumes[1].name = "data";
+  layout.volumes[1].minor += 1;
+  layout.volumes[1].legs = {{"a1", "la2"}, {"b1", "lb2"}};
+  set(keys::vm_layout(root_, "vm1"), layout);
+  pool_.devices[*storage::device_name({"vm1", "data", "la2"}, pool_.config())] = 65;
+  drbd_.says.volumes[1] = drbd_.says.volumes[0];
+  drbd_.says.volumes[0].disk = Disk::diskless;
+  drbd_.while_marked = [this] { node_.local["vm1"].volumes["data"].disk = "Diskless"; };
+  auto lost = other();
+  lost.volumes["root"] = {"Diskless", "UpToDate", "Established", 0};
+  lost.volumes["data"] = {"UpToDate", "UpToDate", "Established", 0};
+  auto held = right({kLegB}, "b1");
+  held.insync["data"] = {{"a1", "la2"}, {"b1", "lb2"}};
+  mend(held, lost, Mono(100));
+  ASSERT_FALSE(drbd_.brought_up.empty());
+  EXPECT_FALSE(drbd_.brought_up.front().volumes[0].without_disk);
+  EXPECT_TRUE(drbd_.brought_up.front().volumes[1].without_disk) << "nobody has marked it";
+}
+
 TEST_F(Shell, ALegThatCannotBeMarkedAsOldIsNotAttached) {
   note_failed_leg();
   drbd_.marks = false;
