@@ -12,7 +12,11 @@ std::optional<std::string> distrust(const Notes& notes, const std::string& vm, c
   const auto it = notes.vms.find(vm);
   if (it == notes.vms.end()) return std::nullopt;
   const VmNote& note = it->second;
-  if (revision >= note.revision && right.epoch >= note.epoch) return std::nullopt;
+  // Of a lost cluster, whose revisions say nothing here (`in_new_cluster`): a record that was copied from it may be
+  // older than what this host has seen at the same epoch, an adoption is above it.
+  const bool lost_cluster = note.revision == 0 && note.epoch != 0;
+  if (lost_cluster && right.epoch > note.epoch) return std::nullopt;
+  if (!lost_cluster && revision >= note.revision && right.epoch >= note.epoch) return std::nullopt;
   return fmt::format(
       "this host has seen a newer run-right (epoch {}, revision {}) than etcd holds now (epoch {}, revision "
       "{}): etcd has gone back in time. Nothing is started from it; see docs/failover.md",
@@ -96,7 +100,7 @@ Notes in_new_cluster(const Notes& notes) {
   next.cluster_id = 0;
   next.highest = 0;
   // safety: R6. A revision says something within its cluster alone; what counts across clusters is the epoch, which an
-  // adoption sets above every noted one. [model: W_joins]
+  // adoption sets above every noted one, and a record put back from a copy does not. [model: W_joins]
   for (auto& [name, note] : next.vms) note.revision = 0;
   return next;
 }

@@ -14,7 +14,7 @@ namespace bascule::core {
 
 struct VmNote {
   std::int64_t epoch{};
-  Revision revision{};  ///< of the newest run-right seen
+  Revision revision{};  ///< of the newest run-right seen; 0: none, or in a cluster that is lost
   std::vector<std::string>
       failed;  ///< ids of own legs that lost their disk: never promoted until they are in sync again
   /// The same by the volume's number, as the kernel's helper wrote it down; `legs_named` makes legs of them.

@@ -160,6 +160,7 @@ TEST(Notes, InANewClusterForgetItsIdAndRevisionsAndNothingElse) {
 TEST(Notes, OfALostClusterTrustOnlyAnAdoptionAboveTheirEpoch) {
   const Notes notes = in_new_cluster(seen(5, 100'000));
   EXPECT_TRUE(distrust(notes, "vm1", at_epoch(4), 30)) << "older than what this host has seen";
+  EXPECT_TRUE(distrust(notes, "vm1", at_epoch(5), 200'000)) << "put back from a copy: a leg may have left it since";
   EXPECT_FALSE(distrust(notes, "vm1", at_epoch(6), 30)) << "the new cluster counts its revisions anew";
   const auto next = noted(notes, "vm1", "a1", at_epoch(6), 30);
   ASSERT_TRUE(next);
