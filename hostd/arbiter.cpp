@@ -29,11 +29,17 @@ asio::awaitable<FenceAnswer> decide_fence(Node& node, std::string resource) {
     // The question comes after the freeze, and every look below after the question (R1).
     auto local = co_await steps::fresh_local(node, vm);
     const auto* view = node.cell.view().vm(vm);
-    if (!local || view == nullptr || !node.cell.view().synced || node.opening.contains(vm)) {
+    if (!local || view == nullptr || node.opening.contains(vm)) {
       co_await steps::pause(kAgain);
       continue;
     }
     const auto verdict = core::decide_loss(*view, *local, node.self());
+    // A no to a promotion starts nothing, whatever the record says by now; waiting for etcd would keep the link down.
+    const bool plain_no = verdict.kind == Kind::lost && local->role == "Secondary";
+    if (!node.cell.view().synced && !plain_no) {
+      co_await steps::pause(kAgain);
+      continue;
+    }
     if (verdict.sentence != said) spdlog::info("{}: {}", vm, verdict.sentence);
     said = verdict.sentence;
     if (verdict.kind == Kind::over || verdict.kind == Kind::lost) {

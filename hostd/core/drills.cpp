@@ -6,10 +6,11 @@ namespace bascule::core {
 
 std::optional<LastCare> exercise_of(const Operation& op) {
   if (op.state != OpState::done) return {};
-  const bool ran = std::ranges::any_of(op.steps, [](const Step& step) {
-    return step.kind == StepKind::live_migrate || step.kind == StepKind::start_domain;
-  });
-  if (!proves_other_host(op.kind) || !ran) return {};
+  if (!proves_other_host(op.kind)) return {};
+  const bool ran = is_move(op.kind)
+                       ? op.result.contains(kRanOn)
+                       : std::ranges::find(op.steps, StepKind::start_domain, &Step::kind) != op.steps.end();
+  if (!ran) return {};
   return LastCare{op.finished_ms, true, op.target_host, op.id};
 }
 

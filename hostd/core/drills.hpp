@@ -9,6 +9,9 @@
 
 namespace bascule::core {
 
+/// In a move's result: the host on which its guest was seen at work afterwards. Not there: it ended on the way.
+inline constexpr const char* kRanOn = "ran_on";
+
 /// What the end of an operation proves of a VM, to be kept under `care_of(op)`; nullopt: nothing. A live migration or
 /// failback that moved a running guest, a failover that started one: each ended with the guest at work on the host that
 /// was the other one. A VM that changed hosts while it was off proves nothing.

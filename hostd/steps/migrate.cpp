@@ -9,6 +9,7 @@
 //   source  demote; target  close the window, confirm
 #include <fmt/format.h>
 
+#include "hostd/core/drills.hpp"
 #include "hostd/core/plan_rules.hpp"
 #include "hostd/runtime/background.hpp"
 #include "hostd/steps/step.hpp"
@@ -334,6 +335,7 @@ Answer confirm(Context c) {
     co_return fail(Errc::refused, "the guest is " + std::string(core::to_string(here->state)) + " on " + c.self());
   }
   core::Outcome out = done("running on " + c.self());
+  out.result[core::kRanOn] = c.self();
   auto stats = co_await c.node.vms.completed_migration(c.op.vm);
   if (stats && stats->job == core::MigrationStats::Job::completed) {
     out.result["qemu_downtime_ms"] = std::to_string(stats->downtime_ms);

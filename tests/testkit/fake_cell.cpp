@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <fstream>
 #include <utility>
 
 #include "hostd/codec/codec.hpp"
+#include "hostd/core/drills.hpp"
 #include "hostd/core/engine.hpp"
 #include "hostd/core/names.hpp"
 #include "hostd/core/plan.hpp"
@@ -314,6 +314,7 @@ bool FakeCell::finish(const std::string& id, core::OpState state) {
   auto& op = it->second.value;
   op.state = state;
   op.finished_ms = kNow + 1234;
+  if (state == core::OpState::done && core::is_move(op.kind)) op.result[core::kRanOn] = op.target_host;
   for (auto& step : op.steps)
     step.state = state == core::OpState::done ? core::StepState::done : core::StepState::undone;
   if (state != core::OpState::done) op.error = "the test said so";

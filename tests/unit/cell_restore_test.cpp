@@ -53,6 +53,18 @@ TEST_F(Restoring, LosesAgainstWhoeverIsFasterInTheCellThatWasEmpty) {
   EXPECT_FALSE(get<core::Restore>(keys::restore(root_)));
 }
 
+TEST_F(Restoring, NobodysWordOnAnAlertComesBetweenItsParts) {
+  ASSERT_TRUE(restore(Kind::begin));
+  const auto test = run(io_, cell_.test_alert("test-1", {"olga", "operator", {}}, "is it heard", 1));
+  ASSERT_FALSE(test);
+  EXPECT_THAT(test.error().what, testing::HasSubstr("is being restored"));
+  const auto word = run(io_, cell_.acknowledge("a-1", {"olga", "operator", {}}, "seen", 1));
+  ASSERT_FALSE(word);
+  EXPECT_EQ(word.error().code, Errc::conflict);
+  for (const auto kind : {Kind::vm, Kind::end}) EXPECT_TRUE(restore(kind));
+  EXPECT_TRUE(run(io_, cell_.test_alert("test-1", {"olga", "operator", {}}, "is it heard", 1)));
+}
+
 TEST_F(Restoring, WritesNothingInADryRunOrASecondTime) {
   step_.dry_run = true;
   for (const auto kind : {Kind::begin, Kind::vm}) ASSERT_TRUE(restore(kind));

@@ -19,7 +19,10 @@ Operation ended(const CellView& view, Verb verb) {
   op.id = "op-1";
   op.finished_ms = 9;
   op.state = OpState::done;
-  for (auto& step : op.steps) step.state = StepState::done;
+  for (auto& step : op.steps) {
+    step.state = StepState::done;
+    if (step.kind == StepKind::confirm) op.result[kRanOn] = op.target_host;
+  }
   return op;
 }
 
@@ -59,6 +62,9 @@ TEST(Drills, AreNotWhatFailedOrMovedNoGuest) {
     op.state = state;
     EXPECT_FALSE(finish_effects(op).care) << to_string(state);
   }
+  op.state = OpState::done;
+  op.result.erase(kRanOn);
+  EXPECT_FALSE(exercise_of(op)) << "its guest ended on the way";
   CellView view = away();
   view.vms["vm1"].spec.value.power = Power::off;
   view.vms["vm1"].status["b1"].domain = DomainState::absent;

@@ -255,6 +255,15 @@ TEST_F(StartOfARunningVm, IsRefusedOnAFailedDiskWhenNoGuestIsThere) {
 
 class Marked : public Shell {
  protected:
+  /// Nothing more is read or written: a watch that ends cannot go on, and there is no list to begin anew from.
+  void lose_etcd() {
+    etcd_.kv.be_unavailable(true);
+    for (const auto* more : {"1", "2"}) ASSERT_TRUE(etcd_.kv.apply_now(put("elsewhere", more)));
+    etcd_.kv.compact(etcd_.kv.revision());
+    etcd_.kv.break_watches();
+    time_.pass(Mono(500));
+    ASSERT_FALSE(cell_.view().synced);
+  }
   void mark(const std::string& target) {
     auto marked = right({kLegA, kLegB});
     marked.migrating_to = target;
@@ -323,6 +332,27 @@ TEST_F(Marked, TheWindowIsClosedBeforeTheMarkIsTakenAwayByAWin) {
   EXPECT_EQ(asked(), runtime::FenceAnswer::excluded);
   EXPECT_EQ(drbd_.closings, 1);
   EXPECT_FALSE(record().migrating_to);
+}
+
+TEST_F(Marked, ThePromotionOfATargetThatHasLostItsLinkIsToldNoAlsoWithoutEtcd) {
+  auto marked = right({kLegA, kLegB}, "b1");
+  marked.migrating_to = "a1";
+  record(marked);
+  drbd_.says = alone();
+  node_.local["vm1"] = other();
+  drbd_.says.role = storage::Role::secondary;
+  time_.pass(Mono(50));
+  lose_etcd();
+  EXPECT_EQ(asked(), runtime::FenceAnswer::not_won);
+}
+
+TEST_F(Marked, AFrozenGuestsKernelIsToldNothingByARecordThatMayBeOld) {
+  record(right({kLegA, kLegB}, "b1"));
+  drbd_.says = alone();
+  node_.local["vm1"] = holder();
+  time_.pass(Mono(50));
+  lose_etcd();
+  EXPECT_FALSE(asked());
 }
 
 TEST_F(Marked, NothingIsWonWhileTheWindowCannotBeClosed) {

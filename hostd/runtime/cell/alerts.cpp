@@ -48,6 +48,7 @@ asio::awaitable<Result<>> CellStore::write_alerts(core::AlertWrite changes) {
 asio::awaitable<Result<>> CellStore::test_alert(std::string id, core::Who who, std::string reason, core::WallMs now) {
   bool there = false;
   auto done = co_await commit([&]() -> Result<Draft> {
+    if (auto busy = core::restore_at_work(view_)) return *busy;
     there = alerts_.contains(id);
     if (there) return fail(Errc::cancelled, "it was made before");
     if (alerts_.size() >= core::AlertLimits::most) return fail(Errc::exhausted, "too many alerts stand");
@@ -65,6 +66,7 @@ asio::awaitable<Result<>> CellStore::test_alert(std::string id, core::Who who, s
 
 asio::awaitable<Result<>> CellStore::acknowledge(std::string id, core::Who who, std::string reason, core::WallMs now) {
   auto done = co_await commit([&]() -> Result<Draft> {
+    if (auto busy = core::restore_at_work(view_)) return *busy;
     const auto it = alerts_.find(id);
     if (it == alerts_.end()) return fail(Errc::not_found, "there is no alert '" + id + "'");
     auto next = core::acknowledged(it->second.value, who.name, reason, now);
