@@ -35,7 +35,7 @@ int main(int argc, char** argv) {
   if (new_cluster) {
     const auto done = bascule::join_new_cluster(*config);
     std::fprintf(done ? stdout : stderr, "hostd: %s%s\n", (done ? *done : done.error().what).c_str(),
-                 done ? "" : "; nothing was changed");
+                 done ? "" : "; the old cluster is not forgotten");
     return done ? 0 : 1;
   }
   return bascule::run_app(*config);

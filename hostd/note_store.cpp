@@ -92,7 +92,8 @@ Result<runtime::Descriptor> lock_state(const std::string& folder) {
   runtime::Descriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (fd.get() < 0) return fail(Errc::io, path + ": " + std::strerror(errno));
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
-  return fail(Errc::conflict, "hostd runs on this host (" + path + " is locked): `systemctl stop hostd` first");
+  return fail(Errc::conflict, "hostd runs on this host, or `hostd --new-cluster` does (" + path +
+                                  " is locked): `systemctl stop hostd`, or wait for its end");
 }
 
 Result<> NoteStore::load() {

@@ -15,6 +15,11 @@ using core::Result;
 
 namespace {
 
+/// Both legs are kept before a second operator is asked, and a snapshot is in the way of the next.
+constexpr const char* kAskAnew = "no record was made. Remove the snapshots of its legs whose names end with -repair on "
+                             "both hosts (lvremove), and ask "
+                             "anew";
+
 /// Nothing runs here, nothing is noted against a leg here, and nothing connects it: `look` says how it stands then.
 asio::awaitable<Result<Look>> at_rest(Context c) {
   auto here = co_await c.node.vms.observe(c.op.vm);
@@ -47,7 +52,8 @@ Result<> fit(const Context& c, const Look& seen) {
     // safety: S3. Half a resync is nothing to start from. [model: W_adopt]
     if (c.self() == c.op.target_host ? whole : there) continue;
     return fail(Errc::refused, fmt::format("the leg of volume {} on {} is {}", wanted.name, c.self(),
-                                           v == seen.state.volumes.end() ? "missing" : storage::to_string(disk)));
+                                           v == seen.state.volumes.end() ? "missing" : storage::to_string(disk)) +
+                                   "; no record was made. What can be done then: docs/runbooks/etcd-lost.md");
   }
   return {};
 }
@@ -60,8 +66,8 @@ asio::awaitable<Result<>> as_shown(Context c, storage::Resource resource) {
     if (!generation) co_return generation.error();
     const auto shown = c.op.result.find(core::adopt_generation_key(c.self(), volume.name));
     if (shown == c.op.result.end() || shown->second != *generation) {
-      co_return fail(Errc::conflict, "volume " + volume.name + " on " + c.self() +
-                                         " has changed since it was shown; nothing was changed, ask anew");
+      co_return fail(Errc::conflict,
+                     "volume " + volume.name + " on " + c.self() + " has changed since it was shown; " + kAskAnew);
     }
   }
   co_return Result<>{};
@@ -72,7 +78,8 @@ asio::awaitable<Result<>> still_so(Context c) {
   auto seen = co_await at_rest(c);
   if (!seen) co_return seen.error();
   if (seen->state.connection != storage::Connection::stand_alone) {
-    co_return fail(Errc::conflict, "the legs on " + c.self() + " are not apart (" + seen->describe() + "); ask anew");
+    co_return fail(Errc::conflict,
+                   "the legs on " + c.self() + " are not apart (" + seen->describe() + "); " + kAskAnew);
   }
   if (auto ok = fit(c, *seen); !ok) co_return ok;
   auto resource = co_await resolved_resource(c.node, c.op.vm);

@@ -176,8 +176,8 @@ Result<> Members::note(std::size_t index, const Header& header, Asked asked, cor
   member.health.member_id = header.member_id;
   if (header.cluster_id != cluster_id_) {
     return fault(index, "it belongs to cluster " + std::to_string(header.cluster_id) + ", not to " +
-                            std::to_string(cluster_id_) + "; correct the endpoints, or, if etcd was set up " +
-                            "anew, decide by hand which data is right.");
+                            std::to_string(cluster_id_) + "; correct the endpoints. A copy of etcd's data is " +
+                            "never used; where all of etcd was lost and set up anew: docs/runbooks/etcd-lost.md.");
   }
   if (asked == Asked::write && header.revision < known) {
     // safety: a transaction that goes through the raft log is answered with no revision below one
