@@ -21,6 +21,7 @@ import subprocess
 import sys
 
 import bascule_answers as answers
+import bascule_steps as steps
 
 CAS = ("hosts-ca", "people-ca")
 CA_DAYS, MACHINE_DAYS, PERSON_DAYS, CRL_DAYS = 3650, 825, 397, 35
@@ -59,11 +60,15 @@ def openssl(*words, quiet=False):
 def put(path, text):
     """Whole or not at all."""
     fresh = f"{path}.new"
-    with open(fresh, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    pathlib.Path(fresh).write_text(text, encoding="ascii")
+    take_place(fresh, path)
+
+
+def take_place(fresh, path):
+    """Also after a power cut it is the old one or all of the new one."""
+    steps.flush(fresh)
     os.replace(fresh, path)
+    steps.flush(os.path.dirname(path) or ".")
 
 
 def made(path, *words, quiet=False):
@@ -71,7 +76,7 @@ def made(path, *words, quiet=False):
     fresh = f"{path}.new"
     try:
         openssl(*words, "-out", fresh, quiet=quiet)
-        os.replace(fresh, path)
+        take_place(fresh, path)
     finally:
         pathlib.Path(fresh).unlink(missing_ok=True)
 
@@ -85,9 +90,9 @@ def new_key(path, passphrase=False, quiet=False):
     os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
         openssl("genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", *(["-aes256"] if passphrase else []), "-out", fresh, quiet=quiet)
-        with open(fresh, "rb") as file:
-            os.fsync(file.fileno())
+        steps.flush(fresh)
         os.link(fresh, path)  # unlike a rename it never takes another key's place
+        steps.flush(os.path.dirname(path) or ".")
     finally:
         fresh.unlink()
 

@@ -73,7 +73,7 @@ class System:
             os.fchmod(file.fileno(), mode if mode is not None else stat.S_IMODE(there.st_mode) if there else 0o644)
             os.fsync(file.fileno())
         os.replace(fresh, path)
-        _flush(os.path.dirname(path))
+        flush(os.path.dirname(path))
 
     def keep(self, path):
         """What is there, also under a name that was free: which. It is the same file, not a copy that could be half of it."""
@@ -125,8 +125,9 @@ def _name(find, number):
         return str(number)
 
 
-def _flush(folder):
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def flush(path):
+    """A file, or the names in a folder."""
+    fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:
