@@ -11,6 +11,7 @@
    the buffer, the AMX tiles, is said to be empty, so nothing in such a kernel may use them. Where the lengths agree nothing is
    changed. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
@@ -58,7 +59,9 @@ long ptrace(int request, ...) {
   if (request >= kPeekText && request <= kPeekUser) { /* the C library returns what the kernel writes */
     long word;
     const long done = syscall(SYS_ptrace, (long)request, pid, address, &word);
-    return done < 0 ? done : word;
+    if (done < 0) return done;
+    errno = 0; /* the word may be -1 */
+    return word;
   }
   return syscall(SYS_ptrace, (long)request, pid, address, data);
 }

@@ -5,7 +5,7 @@ import os
 import pathlib
 import re
 
-from lablib import cluster, net
+from lablib import demo, net
 from lablib.case import expect
 from lablib.plan import PROJECT
 from lablib.proc import run
@@ -55,7 +55,7 @@ class Desk:
         return done.stdout
 
     def hostctl(self, *words):
-        return run(net.inside(self.lab, [str(cluster.program(self.lab, "hostctl")), *words]), env=cluster.user_environment(self.lab, "operator"), timeout=SECONDS).stdout
+        return demo.Demo(self.lab).hostctl(list(words), SECONDS)
 
     def cell_toml(self):
         """The example, for these machines; the CA's machine has the same."""
@@ -76,11 +76,14 @@ class Desk:
         done = self._ssh(name, f"umask 077; cat >{path}", input=text)
         expect(done.returncode == 0, f"{path} was not carried to {name}: {done.stderr}")
 
+    def _as(self, name, command):
+        """A documented command's words, with this machine's name instead of a1."""
+        words = self.documented(command)
+        return [name if before == "--as" else word for before, word in zip(["", *words], words)]
+
     def on(self, name, command, *more):
         """(exit code, output) of a documented command on a machine, which it names instead of a1."""
-        words = self.documented(command)
-        words = [name if before == "--as" else word for before, word in zip(["", *words], words)]
-        done = self._ssh(name, *words, *more)
+        done = self._ssh(name, *self._as(name, command), *more)
         return done.returncode, done.stdout + done.stderr
 
     def apply(self, name):
@@ -97,8 +100,7 @@ class Desk:
 
     def killed(self, name, seconds):
         """As apply, but ended with all that it started by kill -9, `seconds` after the first thing that it does; 137 then."""
-        words = self.documented("bascule-setup apply --answers cell.toml --as a1")
-        words = [name if before == "--as" else word for before, word in zip(["", *words], words)]
+        words = self._as(name, "bascule-setup apply --answers cell.toml --as a1")
         done = self._ssh(name, f"""{{ setsid sh -c 'echo $$ >/run/apply.pid; exec {' '.join([*words, *TRYING_OUT])}' 2>&1; echo "exit $?"; }} |
             while IFS= read -r line; do
               echo "$line"

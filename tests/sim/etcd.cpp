@@ -48,6 +48,10 @@ void SimEtcd::stop_member(const std::string& member, bool stopped) {
   refresh();
 }
 
+void SimEtcd::stop_all(bool stopped) {
+  for (const auto& member : members_) stop_member(member, stopped);
+}
+
 bool SimEtcd::serves(const std::string& place) const {
   if (majority_.empty() || engine_.now_us() < elected_at_) return false;
   return std::ranges::any_of(majority_,

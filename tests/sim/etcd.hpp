@@ -20,6 +20,7 @@ class SimEtcd {
 
   // Faults. Call `refresh` after anything that changes who reaches whom.
   void stop_member(const std::string& member, bool stopped);
+  void stop_all(bool stopped);
   void refresh();
   void compact();
   Us slow{};             ///< added to each request: a disk that syncs slowly
@@ -29,7 +30,6 @@ class SimEtcd {
   void roll_back(core::kv::Revision to);
   /// All members have lost their data: whoever asks now asks another cluster, which is empty.
   void lose_all();
-  std::uint64_t cluster() const { return cluster_; }
 
   /// A member with the quorum and a leader that this place reaches.
   bool serves(const std::string& place) const;

@@ -16,13 +16,13 @@ constexpr int kReset = 15;  // looks
 void Recovery::backup() { kept_ = cell_.view(); }
 
 void Recovery::lose() {
-  for (const char* member : {"a1", "b1", "witness"}) cell_.etcd.stop_member(member, true);
+  cell_.etcd.stop_all(true);
   cell_.etcd.lose_all();
   cell_.topology_changed();
 }
 
 void Recovery::begin() {
-  for (const char* member : {"a1", "b1", "witness"}) cell_.etcd.stop_member(member, false);
+  cell_.etcd.stop_all(false);
   cell_.topology_changed();
   cell_.engine.say("operator", "a new etcd is there");
   look();

@@ -131,9 +131,9 @@ void Runner::begin(const Act& act) {
     cell.etcd.stop_member("witness", true);
   else if (k == "etcd-stop")
     cell.etcd.stop_member(w, true);
-  else if (k == "etcd-away") {
-    for (const char* member : {"a1", "b1", "witness"}) cell.etcd.stop_member(member, true);
-  } else if (k == "etcd-slow")
+  else if (k == "etcd-away")
+    cell.etcd.stop_all(true);
+  else if (k == "etcd-slow")
     cell.etcd.slow = rng.in(50 * kMs, 1500 * kMs);
   else if (k == "etcd-answers-lost")
     cell.etcd.lose_answer = 0.3;
@@ -188,9 +188,9 @@ void Runner::end(const Act& act) {
     cell.etcd.stop_member("witness", false);
   else if (k == "etcd-stop")
     cell.etcd.stop_member(w, false);
-  else if (k == "etcd-away") {
-    for (const char* member : {"a1", "b1", "witness"}) cell.etcd.stop_member(member, false);
-  } else if (k == "etcd-slow")
+  else if (k == "etcd-away")
+    cell.etcd.stop_all(false);
+  else if (k == "etcd-slow")
     cell.etcd.slow = 0;
   else if (k == "etcd-answers-lost")
     cell.etcd.lose_answer = 0;
@@ -211,7 +211,7 @@ void Runner::end(const Act& act) {
 void Runner::heal() {
   cell.engine.say("fault", "all is healed");
   cell.net.heal();
-  for (const char* member : {"a1", "b1", "witness"}) cell.etcd.stop_member(member, false);
+  cell.etcd.stop_all(false);
   cell.etcd.slow = cell.etcd.watch_lag = 0;
   cell.etcd.lose_answer = 0;
   for (auto& [host, m] : cell.machines) {
