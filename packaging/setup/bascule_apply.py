@@ -24,6 +24,7 @@ from bascule_steps import BLANK_NOT, DONE, FAILED, WAITS, WRONG, Copy, InForce, 
 NEEDED = ("virtualization", "watchdog", "drbd")
 ETCD, LIBVIRTD, HOSTD, TLS = "etcd.service", "libvirtd.service", "hostd.service", "libvirtd-tls.socket"
 LOCAL = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket")
+MADE_HERE = "bascule-setup"  # LVM's tag of what may be removed and made again
 
 
 class Plan:
@@ -138,11 +139,14 @@ class Plan:
         if code == 0:  # what an interrupted beginning left active is in the way of the next
             return [] if said.split()[1:] else [Run("lvchange", "--activate", "n", *(f"{group}/{name}_{part}" for part in ("tmeta", "tdata"))), begin]
         fresh = f"{name}.new"
-        code, said = self.system.run(["lvs", "--noheadings", "-o", "thin_count", f"{group}/{fresh}"])
-        if code == 0 and said.strip() not in ("", "0"):
-            raise Stop(f"{group}/{fresh} has {said.strip()} volumes, so it was not made here: rename or remove it, and run this again")
+        code, said = self.system.run(["lvs", "--noheadings", "--separator", ";", "-o", "lv_tags,thin_count", f"{group}/{fresh}"])
+        tags, _, volumes = said.strip().partition(";")
+        if code == 0 and (MADE_HERE not in tags.split(",") or volumes not in ("", "0")):
+            raise Stop(f"{group}/{fresh} is there and was not left by an interrupted run of this: if nothing in it is needed, lvremove it, else rename it; "
+                       "then run this again")
         return ([Run("lvremove", "--yes", f"{group}/{fresh}")] if code == 0 else []) + [
-            Run("lvcreate", "--activate", "n", "--type", "thin-pool", "-l", "95%FREE", "-n", fresh, group), Run("lvrename", group, fresh, name), begin]
+            Run("lvcreate", "--activate", "n", "--addtag", MADE_HERE, "--type", "thin-pool", "-l", "95%FREE", "-n", fresh, group),
+            Run("lvrename", group, fresh, name), begin]
 
     def empty(self, disk):
         """A disk on which anything was ever written is for a person to look at, never for a program to clear."""
@@ -210,9 +214,12 @@ class Plan:
     def runs(self, unit):
         return self.shows(unit, "ActiveState") in ("active", "activating", "reloading")
 
+    def enabling(self, unit):
+        return [] if self.enabled(unit) else [Run("systemctl", "enable", unit)]
+
     def in_force(self, unit):
         """Enabled, and with the files as they are now."""
-        out = [] if self.enabled(unit) else [Run("systemctl", "enable", unit)]
+        out = self.enabling(unit)
         if self.system.marked(unit):
             return out + [InForce(unit, "systemctl", "restart", unit)]
         return out if self.runs(unit) else out + [Run("systemctl", "start", unit)]
@@ -228,12 +235,12 @@ class Plan:
             out.append(Run("systemctl", "disable", "--now", "drbd.service"))
         if not self.system.exists("/sys/module/drbd"):
             out.append(Run("modprobe", "drbd"))
-        if not self.enabled(TLS):
-            out.append(Run("systemctl", "enable", TLS))
+        out += self.enabling(TLS)
         if self.runs(TLS):
             out += self.in_force(LIBVIRTD)
         else:  # the socket takes its address only while the service does not run; hostd, which asks libvirt all the time, would begin it by the others
-            out += [Run("systemctl", "stop", LIBVIRTD, *LOCAL), Run("systemctl", "start", TLS, *LOCAL), InForce(LIBVIRTD, "systemctl", "start", LIBVIRTD)]
+            out += [*self.enabling(LIBVIRTD), Run("systemctl", "stop", LIBVIRTD, *LOCAL), Run("systemctl", "start", TLS, *LOCAL),
+                    InForce(LIBVIRTD, "systemctl", "start", LIBVIRTD)]
         return out + self.in_force(HOSTD)
 
 

@@ -29,7 +29,7 @@ SHORT = (0.0, 0.1, 0.3, 0.7)
 TLS = "/etc/pki/libvirt"
 BREAKS = (
     ("names", "sed -i '/ a1$/d' /etc/hosts", ["+10.77.1.11 a1"]),
-    ("pool", "lvremove -qq -y vg0/thin", ["+ lvcreate --activate n --type thin-pool"]),
+    ("pool", "lvremove -qq -y vg0/thin", ["+ lvcreate --activate n --addtag bascule-setup --type thin-pool"]),
     ("key and certificate", "mv /etc/bascule/pki/api-ca.pem /run/kept.pem", ["there is no /etc/bascule/pki/api-ca.pem"]),
     ("libvirt's certificates", f"chmod 644 {TLS}/private/serverkey.pem; chgrp root /etc/pki/qemu/server-key.pem; truncate -s 100 /etc/pki/qemu/client-key.pem; "
      f"rm /etc/pki/CA/cacert.pem; echo x >{TLS}/clientcert.pem",
@@ -38,7 +38,7 @@ BREAKS = (
     ("libvirt's configuration", "sed -i '/^migrate_tls_force/d' /etc/libvirt/qemu.conf; sed -i 's/\"CN=a1\", //' /etc/libvirt/libvirtd.conf",
      ["+migrate_tls_force = 1", '+tls_allowed_dn_list = [ "CN=a1", "CN=b1" ]']),
     ("etcd's certificates", "chown root /etc/etcd/bascule/host.key; chmod 600 /etc/etcd/bascule/ca.pem", ["host.key, mode 600 etcd:etcd", "ca.pem, mode 644 etcd:etcd"]),
-    ("units", "systemctl -q disable etcd hostd; systemctl stop libvirtd-tls.socket", ["enable etcd.service", "enable hostd.service", "start libvirtd-tls.socket"]),
+    ("units", "systemctl -q disable etcd hostd libvirtd; systemctl stop libvirtd-tls.socket", ["enable etcd.service", "enable libvirtd.service", "enable hostd.service", "start libvirtd-tls.socket"]),
     ("etcd", "rm /etc/systemd/system/etcd.service.d/10-bascule.conf", ["write /etc/systemd/system/etcd.service.d/10-bascule.conf"]),
     ("hostd.toml", "sed -i 's/^listen = .*/listen = \"127.0.0.1:8443\"/' /etc/bascule/hostd.toml", ['+listen = "10.77.1.21:8443"']),
 )

@@ -23,7 +23,7 @@ EXAMPLE = (ROOT / "packaging/setup/cell.toml").read_text()
 DISK = "/dev/disk/by-id/nvme-example-a1"
 EMPTY = {"vgs": (5, ""), "lvs": (5, ""), "wipefs": (0, ""), "lsblk": (0, json.dumps({"blockdevices": [{"name": "nvme0n1", "ro": False, "mountpoints": [None]}]})),
          "pvs": (5, "Failed to find physical volume"), "vgcreate": (0, ""), "lvcreate": (0, "")}
-THIN = ["+ lvcreate --activate n --type thin-pool -l 95%FREE -n thin.new vg0", "+ lvrename vg0 thin.new thin", "+ lvchange --activate y vg0/thin"]
+THIN = ["+ lvcreate --activate n --addtag bascule-setup --type thin-pool -l 95%FREE -n thin.new vg0", "+ lvrename vg0 thin.new thin", "+ lvchange --activate y vg0/thin"]
 # hostd asks libvirt all the time: it must find no socket that begins the service before the one for TLS listens.
 BEGIN_TLS = ("stop libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket",
              "start libvirtd-tls.socket libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket", "start libvirtd.service")
@@ -115,14 +115,15 @@ class Pool(unittest.TestCase):
 
     def test_a_thin_pool_has_its_name_when_it_is_whole_and_a_half_one_is_made_again(self):
         for answers_, wanted in (
-                ({"vg0/thin": (0, "  thin-pool\n")}, ["+ lvchange --activate n vg0/thin_tmeta vg0/thin_tdata", THIN[2]]), ({"vg0/thin.new": (0, "  \n")}, ["+ lvremove --yes vg0/thin.new", *THIN]),
-                ({"vg0/thin.new": (0, "  0\n")}, ["+ lvremove --yes vg0/thin.new", *THIN]), ({}, THIN)):
-            asked = {"vg0/thin": "segtype,lv_active", "vg0/thin.new": "thin_count"}
-            plan = self.plan(commands={"vgs": (0, " vg0\n"), **{f"lvs --noheadings -o {asked[name]} {name}": answer for name, answer in answers_.items()}})
+                ({"vg0/thin": (0, "  thin-pool\n")}, ["+ lvchange --activate n vg0/thin_tmeta vg0/thin_tdata", THIN[2]]), ({"vg0/thin.new": (0, "  bascule-setup;\n")}, ["+ lvremove --yes vg0/thin.new", *THIN]),
+                ({"vg0/thin.new": (0, "  bascule-setup,other;0\n")}, ["+ lvremove --yes vg0/thin.new", *THIN]), ({}, THIN)):
+            asked = {"vg0/thin": "-o segtype,lv_active", "vg0/thin.new": "--separator ; -o lv_tags,thin_count"}
+            plan = self.plan(commands={"vgs": (0, " vg0\n"), **{f"lvs --noheadings {asked[name]} {name}": answer for name, answer in answers_.items()}})
             self.assertEqual([line for action in plan.pool() for line in action.shown(plan.system)], wanted)
-        with self.assertRaises(steps.Stop) as said:
-            self.plan(commands={"vgs": (0, " vg0\n"), "lvs --noheadings -o thin_count vg0/thin.new": (0, "  3\n")}).pool()
-        self.assertIn("vg0/thin.new has 3 volumes", str(said.exception))
+        for answer in ("  bascule-setup;3\n", "  ;0\n", "  ;\n", "  not-bascule-setup;\n"):
+            with self.subTest(answer=answer), self.assertRaises(steps.Stop) as said:
+                self.plan(commands={"vgs": (0, " vg0\n"), "lvs --noheadings --separator ; -o lv_tags,thin_count vg0/thin.new": (0, answer)}).pool()
+            self.assertIn("vg0/thin.new is there and was not left by", str(said.exception))
 
     def test_what_an_interrupted_vgcreate_leaves_is_taken_again(self):
         label = {"wipefs": (0, "LVM2_member 0x218\n")}
@@ -251,7 +252,7 @@ class Walk(unittest.TestCase):
     def test_units_are_enabled_and_begun_in_their_order_and_drbds_own_is_not(self):
         self.assertEqual(self.units(fresh=True), [
             "enable etcd.service", "start etcd.service", "disable --now drbd.service", "enable libvirtd-tls.socket",
-            *BEGIN_TLS, "enable hostd.service", "start hostd.service"])
+            "enable libvirtd.service", *BEGIN_TLS, "enable hostd.service", "start hostd.service"])
         self.assertEqual(self.units("witness", fresh=True), ["enable etcd.service", "start etcd.service"])
         self.assertEqual(self.units(), [])
 
