@@ -62,17 +62,6 @@ Lineage lineage(std::string_view own, std::string_view other) {
   return older ? Lineage::behind : Lineage::ahead;
 }
 
-std::string_view to_string(Lineage v) {
-  switch (v) {
-    case Lineage::same: return "same";
-    case Lineage::ahead: return "ahead";
-    case Lineage::behind: return "behind";
-    case Lineage::parted: return "parted";
-    case Lineage::unknown: return "unknown";
-  }
-  return "?";
-}
-
 std::string adopt_epoch_key(const std::string& host) { return "epoch_" + host; }
 std::string adopt_generation_key(const std::string& host, const std::string& volume) {
   return "generation_" + host + "_" + volume;
@@ -88,9 +77,10 @@ std::string remembered(const Notes& notes, const std::string& vm) {
                                           : fmt::format("with {} in sync", fmt::join(*note.others, ", ")));
 }
 
-Result<> not_older(const Operation& op, const VmView& vm, const std::string& host) {
-  if (vm.spec.value.protection == Protection::none) return {};
+Result<std::string> not_older(const Operation& op, const VmView& vm, const std::string& host) {
+  if (vm.spec.value.protection == Protection::none) return std::string("it has no other leg");
   const std::string other = other_host(vm.layout.value, host);
+  std::vector<std::string> out;
   for (const auto& volume : vm.layout.value.volumes) {
     const auto line = lineage(text_of(op, adopt_generation_key(host, volume.name)),
                               text_of(op, adopt_generation_key(other, volume.name)));
@@ -101,8 +91,13 @@ Result<> not_older(const Operation& op, const VmView& vm, const std::string& hos
       return fail(Errc::refused, "the leg of volume " + volume.name + " on " + host + " is older than the one on " +
                                      other + ", which was written to since; adopt it on " + other);
     }
+    out.push_back(volume.name + ": " +
+                  (line == Lineage::same    ? "the legs have one generation"
+                   : line == Lineage::ahead ? "the leg on " + host + " is newer than the one on " + other
+                                            : "THE LEGS HAVE PARTED: each was written to without the other, and what " +
+                                                  other + " wrote is given up (it stays in the snapshot there)"));
   }
-  return {};
+  return fmt::format("{}", fmt::join(out, "; "));
 }
 
 Result<Right> adopted(const Operation& op, const VmView& vm, const std::string& host) {
@@ -125,7 +120,7 @@ Result<Right> adopted(const Operation& op, const VmView& vm, const std::string& 
     }
   }
   // safety: S2. What the other leg confirmed since they parted is not here. [model: W_adopt]
-  if (auto ok = not_older(op, vm, host); !ok) return ok.error();
+  if (auto fits = not_older(op, vm, host); !fits) return fits.error();
   Right right = first_right(vm.layout.value, host);
   // safety: R6, S1. Above whatever any record of the lost cell had that either host has seen: neither distrusts it, and
   // nothing that rests on an older one goes on. [model: W_adopt]

@@ -21,7 +21,6 @@ enum class Lineage : std::uint8_t {
 };
 /// Of identifiers as DRBD prints them, current:bitmap:old:old...; the lowest bit of each only says who was Primary.
 Lineage lineage(std::string_view own, std::string_view other);
-std::string_view to_string(Lineage v);
 
 // Keys of the operation's result: what a host says.
 std::string adopt_epoch_key(const std::string& host);
@@ -30,8 +29,9 @@ std::string adopt_generation_key(const std::string& host, const std::string& vol
 /// One sentence for the second operator: what this host remembers of the VM's run-right.
 std::string remembered(const Notes& notes, const std::string& vm);
 
-/// By what both hosts have said, no leg of `host` is older than the other one. Error refused.
-Result<> not_older(const Operation& op, const VmView& vm, const std::string& host);
+/// By what both hosts have said, no leg of `host` is older than the other one. How each stands to it, one sentence for
+/// the second operator: nobody else says that two have parted. Error refused.
+Result<std::string> not_older(const Operation& op, const VmView& vm, const std::string& host);
 
 /// The record of a VM that has none: `host` alone, with an epoch above the file's and above what either host has seen.
 /// Errors: conflict (nobody has approved it; there is a record; the VM is not from a file; a host has not said what it

@@ -6,6 +6,7 @@
 #include <array>
 #include <optional>
 
+#include "hostd/core/ha.hpp"
 #include "hostd/core/plan_rules.hpp"
 #include "hostd/core/right.hpp"
 
@@ -141,7 +142,9 @@ std::string lost_host(const CellView& view, const std::string& name, const VmVie
            "`";
   }
   if (!insync_everywhere(vm.right.value, vm.layout.value, peer)) {
-    return out + "its copy on " + peer + " is NOT in sync, so nothing starts it by itself: bring " + lost + " back";
+    return out + "its copy on " + peer + " is NOT in sync, so nothing starts it by itself: bring " + lost +
+           " back, or, once its power is off, give up what only its leg has: `hostctl vm failover " + name +
+           " --host-is-off --sacrifice " + lost + "`";
   }
   if (silent(view, peer)) return out + "so is " + peer + "'s: nothing can start it";
   if (vm.spec.value.protection != Protection::ha) {
@@ -149,8 +152,7 @@ std::string lost_host(const CellView& view, const std::string& name, const VmVie
            name + "` starts it on " + peer;
   }
   if (view.disarmed.revision != 0) {
-    return out + "failover is disarmed by " + view.disarmed.value.author + " (\"" + view.disarmed.value.reason +
-           "\"): `hostctl ha arm`, or `hostctl vm failover " + name + "`";
+    return out + disarmed_text(view, lost, name);
   }
   const HostView* h = view.host(peer);
   if (h != nullptr && h->maintenance.revision != 0) return out + peer + " is in maintenance: nothing starts it there";

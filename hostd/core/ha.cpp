@@ -94,8 +94,7 @@ std::optional<HaAction> Judge::other_side(const VmView& vm, const LocalVm& local
     return {};
   }
   if (view.disarmed.revision != 0) {
-    wait = fmt::format("failover is disarmed by {} (\"{}\"): `hostctl ha arm`, or `hostctl vm failover {}`",
-                       view.disarmed.value.author, view.disarmed.value.reason, spec.name);
+    wait = disarmed_text(view, lost, spec.name);
     return {};
   }
   if (auto ok = may_take_over(view, vm, local, facts, timing, self, {}); !ok) {
@@ -262,6 +261,15 @@ std::vector<HaAction> fences(const CellView& view, const std::map<std::string, L
 }
 
 }  // namespace
+
+std::string disarmed_text(const CellView& view, const std::string& lost, const std::string& vm) {
+  const HostView* holder = view.host(lost);
+  const bool guarding = holder == nullptr || holder->lease.value.guarding || known_off(view, lost);
+  return fmt::format("failover is disarmed by {} (\"{}\"): {}`hostctl vm failover {}{}`", view.disarmed.value.author,
+                     view.disarmed.value.reason,
+                     guarding ? "`hostctl ha arm`, or " : "cut the power of host " + lost + ", then ", vm,
+                     guarding ? "" : " --host-is-off");
+}
 
 bool known_off(const CellView& view, const std::string& host) {
   const HostView* h = view.host(host);

@@ -17,8 +17,8 @@ namespace {
 
 /// Both legs are kept before a second operator is asked, and a snapshot is in the way of the next.
 constexpr const char* kAskAnew = "no record was made. Remove the snapshots of its legs whose names end with -repair on "
-                             "both hosts (lvremove), and ask "
-                             "anew";
+                                 "both hosts (lvremove), and ask "
+                                 "anew";
 
 /// Nothing runs here, nothing is noted against a leg here, and nothing connects it: `look` says how it stands then.
 asio::awaitable<Result<Look>> at_rest(Context c) {
@@ -122,7 +122,9 @@ Answer survey_legs(Context c) {
   if (c.self() != c.op.target_host) {
     core::Operation both = c.op;
     both.result.insert(out.result.begin(), out.result.end());
-    if (auto fits = core::not_older(both, *c.vm(), c.op.target_host); !fits) co_return fits.error();
+    auto fits = core::not_older(both, *c.vm(), c.op.target_host);
+    if (!fits) co_return fits.error();
+    out.result["compared"] = *fits;
   }
   co_return out;
 }

@@ -70,6 +70,17 @@ TEST_F(Adoption, BeginsWithTheLinkCutAndWhatTheLegsAre) {
   EXPECT_FALSE(out->right);
 }
 
+TEST_F(Adoption, TheLastToSaySaysHowTheLegsStand) {
+  op_.target_host = "b1";
+  auto out = run(StepKind::survey_legs);
+  ASSERT_TRUE(out) << out.error().what;
+  EXPECT_EQ(out->result.at("compared"), "root: the legs have one generation");
+  op_.target_host = "a1";
+  out = run(StepKind::survey_legs);
+  ASSERT_TRUE(out) << out.error().what;
+  EXPECT_FALSE(out->result.contains("compared")) << "the other host has not said it yet";
+}
+
 TEST_F(Adoption, MakesTheRecordOnlyAfterTheApprovalAndAboveEveryEpoch) {
   ASSERT_TRUE(notes_.keep(core::noted(notes_.notes(), "vm1", "a1", right({kLegA}), 0).value_or(notes_.notes())));
   approved();

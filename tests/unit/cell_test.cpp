@@ -195,6 +195,29 @@ TEST_F(Transactions, FailoverIsDisarmedAsTheSecondOperatorHasAgreedAndNotBefore)
   EXPECT_EQ(said, "ha-disarm requested cell by olga; ha-disarm approved cell by paul; ha-disarm ended cell by olga; ");
 }
 
+TEST_F(Transactions, AWriteThatIsNotReadBackIsOfUnknownOutcome) {
+  store_.deaf = true;
+  const auto done = run(io_, cell_.submit(request(core::PowerOffVm{"vm1"}), 1));
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::outcome_unknown) << "the operation stands in the journal";
+  EXPECT_EQ(operations(), 1U);
+  store_.deaf = false;
+  settle();
+}
+
+TEST_F(Transactions, AHostsSilenceIsToldToWhoHasHeardOfAllRevisions) {
+  settle();
+  const auto heard = cell_.view().revision;
+  const auto later = [&] {
+    return std::ranges::count_if(cell_.events(), [&](const auto& e) { return e.revision > heard && e.object == "a1"; });
+  };
+  make_silent();
+  EXPECT_EQ(later(), 0);
+  set(keys::host_lease(root_, "b1"), lease(2));
+  settle();
+  EXPECT_EQ(later(), 1);
+}
+
 TEST_F(Transactions, TwoWritersOfTheChainGetOnePlaceEach) {
   core::AuditHead head;
   head.sequence = 1;

@@ -101,8 +101,20 @@ TEST(Adopted, FromLegsThatHaveParted_APersonDecides) {
   op.result[adopt_generation_key("a1", "root")] = kNew;
   op.result[adopt_generation_key("b1", "root")] = kOther;
   const CellView view = restored_cell();
-  EXPECT_EQ(text(adopted(op, view.vms.at("vm1"), "a1")), "ok");
-  EXPECT_EQ(text(adopted(op, view.vms.at("vm1"), "b1")), "ok");
+  for (const char* host : {"a1", "b1"}) {
+    EXPECT_EQ(text(adopted(op, view.vms.at("vm1"), host)), "ok");
+    EXPECT_THAT(not_older(op, view.vms.at("vm1"), host).value(), StartsWith("root: THE LEGS HAVE PARTED"));
+  }
+}
+
+TEST(Adopted, TheSecondOperatorReadsHowTheLegsStand) {
+  Operation op = said();
+  VmView vm = restored_cell().vms.at("vm1");
+  EXPECT_EQ(not_older(op, vm, "a1").value(), "root: the legs have one generation");
+  op.result[adopt_generation_key("a1", "root")] = kNew;
+  EXPECT_EQ(not_older(op, vm, "a1").value(), "root: the leg on a1 is newer than the one on b1");
+  vm.spec.value.protection = Protection::none;
+  EXPECT_EQ(not_older(op, vm, "a1").value(), "it has no other leg");
 }
 
 TEST(Adopted, WithOneLegAsksNobodyElse) {

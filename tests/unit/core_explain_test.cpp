@@ -64,7 +64,8 @@ TEST(Explain, OneWordAndOneSentenceForEveryState) {
       {"holder silent, copy old", [](CellView& v) { only_a(v), v.hosts["a1"].silent = true; }, "unknown",
        "vm1: its host a1 does not renew its lease, so its state is not known; its copy on b1 is NOT in sync, so "
        "nothing "
-       "starts it by itself: bring a1 back."},
+       "starts it by itself: bring a1 back, or, once its power is off, give up what only its leg has: `hostctl vm "
+       "failover vm1 --host-is-off --sacrifice a1`."},
       {"both silent", [](CellView& v) { v.hosts["a1"].silent = v.hosts["b1"].silent = true; }, "unknown",
        "vm1: its host a1 does not renew its lease, so its state is not known; so is b1's: nothing can start it."},
       {"holder silent, for a person",
@@ -72,7 +73,15 @@ TEST(Explain, OneWordAndOneSentenceForEveryState) {
        "unknown",
        "vm1: its host a1 does not renew its lease, so its state is not known; its protection is 'mirror': `hostctl vm "
        "failover vm1` starts it on b1."},
-      {"holder silent, disarmed",
+      {"holder silent, disarmed before",
+       [](CellView& v) {
+         v.hosts["a1"].silent = true, v.disarmed = {{"olga", "network work", 1}, 5, 5};
+         v.hosts["a1"].lease.value.guarding = false;
+       },
+       "unknown",
+       "vm1: its host a1 does not renew its lease, so its state is not known; failover is disarmed by olga (\"network "
+       "work\"): cut the power of host a1, then `hostctl vm failover vm1 --host-is-off`."},
+      {"holder silent, disarmed since",
        [](CellView& v) { v.hosts["a1"].silent = true, v.disarmed = {{"olga", "network work", 1}, 5, 5}; }, "unknown",
        "vm1: its host a1 does not renew its lease, so its state is not known; failover is disarmed by olga (\"network "
        "work\"): `hostctl ha arm`, or `hostctl vm failover vm1`."},

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include "hostd/codec/codec.hpp"
 #include "hostd/runtime/cell/keys.hpp"
@@ -19,21 +21,39 @@ namespace keys = runtime::keys;
 namespace kv = core::kv;
 using core::Errc;
 
-/// The store of one host, whose next transaction something else comes before.
+/// The store of one host, whose next transaction something else comes before, and whose watches can be deaf.
 class Beaten final : public runtime::KvStore {
  public:
-  explicit Beaten(boost::asio::any_io_executor executor) : kv(executor) {}
+  explicit Beaten(boost::asio::any_io_executor executor) : kv(executor), executor_(executor) {}
   boost::asio::awaitable<core::Result<kv::TxnReply>> txn(kv::Txn txn, runtime::Deadline deadline) override {
     if (before) std::exchange(before, {})();
     co_return co_await kv.txn(std::move(txn), deadline);
   }
   std::unique_ptr<runtime::KvWatch> watch(std::string prefix, kv::Revision from) override {
-    return kv.watch(std::move(prefix), from);
+    return std::make_unique<Watch>(*this, kv.watch(std::move(prefix), from));
   }
   [[nodiscard]] runtime::StoreHealth health() const override { return kv.health(); }
 
   FakeKv kv;
   std::function<void()> before;
+  bool deaf = false;  ///< nothing comes from a watch until it is false again
+
+ private:
+  struct Watch final : runtime::KvWatch {
+    Watch(Beaten& store, std::unique_ptr<runtime::KvWatch> real) : store_(store), real_(std::move(real)) {}
+    boost::asio::awaitable<std::optional<runtime::WatchItem>> next(runtime::Deadline deadline) override {
+      auto item = co_await real_->next(deadline);
+      boost::asio::steady_timer timer(store_.executor_);
+      while (store_.deaf) {
+        timer.expires_after(1ms);
+        co_await timer.async_wait(boost::asio::use_awaitable);
+      }
+      co_return item;
+    }
+    Beaten& store_;
+    std::unique_ptr<runtime::KvWatch> real_;
+  };
+  boost::asio::any_io_executor executor_;
 };
 
 inline core::HostLease lease(std::uint64_t number) { return {"instance", number, "boot-1"}; }
@@ -113,7 +133,7 @@ class Transactions : public testing::Test {
   const std::string root_ = keys::root("c");
   boost::asio::io_context io_;
   Beaten store_{io_.get_executor()};
-  runtime::CellStore cell_{io_.get_executor(), store_, "c", "b1", "instance"};
+  runtime::CellStore cell_{io_.get_executor(), store_, "c", "b1", "instance", 200ms};
 };
 
 }  // namespace bascule::testkit

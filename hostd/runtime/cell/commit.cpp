@@ -44,7 +44,7 @@ void CellStore::add_audit(kv::Txn& txn, std::vector<core::AuditRecord> records, 
 }
 
 asio::awaitable<Result<Revision>> CellStore::commit(std::function<Result<Draft>()> build) {
-  const auto deadline = Clock::now() + kCommitDeadline;
+  const auto deadline = Clock::now() + commit_within_;
   core::Error last = fail(Errc::stale, "the record changed under this write");
   for (int attempt = 0; attempt < kCommitTries; ++attempt) {
     if (!refusal_.empty()) co_return fail(Errc::refused, refusal_);
@@ -61,7 +61,12 @@ asio::awaitable<Result<Revision>> CellStore::commit(std::function<Result<Draft>(
     auto done = co_await commit_guarded(kv_, std::move(write), timing, &found);
     if (done) {
       // The next decision must see what was just written.
-      if (auto seen = co_await caught_up(done->revision, deadline); !seen) co_return seen.error();
+      // safety: S1. What is written and not seen is of unknown outcome to whoever decides by the view: an add-back goes
+      // on counting, and a host that is being taken over gets no promise. [model: DELAY]
+      if (auto seen = co_await caught_up(done->revision, deadline); !seen) {
+        co_return fail(Errc::outcome_unknown, "it is written at revision " + std::to_string(done->revision) +
+                                                  ", and this host has not heard of it from etcd yet");
+      }
       co_return done->revision;
     }
     last = done.error();

@@ -43,8 +43,13 @@ bool set(core::Versioned<T>& slot, const core::kv::Event& event) {
 }  // namespace
 
 CellStore::CellStore(asio::any_io_executor executor, KvStore& kv, const std::string& cell, std::string self,
-                     std::string instance)
-    : kv_(kv), root_(keys::root(cell)), self_(std::move(self)), instance_(std::move(instance)), changed_(executor) {}
+                     std::string instance, std::chrono::milliseconds commit_within)
+    : kv_(kv),
+      root_(keys::root(cell)),
+      self_(std::move(self)),
+      instance_(std::move(instance)),
+      commit_within_(commit_within),
+      changed_(executor) {}
 
 core::Writer CellStore::writer() { return {self_, instance_, ++number_}; }
 
@@ -215,6 +220,7 @@ asio::awaitable<core::Result<Revision>> CellStore::list() {
     host.steady = before->second.steady;
   }
   events_.clear();
+  marked_.clear();
   events_from_ = listing->revision;
   view_.revision = listing->revision;
   view_.synced = true;
@@ -240,7 +246,10 @@ asio::awaitable<void> CellStore::follow(Revision from) {
           changed_.notify();
           co_return;
         }
-        view_.revision = std::max(view_.revision, item.revision);
+        if (item.revision > view_.revision) {
+          for (const auto& id : std::exchange(marked_, {})) note(item.revision, "host.changed", id, {});
+          view_.revision = item.revision;
+        }
         break;
       case WatchItem::Kind::connected:
         if (!view_.synced) say(msg::etcd_back, {.host = self_}, "the watch on etcd goes on");
@@ -308,7 +317,8 @@ bool CellStore::mark_hosts(core::Mono after, core::Mono steady_after) {
     host->second.silent = silent;
     host->second.steady = steady;
     any = true;
-    note(view_.revision, "host.changed", id, {});
+    // Who follows may stand at this revision already, and hears of later ones only. This host's own lease brings one.
+    marked_.insert(id);
   }
   if (any) changed_.notify();
   return any;

@@ -39,7 +39,7 @@ inline constexpr std::size_t kEventsKept = 8192;
 class CellStore {
  public:
   CellStore(boost::asio::any_io_executor executor, KvStore& kv, const std::string& cell, std::string self,
-            std::string instance);
+            std::string instance, std::chrono::milliseconds commit_within = kCommitDeadline);
 
   /// Lists and watches for ever; run it once, detached.
   boost::asio::awaitable<void> run();
@@ -183,6 +183,7 @@ class CellStore {
   std::string root_;
   std::string self_;
   std::string instance_;
+  std::chrono::milliseconds commit_within_;
   std::uint64_t number_{0};
   std::string refusal_;
   core::CellView view_;
@@ -192,6 +193,7 @@ class CellStore {
   bool ended_here_{};
   std::deque<CellChange> events_;
   core::Revision events_from_{0};
+  std::set<std::string> marked_;  ///< hosts whose silence is told with the next revision
   struct LeaseSeen {
     core::Revision revision{};
     std::chrono::steady_clock::time_point at{};  ///< of the last change, or of another sign of life
