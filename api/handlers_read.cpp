@@ -117,6 +117,7 @@ Task vms(const Call& call) {
   const auto limit = limit_of(call, full ? kHeavyPage : kPageMost);
   if (!limit) co_return limit.error();
   VmQuery query{call.query("project"), call.query("host"), call.query("after"), *limit, full};
+  if (full) query.role = call.caller.role;
   if (call.caller.role == core::Role::client) {
     // A foreign project has no VMs for this caller: a name that no VM's project can have.
     if (query.project.empty() && !call.caller.projects.empty())
@@ -131,7 +132,7 @@ Task vms(const Call& call) {
 Task vm(const Call& call) {
   const auto* v = visible(call, call.part(2));
   if (v == nullptr) co_return none(call, "VM", call.part(2));
-  auto out = reply(json::vm(call.view(), *v));
+  auto out = reply(json::vm(call.view(), *v, call.caller.role));
   out.headers.emplace_back("ETag", etag(v->spec.revision));
   co_return out;
 }

@@ -6,12 +6,13 @@
 #include <vector>
 
 #include "api/cell_port.hpp"
+#include "hostd/core/request.hpp"
 #include "hostd/core/view.hpp"
 
 namespace bascule::api::json {
 
 // ---- shown ----
-std::string vm(const core::CellView& view, const core::VmView& vm);
+std::string vm(const core::CellView& view, const core::VmView& vm, core::Role role);
 std::string vm_summary(const core::CellView& view, const core::VmView& vm);
 std::string host(const core::CellView& view, const core::HostView& host);
 std::string drill(const core::VmView& vm, core::WallMs now);

@@ -81,7 +81,7 @@ std::string vm_summary(const core::CellView& view, const core::VmView& vm) {
   return dump(j);
 }
 
-std::string vm(const core::CellView& view, const core::VmView& vm) {
+std::string vm(const core::CellView& view, const core::VmView& vm, core::Role role) {
   const auto& s = vm.spec.value;
   Json j = {{"name", s.name},
             {"project", s.project},
@@ -107,7 +107,11 @@ std::string vm(const core::CellView& view, const core::VmView& vm) {
     j["failback"] = {{"ready", true}, {"checks", Json::array()}};
     for (const auto& check : core::failback_readiness(view, vm, s.nominal_host)) {
       if (!check.ready) j["failback"]["ready"] = false;
-      j["failback"]["checks"].push_back({{"what", check.what}, {"ready", check.ready}, {"text", check.text}});
+      // The provider's own affairs, such as the memory that is left on a host, are not a client's.
+      const bool own_affair = check.what == "capacity" || check.what == "host" || check.what == "lease";
+      const bool hide = own_affair && role == core::Role::client;
+      j["failback"]["checks"].push_back(
+          {{"what", check.what}, {"ready", check.ready}, {"text", hide ? "the provider sees to it" : check.text}});
     }
   }
   for (const auto& [host, status] : vm.status) j["status"][host] = record(status);
@@ -204,7 +208,7 @@ std::string why(const core::CellView& view, const core::VmView& vm, core::Role r
   for (const auto& f : core::if_lost(view, vm.right.value.host)) {
     if (f.vm != name) continue;
     j["if_lost"] = forecast(f);
-    // The provider's own affairs, such as the memory that is left on a host, are not a client's.
+    // As above.
     const bool own_affair = f.outcome == core::IfLost::Outcome::waits || f.outcome == core::IfLost::Outcome::stays;
     if (role == core::Role::client && own_affair) j["if_lost"]["text"] = "the provider decides when it starts again";
   }

@@ -115,14 +115,14 @@ std::string Metrics::text(const CellPort& cell, const TrustStatus& trust) const 
   for (const auto& [name, vm] : view.vms) {
     if (vm.spec.revision == 0) continue;
     states[std::string(core::to_string(core::vm_state(view, vm)))] += 1;
-    if (!core::vm_protected(vm)) unprotected += 1;
+    if (core::replicates(vm.spec.value.protection) && !core::vm_protected(vm)) unprotected += 1;
     if (core::drill(vm, now_ms).overdue) undrilled += 1;
   }
   for (const auto& [state, count] : states) vms.Add({{"state", state}}).Set(count);
   const auto gauge = [&](const char* name, const char* help, double value) {
     prometheus::BuildGauge().Name(name).Help(help).Register(now).Add({}).Set(value);
   };
-  gauge("bascule_vms_unprotected", "VMs whose legs are not both in sync", unprotected);
+  gauge("bascule_vms_unprotected", "VMs that are to have two legs in sync and have not", unprotected);
   gauge("bascule_vms_drill_overdue",
         "VMs that were not carried to the other site for as long as their definition allows", undrilled);
   double silent = 0;

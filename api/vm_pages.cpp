@@ -53,7 +53,7 @@ std::string VmPages::build(const core::CellView& view, const VmQuery& query) {
       next = last;
       break;
     }
-    items.push_back(query.full ? json::vm(view, vm) : summary(view, name, vm));
+    items.push_back(query.full ? json::vm(view, vm, query.role) : summary(view, name, vm));
     last = name;
   }
   return json::list(items, next, view.revision);

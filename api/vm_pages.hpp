@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "hostd/core/request.hpp"
 #include "hostd/core/view.hpp"
 
 namespace bascule::api {
@@ -19,8 +20,9 @@ struct VmQuery {
   std::string project, host;  ///< empty = any
   std::string after;          ///< name of the last VM of the page before
   std::size_t limit{};
-  bool full{};                       ///< whole VMs instead of summaries; not kept
-  std::vector<std::string> among{};  ///< projects; empty = any
+  bool full{};                             ///< whole VMs instead of summaries; not kept
+  std::vector<std::string> among{};        ///< projects; empty = any
+  core::Role role{core::Role::operator_};  ///< whose whole VMs
   auto operator<=>(const VmQuery&) const = default;
 };
 

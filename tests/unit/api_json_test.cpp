@@ -59,12 +59,26 @@ TEST(PutVmBody, WhatIsLeftOutHasItsDefault) {
 
 TEST(PutVmBody, WhatIsShownOfAVmCanBePutBack) {
   auto view = core::test::cell();
-  auto shown = json::parse(vm(view, view.vms["vm1"]));
+  auto shown = json::parse(vm(view, view.vms["vm1"], core::Role::operator_));
   for (const char* live : {"host", "state", "status", "right", "protected", "revision"}) shown.erase(live);
   std::string reason;
   const auto spec = put_vm(shown.dump(), "vm1", reason);
   ASSERT_TRUE(spec.has_value()) << spec.error().what;
   EXPECT_EQ(*spec, view.vms["vm1"].spec.value);
+}
+
+TEST(ShownVm, WhatIsFreeOnAHostIsNotAClients) {
+  auto view = core::test::cell();
+  auto& right = view.vms["vm1"].right;
+  right.value.host = "b1", right.revision = 7;
+  for (const auto role : {core::Role::operator_, core::Role::client}) {
+    const auto checks = json::parse(vm(view, view.vms["vm1"], role))["failback"]["checks"];
+    const bool client = role == core::Role::client;
+    int hidden = 0;
+    for (const auto& check : checks) hidden += check["text"] == "the provider sees to it" ? 1 : 0;
+    EXPECT_EQ(hidden, client ? 3 : 0);
+    EXPECT_EQ(checks.dump().find(" MiB and ") == std::string::npos, client);
+  }
 }
 
 TEST(PutVmBody, AFaultIsNamedByItsField) {
@@ -132,7 +146,7 @@ TEST(Shown, NoRecordShowsItsInnerFields) {
   const auto shown = json::parse(operation(view, op));
   for (const char* inner : {"writer", "spec", "restore"}) EXPECT_FALSE(shown.contains(inner)) << inner;
   EXPECT_EQ(shown["revision"], 5);
-  EXPECT_FALSE(json::parse(vm(view, view.vms["vm1"]))["right"].contains("writer"));
+  EXPECT_FALSE(json::parse(vm(view, view.vms["vm1"], core::Role::operator_))["right"].contains("writer"));
 }
 
 TEST(Shown, ALegThatIsNotInTheRecordIsNotInSync) {
