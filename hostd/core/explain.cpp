@@ -248,6 +248,15 @@ bool vm_protected(const VmView& vm) {
   });
 }
 
+std::string disarmed_text(const CellView& view, const std::string& lost, const std::string& vm) {
+  const HostView* holder = view.host(lost);
+  const bool guarding = holder == nullptr || holder->lease.value.guarding || known_off(view, lost);
+  return fmt::format("failover is disarmed by {} (\"{}\"): {}`hostctl vm failover {}{}`", view.disarmed.value.author,
+                     view.disarmed.value.reason,
+                     guarding ? "`hostctl ha arm`, or " : "cut the power of host " + lost + ", then ", vm,
+                     guarding ? "" : " --host-is-off");
+}
+
 std::string why(const CellView& view, const std::string& name) {
   const VmView* vm = view.vm(name);
   if (vm == nullptr || vm->spec.revision == 0) return "There is no VM '" + name + "'.";

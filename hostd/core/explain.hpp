@@ -35,4 +35,7 @@ bool vm_protected(const VmView& vm);
 /// Begins with the VM's name, ends with a full stop.
 std::string why(const CellView& view, const std::string& vm);
 
+/// Why nothing starts a VM of this lost host while failover is disarmed, and what a person can do.
+std::string disarmed_text(const CellView& view, const std::string& lost, const std::string& vm);
+
 }  // namespace bascule::core

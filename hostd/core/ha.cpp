@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "hostd/core/explain.hpp"
 #include "hostd/core/ha_care.hpp"
 #include "hostd/core/plan_rules.hpp"
 #include "hostd/core/right.hpp"
@@ -261,15 +262,6 @@ std::vector<HaAction> fences(const CellView& view, const std::map<std::string, L
 }
 
 }  // namespace
-
-std::string disarmed_text(const CellView& view, const std::string& lost, const std::string& vm) {
-  const HostView* holder = view.host(lost);
-  const bool guarding = holder == nullptr || holder->lease.value.guarding || known_off(view, lost);
-  return fmt::format("failover is disarmed by {} (\"{}\"): {}`hostctl vm failover {}{}`", view.disarmed.value.author,
-                     view.disarmed.value.reason,
-                     guarding ? "`hostctl ha arm`, or " : "cut the power of host " + lost + ", then ", vm,
-                     guarding ? "" : " --host-is-off");
-}
 
 bool known_off(const CellView& view, const std::string& host) {
   const HostView* h = view.host(host);

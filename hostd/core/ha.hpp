@@ -71,9 +71,6 @@ struct Signed {
 Result<> may_take_over(const CellView& view, const VmView& vm, const LocalVm& local, const HaFacts& facts,
                        const Timing& timing, const std::string& self, Signed by_hand);
 
-/// Why nothing starts a VM of this lost host while failover is disarmed, and what a person can do.
-std::string disarmed_text(const CellView& view, const std::string& lost, const std::string& vm);
-
 /// Its power switch confirmed that this host is off, and it has not come back since.
 bool known_off(const CellView& view, const std::string& host);
 
