@@ -146,6 +146,39 @@ export const acts = ({ rig, base, operator, client, shots }) => [
     await says(other, 'nothing, it is a test');
     await second.close();
   }],
+  ['the outcome of a change stays: neither Back nor Escape takes the dialog away while it is sent, and the focus is where it goes on', async (browser) => {
+    const { page, context } = await person(browser, base, operator);
+    const focused = (text) => page.waitForFunction((t) => document.activeElement.matches('button, h3, .problem') && document.activeElement.textContent.includes(t), text);
+    await go(page, '#/ops');
+    await go(page, '#/');
+    await page.getByRole('button', { name: 'Disarm failover' }).click();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await focused('Disarm failover');
+    await page.getByRole('button', { name: 'Disarm failover' }).click();
+    await page.getByLabel(/^Why\?/).fill('to try it');
+    await page.getByRole('button', { name: 'Show what it would do' }).click();
+    await page.getByRole('heading', { name: 'What it would do' }).waitFor();
+    await focused('What it would do');
+    let answer;
+    const held = new Promise((done) => (answer = done));
+    await page.route('**/v1/ha/actions/disarm', async (route) => {
+      await held;
+      await route.fulfill({ status: 503, contentType: 'application/problem+json', body: '{"title":"t","code":"unavailable","detail":"etcd is away"}' });
+    });
+    await page.getByRole('button', { name: 'Do it' }).click();
+    await page.getByRole('button', { name: 'Sending…' }).waitFor();
+    await page.goBack();
+    await page.getByRole('heading', { name: 'Operations', level: 1, includeHidden: true }).waitFor({ state: 'attached' });
+    for (let i = 0; i < 3; ++i) await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ timeout: 2_000 }); // at once again, if the browser closed it
+    answer();
+    await says(page, /It may or may not have happened/);
+    await focused('etcd is away');
+    await page.getByRole('button', { name: 'Close' }).click();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await context.close();
+  }],
   ['a lost connection is told at once, and what happened meanwhile is there when it is back', async (browser) => {
     const { page, context } = await person(browser, base, operator);
     await says(page, /Live from/);

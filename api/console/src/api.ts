@@ -6,26 +6,39 @@ export class ApiError extends Error {
   constructor(readonly status: number, readonly code: string, readonly title: string, detail: string) {
     super(detail);
   }
-  /** Sent, but no answer that settles it: the same key asks again without doing it twice. */
+  /** A change was sent, and no answer settles it: the same key asks again without doing it twice. Of what the server could
+   *  not do, only a want of room says for certain that nothing was done. */
   get unsettled(): boolean {
-    return this.status === 0 || this.code === 'outcome-unknown' || this.code === 'timeout';
+    return this.status === 0 || (this.status >= 500 && this.code !== 'exhausted');
   }
 }
 
 const ANSWER_WITHIN_MS = 30_000;
 
-async function call(method: string, path: string, headers: Record<string, string>, body?: string): Promise<Response> {
-  let answer: Response;
+const lost = (e: unknown): ApiError => new ApiError(0, 'connection', '', e instanceof Error ? e.message : String(e));
+
+async function reach(path: string, init: RequestInit): Promise<Response> {
   try {
-    answer = await fetch(path, {
-      method, headers, body, cache: 'no-store', redirect: 'error', signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
-    });
+    return await fetch(path, { ...init, cache: 'no-store', redirect: 'error', signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
   } catch (e) {
-    throw new ApiError(0, 'connection', '', e instanceof Error ? e.message : String(e));
+    throw lost(e);
   }
+}
+
+async function call(path: string, init: RequestInit): Promise<Response> {
+  const answer = await reach(path, init);
   if (answer.ok) return answer;
   const problem = await problemOf(answer);
   throw new ApiError(answer.status, problem.code, problem.title, problem.detail);
+}
+
+/** What was answered. An answer that was cut on its way is none. */
+async function read<T>(answer: Response): Promise<T> {
+  try {
+    return (await answer.json()) as T;
+  } catch (e) {
+    throw lost(e);
+  }
 }
 
 async function problemOf(answer: Response): Promise<Problem> {
@@ -41,17 +54,17 @@ async function problemOf(answer: Response): Promise<Problem> {
 }
 
 export async function get<T>(path: string): Promise<T> {
-  return (await (await call('GET', path, {})).json()) as T;
+  return read(await call(path, { method: 'GET' }));
 }
 
 /** /v1/health answers 503 with the same document when something is missing. */
 export async function health<T>(): Promise<T> {
-  const answer = await fetch('/v1/health', { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+  const answer = await reach('/v1/health', { method: 'GET' });
   if (!(answer.headers.get('content-type') ?? '').startsWith('application/json')) {
     const problem = await problemOf(answer);
     throw new ApiError(answer.status, problem.code, problem.title, problem.detail);
   }
-  return (await answer.json()) as T;
+  return read(answer);
 }
 
 const PAGES = 64; // of 100 VMs each: more than a cell has
@@ -83,8 +96,7 @@ export async function change(what: Change, reason: string, how: { key: string; d
   if (!how.dryRun) headers['Idempotency-Key'] = how.key;
   if (what.revision !== undefined) headers['If-Match'] = `"${what.revision}"`;
   const path = how.dryRun ? `${what.path}?dry_run=true` : what.path;
-  const answer = await call('POST', path, headers, JSON.stringify({ ...what.body, reason }));
-  return (await answer.json()) as Submitted;
+  return read(await call(path, { method: 'POST', headers, body: JSON.stringify({ ...what.body, reason }) }));
 }
 
 export function newKey(): string {

@@ -1,6 +1,6 @@
 // The frame: who one is, where one is, whether what one sees is live.
 import { render, type VNode } from 'preact';
-import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Action } from './actions';
 import { ChangeDialog } from './dialog';
 import { unseen } from './alerts';
@@ -81,12 +81,13 @@ function App(): VNode {
   const [lang, setLang] = useState(remembered('lang', ['en', 'fr'], firstLang(navigator.languages)) as Lang);
   const [theme, setTheme] = useState(remembered('theme', ['auto', 'light', 'dark'], 'auto'));
   const [asked, ask] = useState<Action>();
+  const sending = useRef(false);
   const w = words[lang];
 
   useEffect(() => {
     const moved = (): void => {
       setAt(location.hash || '#/');
-      ask(undefined);
+      if (!sending.current) ask(undefined); // else its outcome would be lost
       requestAnimationFrame(() => document.getElementById('heading')?.focus());
     };
     addEventListener('hashchange', moved);
@@ -109,6 +110,7 @@ function App(): VNode {
   const open = ready ? unseen(store.alerts.values()) : 0;
   if (ready && store.staff) links.splice(1, 0, ['#/alerts', w.alerts + (open > 0 ? w.alertsUnseen(open) : '')]);
   const close = (operation?: string): void => {
+    sending.current = false;
     ask(undefined);
     if (operation) location.hash = `#/op/${operation}`;
   };
@@ -125,7 +127,7 @@ function App(): VNode {
         </div>
       </header>
       <main><Content at={at} /></main>
-      {asked && <ChangeDialog key={asked.change.path} action={asked} close={close} />}
+      {asked && <ChangeDialog key={asked.change.path} action={asked} close={close} busy={(yes) => (sending.current = yes)} />}
     </Context.Provider>
   );
 }

@@ -1,6 +1,6 @@
 // Small parts that every page uses, and what all of them are given.
 import { createContext, type ComponentChildren, type VNode } from 'preact';
-import { useContext, useEffect, useReducer, useState } from 'preact/hooks';
+import { useContext, useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks';
 import type { Action } from './actions';
 import { ApiError } from './api';
 import type { Store } from './store';
@@ -61,11 +61,16 @@ export function Facts({ of }: { of: [string, ComponentChildren][] }): VNode {
   return <dl class="facts">{of.map(([name, value]) => <div><dt>{name}</dt><dd>{value}</dd></div>)}</dl>;
 }
 
-export function Failure({ error }: { error: unknown }): VNode {
+/** `focus`: of what a person just did, who then hears and finds it. */
+export function Failure({ error, focus }: { error: unknown; focus?: boolean }): VNode {
   const { w } = useShared();
+  const place = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    if (focus) place.current?.focus();
+  }, [error]);
   const e = error instanceof ApiError ? error : new ApiError(0, 'internal', '', String(error));
   return (
-    <div class="problem" role="alert">
+    <div class="problem" role="alert" ref={place} tabIndex={focus ? -1 : undefined}>
       {e.title && <strong lang="en">{e.title}. </strong>}
       {e.status === 0 && e.code === 'connection' ? w.noConnection : <span lang="en">{e.message}</span>}
     </div>
@@ -78,7 +83,7 @@ export function Actions({ actions, empty }: { actions: Action[]; empty?: string 
   return (
     <div class="actions">
       {actions.map((a) => (
-        <button type="button" class={a.danger ? 'danger' : ''} onClick={() => ask(a)}>{w.act[a.name]}</button>
+        <button key={a.name} type="button" class={a.danger ? 'danger' : ''} onClick={() => ask(a)}>{w.act[a.name]}</button>
       ))}
     </div>
   );

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { all, ApiError, change, get } from '../src/api';
+import { Flow } from '../src/flow';
 import { trail } from '../src/store';
 import { firstLang, size, words } from '../src/words';
 
@@ -22,7 +23,16 @@ describe('a call', () => {
   it('that was not answered is unsettled', async () => {
     answers(() => Promise.reject(new TypeError('Failed to fetch')));
     await expect(get('/v1/x')).rejects.toMatchObject({ status: 0, unsettled: true });
-    expect(new ApiError(504, 'outcome-unknown', '', '').unsettled).toBe(true);
+  });
+  it.each<[number, string, boolean]>([
+    [504, 'outcome-unknown', true], [504, 'timeout', true], [503, 'unavailable', true], [500, 'internal', true], [507, 'exhausted', false],
+    [409, 'conflict', false], [412, 'stale', false], [403, 'forbidden', false], [400, 'invalid', false],
+  ])('that was answered %i %s is unsettled: %s', (status, code, expected) => expect(new ApiError(status, code, '', '').unsettled).toBe(expected));
+  it('whose answer was cut is unsettled too', async () => {
+    answers(() => new Response('{"operation":"op-', { status: 202, headers: { 'Content-Type': 'application/json' } }));
+    await expect(change({ path: '/v1/p' }, 'é', { key: 'k', dryRun: false })).rejects.toMatchObject({ status: 0, code: 'connection', unsettled: true });
+    answers(() => new Response(new ReadableStream({ start: (c) => c.error(new Error('timed out')) }), { status: 202 }));
+    await expect(change({ path: '/v1/p' }, 'é', { key: 'k', dryRun: false })).rejects.toMatchObject({ message: 'timed out', unsettled: true });
   });
   it('reads all pages, and keeps the oldest revision', async () => {
     const calls = answers((path) => json(path.includes('after=b') ? { items: ['c'], revision: 8 } : { items: ['a', 'b'], next: 'b', revision: 9 }));
@@ -37,6 +47,49 @@ describe('a call', () => {
     expect(calls.map((c) => c.init.body)).toEqual(['{"on":true,"reason":"é"}', '{"on":true,"reason":"é"}']);
     expect(calls.map((c) => c.init.headers)).toEqual([
       { 'Content-Type': 'application/json', 'If-Match': '"7"' }, { 'Content-Type': 'application/json', 'Idempotency-Key': 'k' }]);
+  });
+});
+
+describe('a change in its dialog', () => {
+  const plan = { operation: '', unchanged: false, replayed: false, plan: [] };
+  const asked = (reason: string) => ({ change: { path: '/v1/p', revision: 7 }, reason });
+  /** Each call waits until the test answers it. */
+  const begun = () => {
+    const calls: { what: unknown; reason: string; dryRun: boolean; key: string; answer(x?: ApiError): void }[] = [];
+    const seen: string[] = [];
+    const flow: Flow = new Flow('k', () => seen.push(flow.phase.at), (what, reason, how) =>
+      new Promise((done, failed) => calls.push({ what, reason, ...how, answer: (x) => (x ? failed(x) : done(plan)) })));
+    return { flow, calls, seen };
+  };
+  it('is asked once, and sends what was shown', async () => {
+    const { flow, calls, seen } = begun();
+    const first = flow.ask(asked('the first'), false);
+    await flow.ask(asked('the second'), false); // asked again before the answer
+    calls[0]?.answer();
+    await first;
+    await flow.ask(asked('the third'), false);
+    const done = flow.act();
+    await flow.act(); // clicked twice
+    await flow.ask(asked('the fourth'), false);
+    flow.back();
+    expect(flow.sending).toBe(true);
+    calls[1]?.answer();
+    expect(await done).toEqual(plan);
+    expect(seen).toEqual(['asking', 'plan', 'sending']);
+    expect(calls.map(({ what, reason, dryRun, key }) => ({ what, reason, dryRun, key }))).toEqual([true, false].map((dryRun) =>
+      ({ what: { path: '/v1/p', revision: 7 }, reason: 'the first', dryRun, key: 'k' })));
+  });
+  it('is unsettled by a lost answer only when it was sent', async () => {
+    const { flow, calls } = begun();
+    const dry = flow.ask(asked('r'), false);
+    calls[0]?.answer(new ApiError(503, 'unavailable', '', 'no etcd'));
+    await dry;
+    expect([flow.phase.at, flow.unsettled, String(flow.error)]).toEqual(['ask', false, 'Error: no etcd']);
+    await flow.ask(asked('r'), true);
+    expect([flow.phase.at, flow.error]).toEqual(['plan', undefined]);
+    const sent = flow.act();
+    calls[1]?.answer(new ApiError(503, 'unavailable', '', 'no etcd'));
+    expect([await sent, flow.phase.at, flow.unsettled]).toEqual([undefined, 'plan', true]);
   });
 });
 
