@@ -179,6 +179,27 @@ export const acts = ({ rig, base, operator, client, shots }) => [
     await page.getByRole('dialog').waitFor({ state: 'detached' });
     await context.close();
   }],
+  ['a page that is out of sight gives its stream back, and follows again when it is seen', async (browser) => {
+    const { page, context } = await person(browser, base, operator);
+    await says(page, /Live from/);
+    const asked = [];
+    page.on('request', (r) => r.url().endsWith('/v1/events') && asked.push(r));
+    const hide = (yes) => page.evaluate((hidden) => {
+      Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, yes);
+    await hide(true);
+    await says(page, 'did not follow', 8_000);
+    await page.locator(VERDICT, { hasText: 'Not known now' }).waitFor();
+    await accessible(page, 'out of sight');
+    expect(asked.length === 0, 'it follows all the same');
+    await rig.tell('vm unseen blue');
+    await hide(false);
+    await says(page, /Live from/);
+    await page.getByRole('link', { name: 'unseen' }).waitFor();
+    expect(Number((await asked[0].allHeaders())['last-event-id']) > 0, 'it does not go on where it stopped');
+    await context.close();
+  }],
   ['a lost connection is told at once, and what happened meanwhile is there when it is back', async (browser) => {
     const { page, context } = await person(browser, base, operator);
     await says(page, /Live from/);

@@ -49,13 +49,13 @@ function Choice({ label, value, options, set }: { label: string; value: string; 
 
 function Connection(): VNode {
   const { w, lang } = useShared();
-  const { connected, asOf, view } = store;
+  const { notLive, asOf, view } = store;
   const others = [...view.hosts.values()].filter((h) => h.id !== view.me.host && h.api_address);
-  if (connected) return <p class="live" role="status">● {w.live(view.me.host)}</p>;
+  if (!notLive) return <p class="live" role="status">● {w.live(view.me.host)}</p>;
   return (
-    <div class="lost" role="alert">
-      <p>{w.lost(view.me.host, time(lang, asOf))} <button type="button" onClick={() => store.retry()}>{w.again}</button></p>
-      {others.length > 0 && <p>{w.otherHosts} {others.map((h) => <a href={`https://${h.api_address}/console/`}>{h.id}</a>)}</p>}
+    <div class="lost" role={notLive.because === 'asleep' ? 'status' : 'alert'}>
+      <p>{w[notLive.because](view.me.host, time(lang, asOf))} {notLive.why && <span lang="en">({notLive.why})</span>} <button type="button" onClick={() => store.retry()}>{w.again}</button></p>
+      {notLive.because !== 'asleep' && others.length > 0 && <p>{w.otherHosts} {others.map((h) => <a href={`https://${h.api_address}/console/`}>{h.id}</a>)}</p>}
     </div>
   );
 }
@@ -93,7 +93,10 @@ function App(): VNode {
     addEventListener('hashchange', moved);
     const online = (): void => store.retry();
     addEventListener('online', online);
-    return () => (removeEventListener('hashchange', moved), removeEventListener('online', online));
+    const seen = (): void => store.visible(!document.hidden);
+    document.addEventListener('visibilitychange', seen);
+    seen();
+    return () => (removeEventListener('hashchange', moved), removeEventListener('online', online), document.removeEventListener('visibilitychange', seen));
   }, []);
   useLayoutEffect(() => {
     document.documentElement.lang = lang;

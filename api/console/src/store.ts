@@ -1,16 +1,22 @@
 // The cell as this page knows it: read once, then kept true by the event stream. What an event names is read again; many
-// at once are read as one list. Nothing is asked on a clock.
+// at once are read as one list. Nothing is asked on a clock but what could not be read.
 import { all, get, health, ApiError } from './api';
 import { inTrouble, unprotected, type View } from './judge';
 import { Follower } from './stream';
-import type { Alert, AuditRecord, Event, Ha, Health, Host, IfLost, Me, Operation, Page, Vm, Why } from './types';
+import type { Alert, Event, Ha, Health, Host, IfLost, Me, Operation, Page, Vm, Why } from './types';
 
 const SETTLE_MS = 150; // events of one change come close together
 const MANY = 20; // beyond: the list is read instead of each
+const EACH = 50; // read by themselves at a time, of those that the list leaves out
 const WHYS = 50; // sentences fetched for the first screen
 const EVENTS_KEPT = 200;
 const HEALTH_EVERY_MS = 5_000; // at most, and only when the stream speaks
+const FIRST_PAUSE_MS = 2_000; // after a reading that failed
+const LONGEST_PAUSE_MS = 30_000;
+const SLEEP_AFTER_MS = 5_000; // out of sight
 
+/** Why what is shown is not live: the stream is lost, it was given back while nobody looked, or what it named was not read. */
+export interface NotLive { because: 'lost' | 'asleep' | 'behind'; why: string }
 export type Stage = { stage: 'loading' } | { stage: 'failed'; error: ApiError } | { stage: 'ready' };
 
 function readAlerts(): Promise<{ items: Alert[]; revision: number }> {
@@ -23,15 +29,19 @@ function byId<T extends { id: string }>(items: T[]): Map<string, T> {
 
 export class Store {
   stage: Stage = { stage: 'loading' };
-  connected = false;
   asOf = Date.now();
   tick = 0; // grows with every change of what is shown
   audits = 0; // grows when the audit chain may have
   events: (Event & { at: number })[] = [];
-  alerts = new Map<string, Alert>(); // empty for clients
   view!: View;
 
   private follower: Follower | undefined;
+  private after = ''; // the event from which the stream goes on
+  private lost: string | undefined; // why there is no stream
+  private behind: string | undefined; // why what the stream named is not read
+  private asleep = false;
+  private sleeping: ReturnType<typeof setTimeout> | undefined;
+  private pause = FIRST_PAUSE_MS;
   private readonly listeners = new Set<() => void>();
   private readonly dirty = { vms: new Set<string>(), operations: new Set<string>(), alerts: new Set<string>(), hosts: false, ha: false, everything: false };
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -47,8 +57,19 @@ export class Store {
     for (const l of this.listeners) l();
   }
 
+  get alerts(): Map<string, Alert> {
+    return this.view.alerts;
+  }
+
   get staff(): boolean {
     return this.view.me.role !== 'client';
+  }
+
+  /** Why what is shown is not live; undefined when it is. */
+  get notLive(): NotLive | undefined {
+    if (this.asleep) return { because: 'asleep', why: '' };
+    if (this.lost !== undefined) return { because: 'lost', why: this.lost };
+    return this.behind === undefined ? undefined : { because: 'behind', why: this.behind };
   }
 
   async start(): Promise<void> {
@@ -57,9 +78,9 @@ export class Store {
     try {
       const revision = await this.load();
       this.stage = { stage: 'ready' };
-      this.connected = true;
       // One before: a host that falls silent is told at the revision that stood.
-      this.follow(String(Math.max(0, revision - 1)));
+      this.after = String(Math.max(0, revision - 1));
+      if (!this.asleep) this.follow();
     } catch (e) {
       this.stage = { stage: 'failed', error: e instanceof ApiError ? e : new ApiError(0, 'internal', '', String(e)) };
     }
@@ -68,45 +89,80 @@ export class Store {
 
   retry(): void {
     if (this.stage.stage === 'failed') void this.start();
-    else this.follower?.retry();
+    else {
+      this.follower?.retry();
+      this.again();
+    }
+  }
+
+  /** A page that is out of sight gives its stream back: a browser has six connections to a host for all its tabs together. */
+  visible(yes: boolean): void {
+    clearTimeout(this.sleeping);
+    if (!yes) this.sleeping = setTimeout(() => this.sleep(), SLEEP_AFTER_MS);
+    else if (this.asleep && this.stage.stage === 'ready') this.follow();
+    else this.asleep = false;
+  }
+
+  private sleep(): void {
+    this.asleep = true;
+    this.follower?.stop();
+    this.after = this.follower?.after ?? this.after;
+    this.follower = undefined;
+    this.tell();
+  }
+
+  /** What could not be read is read now, and not after the pause. */
+  private again(): void {
+    this.pause = FIRST_PAUSE_MS;
+    if (this.behind === undefined) return;
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.soon();
   }
 
   private async load(): Promise<number> {
     const me = await get<Me>('/v1/whoami');
     const staff = me.role !== 'client';
-    const [h, ha, hosts, vms, recent, stuck, failovers, alerts] = await Promise.all([
+    const none = { items: [], revision: Number.MAX_SAFE_INTEGER };
+    const [h, ha, hosts, vms, recent, failovers, running, undoing, stuck, alerts] = await Promise.all([
       health<Health>(),
       get<Ha>('/v1/ha'),
-      staff ? all<Host>('/v1/hosts') : { items: [], revision: Number.MAX_SAFE_INTEGER },
+      staff ? all<Host>('/v1/hosts') : none,
       all<Vm>('/v1/vms?fields=full&limit=100'),
       get<Page<Operation>>('/v1/operations?limit=100'),
-      get<Page<Operation>>('/v1/operations?state=needs-operator&limit=100'),
       get<Page<Operation>>('/v1/operations?kind=vm-failover&limit=100'),
-      staff ? readAlerts() : { items: [], revision: Number.MAX_SAFE_INTEGER },
+      // However old: these are at work, or wait for a person.
+      all<Operation>('/v1/operations?state=running&limit=100'),
+      all<Operation>('/v1/operations?state=undoing&limit=100'),
+      all<Operation>('/v1/operations?state=needs-operator&limit=100'),
+      staff ? readAlerts() : none,
     ]);
-    this.alerts = byId(alerts.items);
-    const operations = byId([...recent.items, ...stuck.items, ...failovers.items]);
-    for (const newest of await newestOf(stuck.items)) operations.set(newest.id, newest);
-    this.view = {
-      me, health: h, ha, operations, ifLost: new Map(), whys: new Map(),
-      hosts: byId(hosts.items), vms: new Map(vms.items.map((x) => [x.name, x])),
+    const newest = await newestOf(stuck.items);
+    const view: View = {
+      me, health: h, ha, ifLost: new Map(), whys: new Map(),
+      operations: byId([failovers, running, undoing, stuck, { items: newest }, recent].flatMap((page) => page.items)),
+      hosts: byId(hosts.items), vms: new Map(vms.items.map((x) => [x.name, x])), alerts: byId(alerts.items),
     };
-    await this.derive();
+    await this.derive(view); // before it is shown: without the forecasts it would look better than it is
+    this.view = view;
     this.asOf = Date.now();
-    return Math.min(hosts.revision, vms.revision, recent.revision, alerts.revision);
+    return Math.min(...[hosts, vms, recent, failovers, running, undoing, stuck, alerts].map((page) => page.revision));
   }
 
-  private follow(after: string): void {
+  private follow(): void {
     this.follower?.stop();
-    this.follower = new Follower(after, {
+    this.follower = new Follower(this.after, {
       event: (e) => this.event(e),
       alive: () => this.alive(),
-      lost: () => {
-        this.connected = false;
+      lost: (why) => {
+        this.asleep = false;
+        this.lost = why;
         this.tell();
       },
       back: () => {
-        this.connected = true;
+        this.asleep = false;
+        this.lost = undefined;
+        this.again();
         this.alive();
         this.tell();
       },
@@ -115,28 +171,31 @@ export class Store {
   }
 
   private alive(): void {
-    this.asOf = Date.now();
-    if (this.asOf - this.healthAt < HEALTH_EVERY_MS) return;
-    this.healthAt = this.asOf;
-    // The stream itself tells of a connection that is gone.
-    this.untold().catch(() => undefined);
+    const now = Date.now();
+    if (this.behind === undefined) this.asOf = now;
+    if (now - this.healthAt < HEALTH_EVERY_MS) return;
+    this.healthAt = now;
+    this.untold().catch(() => {
+      this.dirty.everything = true; // which is told when it cannot be read either
+      this.soon();
+    });
   }
 
   /** What no event tells: the parts of this host; for a client also failover and hosts, whose events are not its own. */
   private async untold(): Promise<void> {
-    const v = this.view;
-    const client = v.me.role === 'client';
-    const before = JSON.stringify([v.health, v.ha]);
+    const client = this.view.me.role === 'client';
     const [h, ha, vms] = await Promise.all([
-      health<Health>(), client ? get<Ha>('/v1/ha') : v.ha, client ? all<Vm>('/v1/vms?limit=1000') : undefined,
+      health<Health>(), client ? get<Ha>('/v1/ha') : undefined, client ? all<Vm>('/v1/vms?limit=1000') : undefined,
     ]);
+    const v = this.view;
+    const before = JSON.stringify([v.health, v.ha]);
     v.health = h;
-    v.ha = ha;
+    v.ha = ha ?? v.ha;
     for (const vm of vms?.items ?? []) {
       if (v.vms.get(vm.name)?.state !== vm.state) this.dirty.vms.add(vm.name);
     }
     if (this.dirty.vms.size > 0) this.soon();
-    if (JSON.stringify([h, ha]) !== before) this.tell();
+    if (JSON.stringify([v.health, v.ha]) !== before) this.tell();
   }
 
   private event(e: Event): void {
@@ -147,14 +206,21 @@ export class Store {
     else if (e.type === 'vm.removed') {
       this.view.vms.delete(e.object);
       this.view.whys.delete(e.object);
-    } else if (e.type.startsWith('vm.')) d.vms.add(e.object);
-    else if (e.type === 'operation.removed') this.view.operations.delete(e.object);
+    } else if (e.type === 'operation.removed') this.view.operations.delete(e.object);
+    // What is gone is asked for too: a list that is being read may still have it.
+    if (e.type.startsWith('vm.')) d.vms.add(e.object);
     else if (e.type.startsWith('operation.')) d.operations.add(e.object);
     else if (e.type.startsWith('host.')) d.hosts = true;
     else if (e.type.startsWith('ha.')) d.ha = true;
     else if (e.type.startsWith('alert.')) d.alerts.add(e.object);
     else if (e.type === 'audit.appended') ++this.audits;
     if (e.type === 'operation.changed') ++this.audits;
+    this.soon();
+  }
+
+  /** This operation is read again: what was kept of it may be old. */
+  look(operation: string): void {
+    this.dirty.operations.add(operation);
     this.soon();
   }
 
@@ -175,14 +241,21 @@ export class Store {
     try {
       if (d.everything) await this.load();
       else await this.refresh(d);
-    } catch {
-      // The connection is told by the stream; what was not read is read when it is back.
+      this.behind = undefined;
+      this.pause = FIRST_PAUSE_MS;
+    } catch (e) {
       this.dirty.everything = true;
+      this.behind = e instanceof Error ? e.message : String(e);
     }
     this.flushing = false;
     this.tell();
-    if (this.dirty.everything && !this.connected) return void setTimeout(() => this.soon(), 2_000);
-    if (this.dirty.everything || this.dirty.vms.size + this.dirty.operations.size + this.dirty.alerts.size > 0 || this.dirty.hosts || this.dirty.ha) this.soon();
+    if (this.behind !== undefined) {
+      this.timer = setTimeout(() => void this.flush(), this.pause);
+      this.pause = Math.min(this.pause * 2, LONGEST_PAUSE_MS);
+      return;
+    }
+    const left = this.dirty;
+    if (left.everything || left.vms.size + left.operations.size + left.alerts.size > 0 || left.hosts || left.ha) this.soon();
   }
 
   private async refresh(d: { vms: string[]; operations: string[]; alerts: string[]; hosts: boolean; ha: boolean }): Promise<void> {
@@ -202,23 +275,37 @@ export class Store {
     }
     if (d.ha || d.hosts) work.push(get<Ha>('/v1/ha').then((x) => void (v.ha = x)));
     if (d.operations.length > MANY) {
-      work.push(get<Page<Operation>>('/v1/operations?limit=100').then((r) => r.items.forEach((o) => v.operations.set(o.id, o))));
+      work.push(this.manyOperations(d.operations));
     } else {
-      for (const id of d.operations) work.push(one<Operation>(`/v1/operations/${id}`, (x) => void (x ? v.operations.set(id, x) : v.operations.delete(id))));
+      work.push(...d.operations.map((id) => this.operation(id)));
     }
     if (d.alerts.length > MANY) {
-      work.push(readAlerts().then((r) => void (this.alerts = byId(r.items))));
+      work.push(readAlerts().then((r) => void (v.alerts = byId(r.items))));
     } else {
-      for (const id of d.alerts) work.push(one<Alert>(`/v1/alerts/${id}`, (x) => void (x ? this.alerts.set(id, x) : this.alerts.delete(id))));
+      for (const id of d.alerts) work.push(one<Alert>(`/v1/alerts/${id}`, (x) => void (x ? v.alerts.set(id, x) : v.alerts.delete(id))));
     }
     await Promise.all(work);
-    if (d.hosts || d.ha || d.vms.length > 0) await this.derive();
+    if (d.hosts || d.ha || d.vms.length > 0) await this.derive(v);
     this.asOf = Date.now();
   }
 
+  private operation(id: string): Promise<void> {
+    const { operations } = this.view;
+    return one<Operation>(`/v1/operations/${id}`, (x) => void (x ? operations.set(id, x) : operations.delete(id)));
+  }
+
+  /** The newest as one list; those that are older, or gone, by themselves. */
+  private async manyOperations(ids: string[]): Promise<void> {
+    const newest = await get<Page<Operation>>('/v1/operations?limit=100');
+    for (const o of newest.items) this.view.operations.set(o.id, o);
+    const listed = new Set(newest.items.map((o) => o.id));
+    const others = ids.filter((id) => !listed.has(id));
+    await Promise.all(others.slice(0, EACH).map((id) => this.operation(id)));
+    for (const id of others.slice(EACH)) this.dirty.operations.add(id);
+  }
+
   /** What is told of the state: the forecasts, and a sentence for every VM that needs one. */
-  private async derive(): Promise<void> {
-    const v = this.view;
+  private async derive(v: View): Promise<void> {
     const client = v.me.role === 'client';
     const wanted = [...v.vms.values()].filter((vm) => client || inTrouble(vm) || unprotected(vm)).slice(0, WHYS);
     const whys = new Map<string, Why>();
@@ -245,28 +332,4 @@ async function newestOf(stuck: Operation[]): Promise<Operation[]> {
   const vms = [...new Set(stuck.map((o) => o.vm).filter((x) => x !== ''))];
   const pages = await Promise.all(vms.map((vm) => get<Page<Operation>>(`/v1/operations?vm=${vm}&limit=1`)));
   return pages.flatMap((p) => p.items);
-}
-
-const AUDIT_WINDOW = 500;
-const AUDIT_TRIES = 6; // windows looked through at a time; a client's own records may be far apart
-
-export interface Trail { records: AuditRecord[]; before: number } // `before`: the next older one; 0 = none
-
-/** The newest records first, from sequence number `before` downwards (0: from the newest). */
-export async function trail(before: number, object: string, wanted = 50): Promise<Trail> {
-  const filter = object ? `&object=${encodeURIComponent(object)}` : '';
-  let top = before;
-  if (top === 0) top = (await get<{ head: { sequence: number } }>('/v1/audit?limit=1')).head.sequence;
-  const records: AuditRecord[] = [];
-  for (let i = 0; i < AUDIT_TRIES && top > 0 && records.length < wanted; ++i) {
-    const from = Math.max(1, top - AUDIT_WINDOW + 1);
-    const page = await get<Page<AuditRecord>>(`/v1/audit?from=${from}&limit=${top - from + 1}${filter}`);
-    records.push(...page.items.reverse());
-    top = from - 1;
-  }
-  if (records.length > wanted) {
-    records.length = wanted;
-    top = (records[wanted - 1]?.sequence ?? 1) - 1;
-  }
-  return { records, before: top };
 }

@@ -54,7 +54,7 @@ export class Follower {
   private attempt: AbortController | undefined;
   private wake: (() => void) | undefined;
 
-  constructor(private after: string, private readonly listener: Listener, private readonly fetcher: typeof fetch = (...a) => fetch(...a)) {}
+  constructor(public after: string, private readonly listener: Listener, private readonly fetcher: typeof fetch = (...a) => fetch(...a)) {}
 
   async run(): Promise<void> {
     let pause = FIRST_PAUSE_MS;

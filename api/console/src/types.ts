@@ -1,7 +1,7 @@
 // What the API shows, as far as the console reads it. The contract is api/openapi.yaml.
 export type Role = 'operator' | 'client' | 'auditor' | 'host';
 export interface Me { name: string; role: Role; project?: string; host: string }
-export interface Health { host: string; ok: boolean; etcd: boolean; libvirt: boolean; drbd: boolean; sentence: string }
+export interface Health { host: string; ok: boolean; etcd: boolean; libvirt: boolean; drbd: boolean; sentence: string; warnings?: string[] }
 export interface AskedBy { author: string; reason: string; since_ms: number }
 export interface Ha { armed: boolean; disarmed_by?: AskedBy }
 

@@ -4,7 +4,7 @@ import { useContext, useEffect, useLayoutEffect, useReducer, useRef, useState } 
 import type { Action } from './actions';
 import { ApiError } from './api';
 import type { Store } from './store';
-import type { VmState } from './types';
+import type { VmState, Who } from './types';
 import type { Lang, Words } from './words';
 
 export interface Shared { store: Store; w: Words; lang: Lang; ask(action: Action): void }
@@ -38,6 +38,11 @@ export function levelOf(state: VmState): Level {
 
 export function StateBadge({ state }: { state: VmState }): VNode {
   return <Badge level={levelOf(state)}>{useShared().w.states[state]}</Badge>;
+}
+
+/** A reason that a host gave is hostd's own sentence. */
+export function tongue(who: Who): 'en' | undefined {
+  return who.role === 'host' ? 'en' : undefined;
 }
 
 export function Heading({ children }: { children: ComponentChildren }): VNode {

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { all, ApiError, change, get } from '../src/api';
+import { joined, trail } from '../src/audit';
 import { Flow } from '../src/flow';
-import { trail } from '../src/store';
 import { firstLang, size, words } from '../src/words';
 
 const json = (body: unknown, status = 200): Response => new Response(JSON.stringify(body), { status, headers: { 'Content-Type': 'application/json' } });
@@ -119,7 +119,16 @@ describe('the trail', () => {
   });
   it('of an empty chain is empty', async () => {
     chain(0, () => true);
-    expect(await trail(0, '')).toEqual({ records: [], before: 0 });
+    expect(await trail(0, '')).toEqual({ records: [], top: 0, before: 0 });
+  });
+  it('keeps what is older when new records come, and takes none twice', () => {
+    const of = (top: number, before: number, ...sequences: number[]) => ({ top, before, records: sequences.map((sequence) => ({ sequence })) as never[] });
+    const shown = of(10, 4, 10, 8, 5);
+    expect(joined(of(12, 6, 12, 8), shown)).toEqual(of(12, 4, 12, 8, 5));
+    expect(joined(shown, of(4, 1, 4, 2))).toEqual(of(10, 1, 10, 8, 5, 4, 2));
+    expect(joined(joined(shown, of(4, 1, 4, 2)), of(4, 1, 4, 2))).toEqual(of(10, 1, 10, 8, 5, 4, 2)); // asked for twice
+    expect(joined(of(90, 40, 90, 41), shown)).toEqual(of(90, 40, 90, 41)); // they do not meet
+    expect(joined(of(12, 6, 12), undefined)).toEqual(of(12, 6, 12));
   });
 });
 
@@ -127,7 +136,7 @@ describe('words', () => {
   it('are there in both languages', () => {
     const empty = Object.entries(words.fr).filter(([, v]) => v === '').map(([k]) => k);
     expect(empty).toEqual([]);
-    for (const part of ['act', 'states', 'opStates', 'outcomes', 'rep', 'warnAct', 'fields', 'noDryRuns', 'outageWhys', 'deliveries', 'alertSeverities'] as const) {
+    for (const part of ['act', 'states', 'opStates', 'outcomes', 'rep', 'warnAct', 'fields', 'noDryRuns', 'outageWhys', 'deliveries', 'alertSeverities', 'fAlerts'] as const) {
       expect(Object.keys(words.fr[part])).toEqual(Object.keys(words.en[part]));
     }
     expect(firstLang(['de-DE', 'fr-CA', 'en'])).toBe('fr');

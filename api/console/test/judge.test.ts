@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { findings, isNewest, replication, verdict, type View } from '../src/judge';
-import type { Host, Operation, Vm } from '../src/types';
+import { current, findings, isNewest, keyed, replication, verdict, type View } from '../src/judge';
+import type { Alert, Host, Operation, Vm } from '../src/types';
 import { words } from '../src/words';
 
 const w = words.en;
@@ -23,9 +23,13 @@ function view(more: Partial<View> = {}): View {
   return {
     me: { name: 'olga', role: 'operator', host: 'a1' }, health: { host: 'a1', ok: true, etcd: true, libvirt: true, drbd: true, sentence: '' },
     ha: { armed: true }, hosts: new Map([['a1', host('a1')], ['b1', host('b1')]]), vms: new Map([['web', vm()]]), operations: new Map(),
-    ifLost: new Map(), whys: new Map(), ...more,
+    ifLost: new Map(), whys: new Map(), alerts: new Map(), ...more,
   };
 }
+function alerts(...all: Partial<Alert>[]): View {
+  return view({ alerts: new Map(all.map((a, i) => [String(i), { severity: 'warning', vm: '', host: '', ended_ms: 0, acked_ms: 0, what: 'w', todo: 't', ...a } as Alert])) });
+}
+const health = (...warnings: string[]): View => view({ health: { host: 'a1', ok: true, etcd: true, libvirt: true, drbd: true, sentence: '', warnings } });
 const said = (v: View): string[] => findings(v, w, 'en').map((f) => `${f.severity}: ${f.title}`);
 const withVm = (more: Partial<Vm>): View => view({ vms: new Map([['web', vm(more)]]) });
 
@@ -43,6 +47,11 @@ describe('the first screen', () => {
     ['warn: Automatic failover is disarmed', view({ ha: { armed: false } })],
     ['bad: web is frozen', withVm({ state: 'frozen' })],
     ['bad: web is not known', withVm({ state: 'unknown', protected: false })],
+    ['bad: web is not known', withVm({ state: 'unknown', protected: false, right: undefined, host: '', status: {} })], // after a restore of the cell
+    ['warn: Host a1 warns', health('this host\'s certificate ends in 3 days')],
+    ['warn: A member of etcd is not reached', alerts({ kind: 'etcd-voter-lost' })],
+    ['warn: A certificate of host b1 ends soon', alerts({ kind: 'certificate-expiring', host: 'b1', acked_ms: 5 })],
+    ['bad: web: the link between its legs is refused', alerts({ kind: 'split-brain', vm: 'web', host: 'a1', severity: 'critical' })],
     ['bad: web is not protected', withVm({ protected: false, status: { a1: { domain: 'running', connection: 'Connecting', volumes: { root: { out_of_sync_kib: 9 } } } } })],
     ['warn: web is not protected yet: 2 MiB left to copy', withVm({ protected: false, status: { a1: { domain: 'running', connection: 'Connected', volumes: { root: { replication: 'SyncSource', out_of_sync_kib: 2000 } } } } })],
     ['bad: web: the last vm-copy did not end well', withVm({ last: { 'vm-copy': { when_ms: 1, good: false, text: 't', operation: 'o' } } })],
@@ -54,6 +63,9 @@ describe('the first screen', () => {
   it.each<[string, View]>([
     ['a VM that is off as asked', withVm({ state: 'off', power: 'off' })],
     ['a VM that is being made', withVm({ state: 'creating', protected: false, right: undefined })],
+    ['a VM that is being made, before its operation is known', withVm({ state: 'unknown', operation: 'op-1', protected: false, right: undefined })],
+    ['alerts that are over, that something else tells, or that were only told', alerts({ kind: 'etcd-voter-lost', ended_ms: 5 }, { kind: 'vm-down', vm: 'web' }, { kind: 'heartbeat', severity: 'info' })],
+    ['an old import that needed a person, when its image was imported since', view({ operations: new Map([['op-1', operation({ vm: '', kind: 'image-import', object: 'deb', state: 'needs-operator' })], ['op-2', operation({ id: 'op-2', vm: '', kind: 'image-import', object: 'deb', created_ms: 2 })]]) })],
     ['one leg, as asked', withVm({ protection: 'none', protected: false })],
     ['a cold copy', withVm({ protection: 'backup', protected: false })],
     ['an old operation that needed a person, when a newer one came after it', view({ operations: new Map([['op-1', operation({ state: 'needs-operator' })], ['op-2', operation({ id: 'op-2', created_ms: 2 })]]) })],
@@ -68,6 +80,23 @@ describe('the first screen', () => {
     expect(verdict(findings(v, w, 'en'), true, w)).toEqual({ level: 'bad', sentence: 'One thing does not hold' });
   });
 
+  it('keeps hostd’s own words apart from its own', () => {
+    const of = (v: View) => findings(v, words.fr, 'fr').map((f) => [f.text, f.said, f.todo]);
+    expect(of(health('one', 'two'))).toEqual([[undefined, 'one', undefined], [undefined, 'two', undefined]]);
+    expect(of(withVm({ host: 'b1', failback: { ready: false, checks: [{ what: 'legs', ready: false, text: 'a leg lacks data' }] } }))).toEqual([
+      [words.fr.fAwayNot, 'a leg lacks data.', undefined]]);
+    expect(of(alerts({ kind: 'etcd-voter-lost', what: 'w', todo: 't' }))).toEqual([[undefined, 'w', 't']]);
+  });
+
+  it('has a key for each finding that the others do not change', () => {
+    const keys = (v: View): string[] => keyed(findings(v, w, 'en')).map(([key]) => key);
+    const two = keys(health('one', 'two'));
+    expect(new Set(two).size).toBe(2);
+    const v = health('one', 'two');
+    v.vms.set('web', vm({ state: 'frozen' }));
+    expect(keys(v).slice(1)).toEqual(two);
+  });
+
   it('does not tell for each VM that failover is disarmed', () => {
     const v = view({ ha: { armed: false }, ifLost: new Map([['a1', [{ vm: 'web', outcome: 'waits', text: 'disarmed' }]]]) });
     expect(said(v)).toEqual(['warn: Automatic failover is disarmed']);
@@ -76,25 +105,38 @@ describe('the first screen', () => {
 
 describe('replication', () => {
   const with_ = (connection: string, state: string, more: Partial<Vm> = {}): string =>
-    replication(vm({ status: { a1: { domain: 'running', connection, volumes: { root: { replication: state, out_of_sync_kib: 1 } } } }, ...more })).kind;
+    replication(view(), vm({ status: { a1: { domain: 'running', connection, volumes: { root: { replication: state, out_of_sync_kib: 1 } } } }, ...more })).kind;
   it('is in sync only by the record and the link', () => {
     expect(with_('Connected', 'Established')).toBe('sync');
     expect(with_('Connected', 'Established', { protected: false })).toBe('syncing');
     expect(with_('Connected', 'SyncSource')).toBe('syncing');
     expect(with_('StandAlone', 'Off')).toBe('cut');
-    expect(replication(vm({ status: {} })).kind).toBe('unknown');
+    expect(replication(view(), vm({ status: {} })).kind).toBe('unknown');
     expect(with_('Connected', 'Established', { protection: 'none' })).toBe('single');
     expect(with_('Connected', 'Established', { protection: 'backup' })).toBe('cold');
+  });
+  it('is not known, nor what is protected, when the host that holds the VM is silent', () => {
+    const silent = view({ hosts: new Map([['a1', host('a1', { alive: false })], ['b1', host('b1')]]) });
+    const client = view({ me: { name: 'carl', role: 'client', project: 'blue', host: 'a1' }, hosts: new Map() });
+    const known = (v: View, more: Partial<Vm> = {}) => [current(v, vm(more)), replication(v, vm(more)).kind];
+    expect(known(silent, { state: 'migrating' })).toEqual([false, 'unknown']);
+    expect(known(silent, { host: 'b1', status: { b1: vm().status.a1 as never } })).toEqual([true, 'sync']);
+    expect(known(client)).toEqual([true, 'sync']);
+    expect(known(client, { state: 'unknown' })).toEqual([false, 'unknown']);
+    expect(replication(silent, vm({ protection: 'none' })).kind).toBe('single');
   });
 });
 
 describe('the newest operation', () => {
-  it('is of its VM; without one, of its kind and host', () => {
+  it('is of its VM or image; without one, of its kind and host', () => {
     const a = operation({ id: 'a', created_ms: 5 });
     expect(isNewest(a, [a, operation({ id: 'b', created_ms: 5 })])).toBe(false);
     expect(isNewest(a, [a, operation({ id: 'b', created_ms: 9, vm: 'db' })])).toBe(true);
     const m = operation({ id: 'm', vm: '', kind: 'host-maintenance', target_host: 'a1' });
     expect(isNewest(m, [m, operation({ id: 'n', created_ms: 9, vm: '', kind: 'host-maintenance', target_host: 'b1' })])).toBe(true);
     expect(isNewest(m, [m, operation({ id: 'n', created_ms: 9, vm: '', kind: 'host-maintenance', target_host: 'a1' })])).toBe(false);
+    const i = operation({ id: 'i', vm: '', kind: 'image-import', object: 'deb' });
+    expect(isNewest(i, [i, operation({ id: 'n', created_ms: 9, vm: '', kind: 'image-import', object: 'other' })])).toBe(true);
+    expect(isNewest(i, [i, operation({ id: 'n', created_ms: 9, vm: '', kind: 'image-remove', object: 'deb' })])).toBe(false);
   });
 });

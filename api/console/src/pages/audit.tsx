@@ -1,8 +1,8 @@
 // Who did what, when and why: of the cell, or of one VM.
 import type { VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { trail, type Trail as TrailOf } from '../store';
-import { Failure, Heading, Table, useShared } from '../ui';
+import { joined, trail, type Trail as TrailOf } from '../audit';
+import { Failure, Heading, Table, tongue, useShared } from '../ui';
 import { time } from '../words';
 
 export function Trail({ object }: { object: string }): VNode {
@@ -11,26 +11,35 @@ export function Trail({ object }: { object: string }): VNode {
   const [error, fail] = useState<unknown>();
   useEffect(() => {
     let gone = false;
-    trail(0, object).then((t) => gone || set(t), (e: unknown) => gone || fail(e));
+    const take = (head: TrailOf): void => {
+      if (gone) return;
+      set((old) => joined(head, old)); // what is older and shown stays
+      fail(undefined);
+    };
+    trail(0, object).then(take, (e: unknown) => gone || fail(e));
     return () => void (gone = true);
   }, [object, store.audits]);
   if (error && !shown) return <Failure error={error} />;
   if (!shown) return <p>{w.loading}</p>;
   const older = (): void => {
-    trail(shown.before, object).then((t) => set({ records: [...shown.records, ...t.records], before: t.before }), fail);
+    const take = (more: TrailOf): void => {
+      set((old) => (old ? joined(old, more) : more));
+      fail(undefined);
+    };
+    trail(shown.before, object).then(take, fail);
   };
   return (
     <>
-      {shown.records.length === 0 ? <p class="quiet">{w.none}</p> : (
+      {shown.records.length === 0 ? <p class="quiet">{shown.before > 0 ? w.noneNewest : w.none}</p> : (
         <Table label={w.history} head={[w.when, w.who, w.what, ...(object ? [] : [w.object]), w.reason, w.result]}>
           {shown.records.map((r) => (
             <tr key={r.sequence}>
               <td>{time(lang, r.when_ms)}</td>
               <td>{r.who.name} ({w.roles[r.who.role] ?? r.who.role})</td>
-              <td>{r.operation ? <a href={`#/op/${r.operation}`}>{r.what}</a> : r.what}</td>
+              <td lang="en">{r.operation ? <a href={`#/op/${r.operation}`}>{r.what}</a> : r.what}</td>
               {!object && <td>{r.object}</td>}
-              <td>{r.why}</td>
-              <td>{r.result}</td>
+              <td lang={tongue(r.who)}>{r.why}</td>
+              <td lang="en">{r.result}</td>
             </tr>
           ))}
         </Table>

@@ -21,7 +21,9 @@ export function DrillsPage(): VNode {
   return (
     <>
       <Heading>{w.drills}</Heading>
-      {value ? <p role="status"><Badge level={overdue === 0 ? 'good' : 'warn'}>{w.dOverdueSum(overdue)}</Badge></p> : error ? <Failure error={error} /> : <p>{w.loading}</p>}
+      {value && <p role="status"><Badge level={overdue > 0 ? 'warn' : error ? 'unknown' : 'good'}>{w.dOverdueSum(overdue)}</Badge></p>}
+      {error !== undefined && <Failure error={error} />}
+      {!value && !error && <p>{w.loading}</p>}
       <p class="quiet">{w.dNote}</p>
       {drills.length > 0 && (
         <Table label={w.drills} head={[w.vm, w.dDue, w.dEvery, w.dLast, w.kind, w.dRan, w.project]}>
@@ -45,16 +47,19 @@ export function DrillsPage(): VNode {
 /** The same of one VM, in a line. */
 export function DrillLine({ vm }: { vm: Vm }): VNode | null {
   const { w, lang } = useShared();
-  const { value } = useRead(() => get<Page<Drill>>(`/v1/drills?vm=${vm.name}`), [mark([vm])]);
+  const { value, error } = useRead(() => get<Page<Drill>>(`/v1/drills?vm=${vm.name}`), [mark([vm])]);
   const d = value?.items[0];
-  if (!d) return null;
+  if (!d && !error) return null;
   return (
     <section>
       <h2>{w.drill}</h2>
-      <p>
-        {w.dDue}{w.colon} <Due d={d} />{d.every_days > 0 && ` (${w.dEvery.toLowerCase()} ${w.hDays(d.every_days)})`}.{' '}
-        {d.last && <>{w.dLast}{w.colon} <a href={`#/op/${d.last.operation}`}>{d.last.what}</a>, {time(lang, d.last.when_ms)}, {d.last.host}.</>}
-      </p>
+      {error !== undefined && <Failure error={error} />}
+      {d && (
+        <p>
+          {w.dDue}{w.colon} <Due d={d} />{d.every_days > 0 && ` (${w.dEvery.toLowerCase()} ${w.hDays(d.every_days)})`}.{' '}
+          {d.last && <>{w.dLast}{w.colon} <a href={`#/op/${d.last.operation}`}>{d.last.what}</a>, {time(lang, d.last.when_ms)}, {d.last.host}.</>}
+        </p>
+      )}
     </section>
   );
 }

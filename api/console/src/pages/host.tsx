@@ -8,7 +8,7 @@ export function HostPage({ id }: { id: string }): VNode {
   const { store, w, lang } = useShared();
   const host = store.view.hosts.get(id);
   if (!host) return <><Heading>{id}</Heading><p>{w.none}</p></>;
-  const lost = store.view.ifLost.get(id) ?? [];
+  const lost = store.view.ifLost.get(id);
   const level = (o: string): Level => (o === 'restarts' ? 'good' : o === 'off' ? 'note' : o === 'waits' ? 'warn' : 'bad');
   const m = host.maintenance_by;
   return (
@@ -23,7 +23,7 @@ export function HostPage({ id }: { id: string }): VNode {
       <section><h2>{w.actions}</h2><Actions actions={hostActions(host, store.view.me)} empty={w.noActions} /></section>
       <section>
         <h2>{w.ifLost(host.id)}</h2>
-        {lost.length === 0 ? <p class="quiet">{w.ifLostNothing}</p> : (
+        {!lost || lost.length === 0 ? <p class="quiet">{lost ? w.ifLostNothing : w.ifLostUnread}</p> : (
           <Table label={w.ifLost(host.id)} head={[w.vm, w.result, w.why]}>
             {lost.map((f) => (
               <tr key={f.vm}>

@@ -1,9 +1,10 @@
 // Operations, newest first, and one of them with its steps as they go.
 import type { VNode } from 'preact';
+import { useEffect } from 'preact/hooks';
 import { operationActions } from '../actions';
 import { get } from '../api';
 import type { Operation, OperationState } from '../types';
-import { Actions, Badge, Facts, Failure, Heading, Table, useRead, useShared, type Level } from '../ui';
+import { Actions, Badge, Facts, Failure, Heading, Table, tongue, useRead, useShared, type Level } from '../ui';
 import { time } from '../words';
 
 const LEVELS: Record<OperationState, Level> = { running: 'warn', undoing: 'warn', done: 'good', undone: 'note', 'needs-operator': 'bad' };
@@ -24,7 +25,7 @@ export function OperationsPage(): VNode {
               <td>{o.vm ? <a href={`#/vm/${o.vm}`}>{o.vm}</a> : (o.target_host ?? o.object)}</td>
               <td><Badge level={LEVELS[o.state]}>{w.opStates[o.state]}</Badge>{o.progress?.percent !== undefined && o.progress.percent >= 0 && o.state === 'running' ? ` ${o.progress.percent} %` : ''}</td>
               <td>{o.author.name}</td>
-              <td>{o.reason}</td>
+              <td lang={tongue(o.author)}>{o.reason}</td>
             </tr>
           ))}
         </Table>
@@ -44,11 +45,11 @@ function Steps({ op }: { op: Operation }): VNode {
         <li aria-current={i === now ? 'step' : undefined}>
           <Badge level={level[s.state] ?? 'unknown'}>{i === now ? w.opStates.running : w.stepStates[s.state]}</Badge> <code>{s.kind}</code> · {s.host}
           {s.took_ms ? <span class="quiet"> {(s.took_ms / 1000).toFixed(1)} s</span> : null}
-          {s.note && <span class="quiet"> {s.note}</span>}
+          {s.note && <span class="quiet" lang="en"> {s.note}</span>}
           {s.state === 'pending' && moving(s.kind, i) && op.progress && (
             <p>
               <progress aria-label={w.progress} max={100} value={(op.progress.percent ?? -1) >= 0 ? op.progress.percent : undefined} />{' '}
-              {op.progress.text} {(op.progress.percent ?? -1) >= 0 ? `${op.progress.percent} %` : ''}
+              <span lang="en">{op.progress.text}</span> {(op.progress.percent ?? -1) >= 0 ? `${op.progress.percent} %` : ''}
             </p>
           )}
         </li>
@@ -61,6 +62,7 @@ export function OperationPage({ id }: { id: string }): VNode {
   const { store, w, lang } = useShared();
   const known = store.view.operations.get(id);
   const { value, error } = useRead(() => (known ? Promise.resolve(known) : get<Operation>(`/v1/operations/${id}`)), [id, known === undefined]);
+  useEffect(() => void (known && store.look(id)), [id]);
   const op = known ?? value;
   if (!op) return <><Heading>{id}</Heading>{error ? <Failure error={error} /> : <p>{w.loading}</p>}</>;
   const result = Object.entries(op.result ?? {});
@@ -68,13 +70,13 @@ export function OperationPage({ id }: { id: string }): VNode {
     <>
       <Heading>{op.kind} {op.vm || op.target_host || op.object}</Heading>
       <p role="status"><Badge level={LEVELS[op.state]}>{w.opStates[op.state]}</Badge> <code>{op.id}</code></p>
-      <p>{w.asked(`${op.author.name} (${w.roles[op.author.role] ?? op.author.role})`, time(lang, op.created_ms))}: “{op.reason}”</p>
+      <p>{w.asked(`${op.author.name} (${w.roles[op.author.role] ?? op.author.role})`, time(lang, op.created_ms))}: “<span lang={tongue(op.author)}>{op.reason}</span>”</p>
       {op.vm && <p><a href={`#/vm/${op.vm}`}>{w.vm} {op.vm}</a></p>}
       {op.error && <p class="problem"><strong>{w.error}{w.colon}</strong> <span lang="en">{op.error}</span></p>}
       {op.todo && <p class="problem"><strong>{w.todo}{w.colon}</strong> <span lang="en">{op.todo}</span></p>}
       <Actions actions={operationActions(op, store.view.me)} />
       {op.steps.length > 0 && <section><h2>{w.steps}</h2><Steps op={op} /></section>}
-      {result.length > 0 && <section><h2>{w.result}</h2><Facts of={result} /></section>}
+      {result.length > 0 && <section><h2>{w.result}</h2><Facts of={result.map(([name, text]) => [name, <span lang="en">{text}</span>])} /></section>}
     </>
   );
 }

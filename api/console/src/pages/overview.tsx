@@ -3,9 +3,9 @@ import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { cellActions } from '../actions';
 import { unseen } from '../alerts';
-import { countOutcomes, findings, replication, replicates, running, verdict, type Finding } from '../judge';
+import { countOutcomes, current, findings, keyed, replication, replicates, running, verdict, type Finding } from '../judge';
 import type { Host, Operation, Vm } from '../types';
-import { Actions, Badge, Heading, StateBadge, Table, useShared, type Level } from '../ui';
+import { Actions, Badge, Heading, StateBadge, Table, tongue, useShared, type Level } from '../ui';
 import { size, time } from '../words';
 
 const SHOWN = 25;
@@ -16,7 +16,7 @@ function FindingRow({ f }: { f: Finding }): VNode {
   return (
     <li class={f.severity}>
       <Badge level={f.severity}>{w.severities[f.severity]}</Badge> <a href={f.link}>{f.title}</a>
-      {f.text && <p lang={f.said ? 'en' : undefined}>{f.text}</p>}
+      {(f.text || f.said) && <p>{f.text} {f.said && <span lang="en">{f.said}</span>}</p>}
       {f.todo && <p><strong>{w.todo}{w.colon}</strong> <span lang="en">{f.todo}</span></p>}
     </li>
   );
@@ -25,17 +25,19 @@ function FindingRow({ f }: { f: Finding }): VNode {
 function Verdict(): VNode {
   const { store, w, lang } = useShared();
   const found = findings(store.view, w, lang);
-  const v = verdict(found, store.connected, w);
+  const v = verdict(found, store.notLive === undefined, w);
   const vms = [...store.view.vms.values()];
+  const legs = vms.filter(replicates);
+  const known = legs.filter((x) => current(store.view, x));
   return (
     <section class={`verdict ${v.level}`} aria-label={w.overview}>
       <div role="status"><p class="sentence"><Badge level={v.level}>{v.sentence}</Badge></p></div>
       <p class="quiet">
-        {w.sum(vms.length, vms.filter((x) => x.state === 'running').length, vms.filter((x) => x.protected && replicates(x)).length)}
+        {w.sum(vms.length, vms.filter((x) => x.state === 'running').length, known.filter((x) => x.protected).length, legs.length - known.length)}
         {store.view.ha.armed ? ` ${w.armed}` : ''}
       </p>
       {unseen(store.alerts.values()) > 0 && <p><a href="#/alerts">{w.alertsOpen(unseen(store.alerts.values()))}</a></p>}
-      {found.length > 0 && <ul class="findings">{found.slice(0, SHOWN).map((f) => <FindingRow f={f} />)}</ul>}
+      {found.length > 0 && <ul class="findings">{keyed(found).slice(0, SHOWN).map(([key, f]) => <FindingRow key={key} f={f} />)}</ul>}
       {found.length > SHOWN && <p>{w.more(found.length - SHOWN)}</p>}
       <Actions actions={cellActions(store.view.ha.armed, store.view.me)} />
     </section>
@@ -50,7 +52,7 @@ export function OperationLine({ op }: { op: Operation }): VNode {
     <li>
       <a href={`#/op/${op.id}`}>{op.kind} {op.vm || op.target_host}</a> <Badge level="warn">{w.opStates[op.state]}</Badge>{' '}
       <progress aria-label={w.progress} max={op.steps.length} value={done + (percent > 0 ? percent / 100 : 0)} />{' '}
-      <span class="quiet">{op.progress?.text}{percent >= 0 ? ` ${percent} %` : ''}</span>
+      <span class="quiet"><span lang="en">{op.progress?.text}</span>{percent >= 0 ? ` ${percent} %` : ''}</span>
     </li>
   );
 }
@@ -59,12 +61,13 @@ function Running(): VNode | null {
   const { store, w } = useShared();
   const ops = running(store.view);
   if (ops.length === 0) return null;
-  return <section><h2>{w.running}</h2><ul class="plain">{ops.slice(0, SHOWN).map((op) => <OperationLine op={op} />)}</ul></section>;
+  return <section><h2>{w.running}</h2><ul class="plain">{ops.slice(0, SHOWN).map((op) => <OperationLine key={op.id} op={op} />)}</ul></section>;
 }
 
 function HostCard({ host }: { host: Host }): VNode {
   const { store, w, lang } = useShared();
-  const lost = countOutcomes(store.view.ifLost.get(host.id) ?? []);
+  const all = store.view.ifLost.get(host.id);
+  const lost = countOutcomes(all ?? []);
   const free = host.memory_free_mib ?? 0;
   return (
     <article class="host">
@@ -74,7 +77,7 @@ function HostCard({ host }: { host: Host }): VNode {
       </h3>
       <p>{w.holdsVms(host.vms ?? 0)} · {w.memory}{w.colon} {w.free(size(lang, free), size(lang, host.memory_mib))}</p>
       <meter aria-label={`${w.memory} ${host.id}`} min={0} max={Math.max(1, host.memory_mib)} value={host.memory_mib - free} />
-      <p class="quiet">{lost.length === 0 ? `${w.ifLost(host.id)}${w.colon} ${w.ifLostNothing}` : `${w.ifLostSum(host.id)}${w.colon} ${lost.map(([o, n]) => w.outcomeCounts(o, n)).join(' · ')}`}</p>
+      <p class="quiet">{lost.length === 0 ? `${w.ifLost(host.id)}${w.colon} ${all ? w.ifLostNothing : w.ifLostUnread}` : `${w.ifLostSum(host.id)}${w.colon} ${lost.map(([o, n]) => w.outcomeCounts(o, n)).join(' · ')}`}</p>
     </article>
   );
 }
@@ -88,7 +91,7 @@ function Sites(): VNode {
         return (
           <div class="site">
             <h2>{w.site(s)}</h2>
-            {hosts.length === 0 ? <p class="quiet">{w.noHosts}</p> : hosts.map((h) => <HostCard host={h} />)}
+            {hosts.length === 0 ? <p class="quiet">{w.noHosts}</p> : hosts.map((h) => <HostCard key={h.id} host={h} />)}
           </div>
         );
       })}
@@ -99,8 +102,8 @@ function Sites(): VNode {
 const LEVELS: Record<string, Level> = { sync: 'good', syncing: 'warn', cut: 'bad', single: 'note', cold: 'note', unknown: 'unknown' };
 
 export function Copy({ vm }: { vm: Vm }): VNode {
-  const { w, lang } = useShared();
-  const r = replication(vm);
+  const { store, w, lang } = useShared();
+  const r = replication(store.view, vm);
   return <Badge level={LEVELS[r.kind] ?? 'unknown'}>{w.rep[r.kind]}{r.leftMib > 0 ? `, ${w.left(size(lang, r.leftMib))}` : ''}</Badge>;
 }
 
@@ -114,8 +117,9 @@ function Side({ vm, site }: { vm: Vm; site: 'A' | 'B' }): VNode {
 }
 
 function Protected({ vm }: { vm: Vm }): VNode {
-  const { w } = useShared();
+  const { store, w } = useShared();
   if (!replicates(vm)) return <Badge level="note">{vm.protection}</Badge>;
+  if (!current(store.view, vm)) return <Badge level="unknown">{w.states.unknown}</Badge>;
   return vm.protected ? <Badge level="good">{w.yes}</Badge> : <Badge level="bad">{w.no}</Badge>;
 }
 
@@ -144,7 +148,7 @@ function Vms(): VNode {
                 <td><Copy vm={vm} /></td>
                 {sides && <Side vm={vm} site="B" />}
                 <td><Protected vm={vm} /></td>
-                {sides ? <td>{vm.project}</td> : <td>{last ? `${time(lang, last.created_ms)}: ${last.reason}` : w.noFailover}</td>}
+                {sides ? <td>{vm.project}</td> : <td>{last ? <>{time(lang, last.created_ms)}{w.colon} <span lang={tongue(last.author)}>{last.reason}</span></> : w.noFailover}</td>}
               </tr>
             );
           })}

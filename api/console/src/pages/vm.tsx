@@ -4,7 +4,7 @@ import { vmActions, volumeActions } from '../actions';
 import { get } from '../api';
 import { EXERCISES } from '../drills';
 import type { Operation, Page, Vm, Why } from '../types';
-import { Actions, Badge, Facts, Failure, Heading, StateBadge, Table, useRead, useShared, type Level } from '../ui';
+import { Actions, Badge, Facts, Failure, Heading, StateBadge, Table, tongue, useRead, useShared, type Level } from '../ui';
 import { size, time } from '../words';
 import { Trail } from './audit';
 import { DrillLine } from './drills';
@@ -14,13 +14,13 @@ import { Copy } from './overview';
 function Sentences({ vm }: { vm: Vm }): VNode {
   const { store, w } = useShared();
   const { value, error } = useRead(() => get<Why>(`/v1/vms/${vm.name}/why`), [vm.name, store.tick]);
-  if (error && !value) return <Failure error={error} />;
   const lost = value?.if_lost;
   const level: Level = lost?.outcome === 'restarts' ? 'good' : lost?.outcome === 'off' ? 'note' : 'warn';
   return (
     <section class="why">
       <h2>{w.why}</h2>
-      <p class="sentence" aria-live="polite" lang="en">{value?.why ?? '…'}</p>
+      {(value || !error) && <p class="sentence" aria-live="polite" lang="en">{value?.why ?? '…'}</p>}
+      {error !== undefined && <Failure error={error} />}
       {lost && <p>{w.ifLost(vm.host)}{w.colon} <Badge level={level}>{w.outcomes[lost.outcome]}</Badge> <span lang="en">{lost.text}.</span></p>}
     </section>
   );
@@ -33,7 +33,7 @@ function Failback({ vm }: { vm: Vm }): VNode | null {
     <section>
       <h2>{w.failback}</h2>
       <ul class="plain">
-        {vm.failback.checks.map((c) => <li><Badge level={c.ready ? 'good' : 'bad'}>{c.ready ? w.ready : w.notReady}</Badge> <code>{c.what}</code> <span lang="en">{c.text}</span></li>)}
+        {vm.failback.checks.map((c) => <li key={c.what}><Badge level={c.ready ? 'good' : 'bad'}>{c.ready ? w.ready : w.notReady}</Badge> <code>{c.what}</code> <span lang="en">{c.text}</span></li>)}
       </ul>
     </section>
   );
@@ -77,29 +77,32 @@ function Care({ vm }: { vm: Vm }): VNode | null {
   return (
     <section>
       <h2>{w.care}</h2>
-      <ul class="plain">{all.map(([what, l]) => <li><Badge level={l.good ? 'good' : 'bad'}>{what}</Badge> {time(lang, l.when_ms)}: {l.text}</li>)}</ul>
+      <ul class="plain">{all.map(([what, l]) => <li><Badge level={l.good ? 'good' : 'bad'}>{what}</Badge> {time(lang, l.when_ms)}{w.colon} <span lang="en">{l.text}</span></li>)}</ul>
     </section>
   );
 }
 
 function Operations({ vm }: { vm: Vm }): VNode | null {
   const { store, w, lang } = useShared();
-  const { value } = useRead(() => get<Page<Operation>>(`/v1/operations?vm=${vm.name}&limit=10`), [vm.name, store.audits]);
-  if (!value || value.items.length === 0) return null;
+  const { value, error } = useRead(() => get<Page<Operation>>(`/v1/operations?vm=${vm.name}&limit=10`), [vm.name, store.audits]);
+  if (!error && (!value || value.items.length === 0)) return null;
   return (
     <section>
       <h2>{w.operations}</h2>
-      <Table label={w.operations} head={[w.when, w.kind, w.state, w.who, w.reason]}>
-        {value.items.map((o) => (
-          <tr key={o.id}>
-            <td>{time(lang, o.created_ms)}</td>
-            <td><a href={`#/op/${o.id}`}>{o.kind}</a></td>
-            <td>{w.opStates[(store.view.operations.get(o.id) ?? o).state]}</td>
-            <td>{o.author.name}</td>
-            <td>{o.reason}</td>
-          </tr>
-        ))}
-      </Table>
+      {error !== undefined && <Failure error={error} />}
+      {value && value.items.length > 0 && (
+        <Table label={w.operations} head={[w.when, w.kind, w.state, w.who, w.reason]}>
+          {value.items.map((o) => (
+            <tr key={o.id}>
+              <td>{time(lang, o.created_ms)}</td>
+              <td><a href={`#/op/${o.id}`}>{o.kind}</a></td>
+              <td>{w.opStates[(store.view.operations.get(o.id) ?? o).state]}</td>
+              <td>{o.author.name}</td>
+              <td lang={tongue(o.author)}>{o.reason}</td>
+            </tr>
+          ))}
+        </Table>
+      )}
     </section>
   );
 }
