@@ -15,7 +15,7 @@ export interface Columns {
   unseenS: number[];
   protectedPct: (number | null)[]; // null: it was not seen, or should not run
   hours: number[]; // x of the third
-  behindMib: (number | null)[];
+  behindMib: (number | null)[]; // null: not seen
 }
 
 export function columns(h: History): Columns {
@@ -30,10 +30,15 @@ export function columns(h: History): Columns {
       const at = start + i * HOUR_S;
       if (at * 1000 >= d.to_ms) break;
       c.hours.push(at);
-      c.behindMib.push((at + HOUR_S) * 1000 <= d.from_ms ? null : (d.behind_kib[i] ?? 0) / 1024);
+      c.behindMib.push(unseen(d) || (at + HOUR_S) * 1000 <= d.from_ms ? null : (d.behind_kib[i] ?? 0) / 1024);
     }
   }
   return c;
+}
+
+/** Nobody saw it all that time: what is not told of it is not nothing. */
+export function unseen(t: Times): boolean {
+  return t.up_ms + t.down_ms + t.off_ms === 0;
 }
 
 /** The time in which it should run and was seen. */

@@ -28,6 +28,13 @@ describe('the charts', () => {
     expect(c.behindMib).toEqual([null, null, 2, 1, 0, 0]);
     expect(columns(of(day('2026-11-27'), day('2026-11-28'))).hours).toHaveLength(48);
   });
+  it('have a gap where nobody saw it, not nothing', () => {
+    const c = columns(of(day('2026-11-26', { up_ms: 0, unknown_ms: 24 * HOUR, protected_ms: 0 }), day('2026-11-27', { up_ms: HOUR, unknown_ms: 23 * HOUR }),
+      day('2026-11-28', { up_ms: 0, off_ms: 24 * HOUR, protected_ms: 0 })));
+    expect(c.behindMib.slice(0, 24)).toEqual(Array(24).fill(null));
+    expect(c.behindMib.slice(24)).toEqual(Array(48).fill(0));
+    expect(c.protectedPct[0]).toBe(null);
+  });
   it('are all empty when nothing is known', () => {
     expect(columns(of())).toEqual({ days: [], downS: [], unseenS: [], protectedPct: [], hours: [], behindMib: [] });
   });

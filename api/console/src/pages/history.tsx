@@ -3,7 +3,7 @@ import type { ComponentChildren, VNode } from 'preact';
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { get } from '../api';
 import { ChartOf, type Chart } from '../chart';
-import { columns, dayStart, duration, mostBehindMib, percent, seen } from '../charts';
+import { columns, dayStart, duration, mostBehindMib, percent, seen, unseen } from '../charts';
 import { replicates } from '../judge';
 import type { History, HistoryDay, Vm } from '../types';
 import { Facts, Failure, Table, useRead, useShared } from '../ui';
@@ -16,7 +16,7 @@ const WRITTEN_AFTER_MS = 5_000; // a change of state is in the record that long 
 function dayWords(d: HistoryDay, both: boolean, w: Words, lang: Lang): string {
   const parts = [`${w.hUp} ${duration(lang, d.up_ms)}`, `${w.hDown} ${duration(lang, d.down_ms)}`, `${w.hUnseen} ${duration(lang, d.unknown_ms)}`];
   if (d.off_ms > 0) parts.push(`${w.hOff} ${duration(lang, d.off_ms)}`);
-  if (both) parts.push(`${w.hProtected} ${percent(lang, d.protected_ms, seen(d))}`, `${w.hBehind} ${size(lang, Math.ceil(mostBehindMib(d)))}`);
+  if (both && !unseen(d)) parts.push(`${w.hProtected} ${percent(lang, d.protected_ms, seen(d))}`, `${w.hBehind} ${size(lang, Math.ceil(mostBehindMib(d)))}`);
   return `${day(lang, dayStart(d.day))}${w.colon} ${parts.join(', ')}`;
 }
 
