@@ -7,9 +7,9 @@ export class ApiError extends Error {
     super(detail);
   }
   /** A change was sent, and no answer settles it: the same key asks again without doing it twice. Of what the server could
-   *  not do, only a want of room says for certain that nothing was done. */
+   *  not do, these two say for certain that nothing was done (docs/api.md). */
   get unsettled(): boolean {
-    return this.status === 0 || (this.status >= 500 && this.code !== 'exhausted');
+    return this.status === 0 || (this.status >= 500 && this.code !== 'exhausted' && this.code !== 'unavailable');
   }
 }
 

@@ -25,7 +25,7 @@ describe('a call', () => {
     await expect(get('/v1/x')).rejects.toMatchObject({ status: 0, unsettled: true });
   });
   it.each<[number, string, boolean]>([
-    [504, 'outcome-unknown', true], [504, 'timeout', true], [503, 'unavailable', true], [500, 'internal', true], [507, 'exhausted', false],
+    [504, 'outcome-unknown', true], [504, 'timeout', true], [503, 'unavailable', false], [500, 'internal', true], [507, 'exhausted', false],
     [409, 'conflict', false], [412, 'stale', false], [403, 'forbidden', false], [400, 'invalid', false],
   ])('that was answered %i %s is unsettled: %s', (status, code, expected) => expect(new ApiError(status, code, '', '').unsettled).toBe(expected));
   it('whose answer was cut is unsettled too', async () => {
@@ -82,13 +82,13 @@ describe('a change in its dialog', () => {
   it('is unsettled by a lost answer only when it was sent', async () => {
     const { flow, calls } = begun();
     const dry = flow.ask(asked('r'), false);
-    calls[0]?.answer(new ApiError(503, 'unavailable', '', 'no etcd'));
+    calls[0]?.answer(new ApiError(504, 'timeout', '', 'no etcd'));
     await dry;
     expect([flow.phase.at, flow.unsettled, String(flow.error)]).toEqual(['ask', false, 'Error: no etcd']);
     await flow.ask(asked('r'), true);
     expect([flow.phase.at, flow.error]).toEqual(['plan', undefined]);
     const sent = flow.act();
-    calls[1]?.answer(new ApiError(503, 'unavailable', '', 'no etcd'));
+    calls[1]?.answer(new ApiError(504, 'timeout', '', 'no etcd'));
     expect([await sent, flow.phase.at, flow.unsettled]).toEqual([undefined, 'plan', true]);
   });
 });
