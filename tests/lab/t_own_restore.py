@@ -101,6 +101,7 @@ def test_back_from_a_backup():
     vm.until_step(operation, "await-approval")
     result = vm.operation(operation)["result"]
     expect("held the run-right" in result["leg_a1"] and "generation" in result["leg_b1"], result)
+    expect(result["compared"] == "system: the leg on a1 is newer than the one on b1", result)
     expect("second operator" in vm.refused("op", "approve", operation), "one person is enough")
     expect("right" not in vm.ask("vm", "show", NAME), "it has a record before anybody approved")
     vm.job.hostctl(["op", "approve", operation, "--reason", "looked at both"], user="operator2")
