@@ -164,7 +164,7 @@ export const acts = ({ rig, base, operator, client, shots }) => [
     const held = new Promise((done) => (answer = done));
     await page.route('**/v1/ha/actions/disarm', async (route) => {
       await held;
-      await route.fulfill({ status: 503, contentType: 'application/problem+json', body: '{"title":"t","code":"unavailable","detail":"etcd is away"}' });
+      await route.fulfill({ status: 504, contentType: 'application/problem+json', body: '{"title":"t","code":"outcome-unknown","detail":"etcd is away"}' });
     });
     await page.getByRole('button', { name: 'Do it' }).click();
     await page.getByRole('button', { name: 'Sending…' }).waitFor();
