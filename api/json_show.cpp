@@ -64,6 +64,13 @@ void add_tail(std::string& out, const std::string& next, core::Revision revision
   out += ",\"revision\":" + std::to_string(revision);
 }
 
+/// What is the provider's own affair is not a client's.
+constexpr const char* kProvider = "the provider sees to it";
+void hide(std::string& sentence, const std::string& affair) {
+  const auto at = affair.empty() ? std::string::npos : sentence.find(affair);
+  if (at != std::string::npos) sentence.replace(at, affair.size(), kProvider);
+}
+
 }  // namespace
 
 std::string vm_summary(const core::CellView& view, const core::VmView& vm) {
@@ -109,12 +116,15 @@ std::string vm(const core::CellView& view, const core::VmView& vm, core::Role ro
       if (!check.ready) j["failback"]["ready"] = false;
       // The provider's own affairs, such as the memory that is left on a host, are not a client's.
       const bool own_affair = check.what == "capacity" || check.what == "host" || check.what == "lease";
-      const bool hide = own_affair && role == core::Role::client;
+      const bool foreign = own_affair && role == core::Role::client;
       j["failback"]["checks"].push_back(
-          {{"what", check.what}, {"ready", check.ready}, {"text", hide ? "the provider sees to it" : check.text}});
+          {{"what", check.what}, {"ready", check.ready}, {"text", foreign ? kProvider : check.text}});
     }
   }
-  for (const auto& [host, status] : vm.status) j["status"][host] = record(status);
+  for (const auto& [host, status] : vm.status) {
+    j["status"][host] = record(status);
+    if (role == core::Role::client) j["status"][host].erase("waits");
+  }
   for (const auto& v : s.volumes)
     j["volumes"].push_back({{"name", v.name}, {"size_mib", v.size_mib}, {"image", v.image}});
   for (const auto& n : s.nics) j["networks"].push_back({{"network", n.network}, {"mac", n.mac}});
@@ -204,7 +214,12 @@ std::string alert(const core::Versioned<core::Alert>& alert) {
 
 std::string why(const core::CellView& view, const core::VmView& vm, core::Role role) {
   const std::string& name = vm.spec.value.name;
-  Json j = {{"vm", name}, {"state", core::to_string(core::vm_state(view, vm))}, {"why", core::why(view, name)}};
+  std::string sentence = core::why(view, name);
+  if (role == core::Role::client) {
+    for (const auto& [host, status] : vm.status) hide(sentence, status.waits);
+    hide(sentence, core::disarmed_text(view, vm.right.value.host, name));
+  }
+  Json j = {{"vm", name}, {"state", core::to_string(core::vm_state(view, vm))}, {"why", std::move(sentence)}};
   for (const auto& f : core::if_lost(view, vm.right.value.host)) {
     if (f.vm != name) continue;
     j["if_lost"] = forecast(f);

@@ -65,7 +65,7 @@ std::vector<core::GuardedVm> Guardian::guarded() const {
     if (vm == nullptr || core::other_host(vm->layout.value, node_.self()).empty()) continue;
     if (node_.strangers.contains(name) || !guest_may_be(name, *vm)) continue;
     out.push_back(
-        core::guarded_by_record(*vm, notes, name, node_.self(), node_.settled(*vm), node_.adding.contains(name)));
+        core::guarded_by_record(*vm, notes, name, node_.self(), node_.settled(*vm), node_.being_added(name, *vm)));
   }
   return out;
 }
@@ -251,7 +251,10 @@ Result<> Guardian::promise(const std::string& host, const core::HostLease& lease
       return fail(Errc::refused, "a takeover of a VM of " + host + " is at work on " + node_.self());
     }
   }
-  if (node_.taking_over.contains(host)) return fail(Errc::refused, "a takeover from " + host + " is being asked for");
+  const auto open = node_.takeover_open.find(host);
+  const bool may_arrive = open != node_.takeover_open.end() && view.audit.revision <= open->second;
+  if (node_.taking_over.contains(host) || may_arrive)
+    return fail(Errc::refused, "a takeover from " + host + " is being asked for");
   say(msg::promise_given, {.host = host}, "promised {} the takeover time from now (lease {})", host, lease.number);
   // safety: S1. What is promised is kept by this timer. [model: F_restart_timer]
   node_.cell.heard(host);

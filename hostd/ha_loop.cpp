@@ -120,7 +120,8 @@ asio::awaitable<void> HaLoop::carry_out(core::HaAction action) {
     done = co_await submit(action);
     // Of unknown outcome: it may still be accepted, so the host stays refused until this hostd knows better.
     const bool unknown = !done && done.error().code == core::Errc::outcome_unknown;
-    if (!lost.empty() && !unknown && --node_.taking_over[lost] == 0) node_.taking_over.erase(lost);
+    if (!lost.empty() && unknown) node_.takeover_open[lost] = node_.cell.view().audit.revision;
+    if (!lost.empty() && --node_.taking_over[lost] == 0) node_.taking_over.erase(lost);
   }
   if (done) {
     // Also after success: an operation that ends undone at once is not asked for again in the same instant.

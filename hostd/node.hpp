@@ -53,8 +53,9 @@ struct Node {
   /// Fence-peer helpers that wait for hostd's answer about a resource now.
   std::function<std::size_t(const std::string& resource)> helpers;
   std::function<void(bool)> prove_watchdog;  ///< true: it is not petted any more, so that it fires; false: it is again
-  /// VMs with a write that may add a leg to the record and whose outcome is open: their peer counts as in sync.
-  std::set<std::string> adding;
+  /// VMs with a write that may add a leg to the record and whose outcome is open, with the record's revision that it
+  /// compares.
+  std::map<std::string, core::Revision> adding;
   /// VMs with an R1 (the other host's legs out of the record, and a migration's mark) whose outcome is open.
   std::set<std::string> winning;
   /// VMs whose window a step is opening: no loss of the link is decided meanwhile.
@@ -68,12 +69,20 @@ struct Node {
   std::set<std::string> mending;  ///< VMs on which a remedy of this host is at work
   /// Hosts a takeover of whose VM is being asked for, with how many: no promise is given to them.
   std::map<std::string, int> taking_over;
+  /// The same of unknown outcome, with the audit chain's revision when that became known. Each such request compares
+  /// the chain's end: once that has moved on, it is in the journal or will never be.
+  std::map<std::string, core::Revision> takeover_open;
   std::map<std::string, std::string> waits;  ///< by VM: why hostd does not start a guest that should run
   std::set<std::string> touched;             ///< VMs whose `local` changed since the worker looked
 
   /// etcd's revision when this hostd read the cell for the first time.
   core::Revision first_read{};
   /// A write of this record has committed since: none that an earlier hostd of this host sent can arrive any more (U).
+  /// The other host counts as in sync: such a write may arrive, since the record that it compares still stands.
+  bool being_added(const std::string& name, const core::VmView& vm) const {
+    const auto it = adding.find(name);
+    return it != adding.end() && it->second == vm.right.revision;
+  }
   bool settled(const core::VmView& vm) const { return first_read != 0 && vm.right.revision > first_read; }
 
   const std::string& self() const { return cell.self(); }

@@ -88,7 +88,9 @@ asio::awaitable<Result<>> Worker::apply(std::string vm, core::Remedy remedy) {
       auto right = swap ? core::swap_leg(view->right.value, view->layout.value, node_.self(), remedy.volume)
                         : core::add_legs(view->right.value, view->layout.value, node_.self(), remedy.volume);
       if (!right) co_return right.error();
-      const bool open = !node_.adding.insert(vm).second;
+      const auto before = node_.adding.find(vm);
+      const bool open = before != node_.adding.end() && before->second == remedy.revision;
+      node_.adding[vm] = remedy.revision;
       auto done = co_await node_.cell.commit_right(vm, std::move(*right), remedy.revision, remedy.sentence, wall_ms());
       // An earlier one of unknown outcome ends with this one only when the record, or the chain it compares too, has
       // moved: that this one was never sent says nothing of that one.

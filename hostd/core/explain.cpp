@@ -129,6 +129,14 @@ std::string last_trouble(const CellView& view, const std::string& name) {
   return {};
 }
 
+/// What a person does who does not wait: a host that did not guard its guests when it was last heard may run them yet.
+std::string by_hand(const CellView& view, const std::string& lost, const std::string& vm) {
+  const HostView* holder = view.host(lost);
+  const bool guarding = holder == nullptr || holder->lease.value.guarding || known_off(view, lost);
+  return guarding ? "`hostctl vm failover " + vm + "`"
+                  : "cut the power of host " + lost + ", then `hostctl vm failover " + vm + " --host-is-off`";
+}
+
 /// The holder is silent: what happens now, and what a person can do.
 std::string lost_host(const CellView& view, const std::string& name, const VmView& vm) {
   const std::string& lost = vm.right.value.host;
@@ -141,19 +149,17 @@ std::string lost_host(const CellView& view, const std::string& name, const VmVie
            ") and give up what was written since: `hostctl vm failover " + name + " --host-is-off --sacrifice " + lost +
            "`";
   }
+  if (silent(view, peer)) return out + "so is " + peer + "'s: nothing can start it";
   if (!insync_everywhere(vm.right.value, vm.layout.value, peer)) {
     return out + "its copy on " + peer + " is NOT in sync, so nothing starts it by itself: bring " + lost +
            " back, or, once its power is off, give up what only its leg has: `hostctl vm failover " + name +
            " --host-is-off --sacrifice " + lost + "`";
   }
-  if (silent(view, peer)) return out + "so is " + peer + "'s: nothing can start it";
   if (vm.spec.value.protection != Protection::ha) {
-    return out + "its protection is '" + std::string(to_string(vm.spec.value.protection)) + "': `hostctl vm failover " +
-           name + "` starts it on " + peer;
+    return out + "its protection is '" + std::string(to_string(vm.spec.value.protection)) +
+           "': " + by_hand(view, lost, name) + " starts it on " + peer;
   }
-  if (view.disarmed.revision != 0) {
-    return out + disarmed_text(view, lost, name);
-  }
+  if (view.disarmed.revision != 0) return out + disarmed_text(view, lost, name);
   const HostView* h = view.host(peer);
   if (h != nullptr && h->maintenance.revision != 0) return out + peer + " is in maintenance: nothing starts it there";
   const auto status = vm.status.find(peer);
@@ -249,12 +255,9 @@ bool vm_protected(const VmView& vm) {
 }
 
 std::string disarmed_text(const CellView& view, const std::string& lost, const std::string& vm) {
-  const HostView* holder = view.host(lost);
-  const bool guarding = holder == nullptr || holder->lease.value.guarding || known_off(view, lost);
-  return fmt::format("failover is disarmed by {} (\"{}\"): {}`hostctl vm failover {}{}`", view.disarmed.value.author,
-                     view.disarmed.value.reason,
-                     guarding ? "`hostctl ha arm`, or " : "cut the power of host " + lost + ", then ", vm,
-                     guarding ? "" : " --host-is-off");
+  const std::string person = by_hand(view, lost, vm);
+  return fmt::format("failover is disarmed by {} (\"{}\"): {}{}", view.disarmed.value.author,
+                     view.disarmed.value.reason, person.starts_with('`') ? "`hostctl ha arm`, or " : "", person);
 }
 
 std::string why(const CellView& view, const std::string& name) {

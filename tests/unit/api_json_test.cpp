@@ -79,6 +79,17 @@ TEST(ShownVm, WhatIsFreeOnAHostIsNotAClients) {
     EXPECT_EQ(hidden, client ? 3 : 0);
     EXPECT_EQ(checks.dump().find(" MiB and ") == std::string::npos, client);
   }
+  view.hosts["b1"].silent = true;
+  view.vms["vm1"].status["a1"].waits = "host a1 has 12 MiB of memory free";
+  for (const auto role : {core::Role::operator_, core::Role::client}) {
+    const bool told = role == core::Role::operator_;
+    EXPECT_EQ(vm(view, view.vms["vm1"], role).find("12 MiB") != std::string::npos, told);
+    EXPECT_EQ(why(view, view.vms["vm1"], role).find("12 MiB") != std::string::npos, told);
+  }
+  view.disarmed = {{"olga", "network work", 1}, 5, 5};
+  for (const auto role : {core::Role::operator_, core::Role::client}) {
+    EXPECT_EQ(why(view, view.vms["vm1"], role).find("olga") != std::string::npos, role == core::Role::operator_);
+  }
 }
 
 TEST(PutVmBody, AFaultIsNamedByItsField) {

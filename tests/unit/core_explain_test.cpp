@@ -73,6 +73,18 @@ TEST(Explain, OneWordAndOneSentenceForEveryState) {
        "unknown",
        "vm1: its host a1 does not renew its lease, so its state is not known; its protection is 'mirror': `hostctl vm "
        "failover vm1` starts it on b1."},
+      {"both silent, copy old", [](CellView& v) { only_a(v), v.hosts["a1"].silent = v.hosts["b1"].silent = true; },
+       "unknown",
+       "vm1: its host a1 does not renew its lease, so its state is not known; so is b1's: nothing can start it."},
+      {"holder silent, for a person, disarmed before",
+       [](CellView& v) {
+         v.hosts["a1"].silent = true, v.vms["vm1"].spec.value.protection = Protection::mirror;
+         v.hosts["a1"].lease.value.guarding = false;
+       },
+       "unknown",
+       "vm1: its host a1 does not renew its lease, so its state is not known; its protection is 'mirror': cut the "
+       "power "
+       "of host a1, then `hostctl vm failover vm1 --host-is-off` starts it on b1."},
       {"holder silent, disarmed before",
        [](CellView& v) {
          v.hosts["a1"].silent = true, v.disarmed = {{"olga", "network work", 1}, 5, 5};

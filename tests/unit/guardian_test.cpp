@@ -174,8 +174,14 @@ TEST_F(Guard, AGuestNobodyCanTakeOverNeedsNone) {
 
 TEST_F(Guard, AWriteThatMayStillAddThePeerNeedsItsPromise) {
   list_only_a1();
-  node_.adding.insert("vm1");
+  node_.adding["vm1"] = cell_.view().vm("vm1")->right.revision;
   EXPECT_LE(last_pet_after(), config_.timing.renew_timeout + kLate);
+}
+
+TEST_F(Guard, AWriteThatComparesAnOlderRecordAddsNobody) {
+  list_only_a1();
+  node_.adding["vm1"] = cell_.view().vm("vm1")->right.revision - 1;
+  EXPECT_GT(last_pet_after(), 2 * config_.timing.renew_timeout);
 }
 
 TEST_F(Guard, AWriteOfTheHostdBeforeMayAddThePeer) {
@@ -254,6 +260,11 @@ TEST_F(Guard, NobodyPromisesWhoTakesOver) {
   node_.taking_over["b1"] = 1;
   EXPECT_FALSE(guardian_.promise("b1", {}));
   node_.taking_over.clear();
+  node_.takeover_open["b1"] = cell_.view().audit.revision;
+  EXPECT_FALSE(guardian_.promise("b1", {})) << "the request may be accepted yet";
+  set(keys::audit_head(root_), core::AuditHead{});
+  time_.pass(Mono(50));
+  EXPECT_TRUE(guardian_.promise("b1", {})) << "it compares an end of the chain that is none any more";
   core::Operation op;
   op.id = "op-1";
   op.kind = core::OpKind::vm_failover;

@@ -94,7 +94,11 @@ TEST_F(Shell, AWriteOfUnknownOutcomeStillCounts) {
   };
   mend(right({kLegA}), holder(), Mono(30'000));
   EXPECT_FALSE(renewed_);
-  EXPECT_TRUE(node_.adding.contains("vm1")) << "it may arrive yet";
+  ASSERT_TRUE(node_.adding.contains("vm1")) << "it may arrive yet";
+  auto moved = *cell_.view().vm("vm1");
+  EXPECT_TRUE(node_.being_added("vm1", moved));
+  ++moved.right.revision;
+  EXPECT_FALSE(node_.being_added("vm1", moved)) << "it compares a record that stands no more";
 }
 
 TEST_F(Shell, ALegThatFailedIsBroughtUpWithoutItsDisk) {

@@ -220,7 +220,6 @@ asio::awaitable<core::Result<Revision>> CellStore::list() {
     host.steady = before->second.steady;
   }
   events_.clear();
-  marked_.clear();
   events_from_ = listing->revision;
   view_.revision = listing->revision;
   view_.synced = true;

@@ -167,8 +167,11 @@ asio::awaitable<Result<CellStore::Accepted>> CellStore::submit(core::Request req
       if ((*before)->request_digest != digest) {
         co_return fail(Errc::conflict, "this idempotency key was used for another request; nothing was changed");
       }
-      if (auto seen = co_await caught_up((*before)->revision, Clock::now() + kPutDeadline); !seen)
-        co_return seen.error();
+      if (auto seen = co_await caught_up((*before)->revision, Clock::now() + kPutDeadline); !seen) {
+        co_return fail(Errc::outcome_unknown,
+                       "operation " + (*before)->operation +
+                           " was made by this request, and this host has not heard of it from etcd yet");
+      }
       accepted.operation = (*before)->operation;
       accepted.replayed = true;
       co_return accepted;
