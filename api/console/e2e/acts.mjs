@@ -155,6 +155,16 @@ export const acts = ({ rig, base, operator, client, shots }) => [
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
     await focused('Disarm failover');
+    // The dry run of a dialog that is closed before its answer, which comes while the next one sends.
+    let late;
+    const slow = new Promise((done) => (late = done));
+    await page.route(/disarm\?dry_run=true$/, (route) => slow.then(() => route.continue()), { times: 1 });
+    await page.getByRole('button', { name: 'Disarm failover' }).click();
+    await page.getByLabel(/^Why\?/).fill('to close it');
+    await page.getByRole('button', { name: 'Show what it would do' }).click();
+    await page.getByRole('button', { name: 'Asking…' }).waitFor();
+    await page.getByRole('button', { name: 'Close' }).click();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
     await page.getByRole('button', { name: 'Disarm failover' }).click();
     await page.getByLabel(/^Why\?/).fill('to try it');
     await page.getByRole('button', { name: 'Show what it would do' }).click();
@@ -168,6 +178,10 @@ export const acts = ({ rig, base, operator, client, shots }) => [
     });
     await page.getByRole('button', { name: 'Do it' }).click();
     await page.getByRole('button', { name: 'Sending…' }).waitFor();
+    const answered = page.waitForResponse(/dry_run=true$/);
+    late();
+    await (await answered).finished();
+    await page.waitForTimeout(200);
     await page.goBack();
     await page.getByRole('heading', { name: 'Operations', level: 1, includeHidden: true }).waitFor({ state: 'attached' });
     for (let i = 0; i < 3; ++i) await page.keyboard.press('Escape');

@@ -3,6 +3,7 @@ import { get } from './api';
 import type { AuditRecord, Page } from './types';
 
 const WINDOW = 500;
+export const KEPT = 1_000; // of a list that is open for long
 const TRIES = 6; // windows looked through at a time; a client's own records may be far apart
 
 /** What there is from `top` down to after `before`, the newest first; `before` 0: to the chain's begin. */
@@ -20,11 +21,20 @@ export async function trail(before: number, object: string, wanted = 50): Promis
     records.push(...page.items.reverse());
     top = from - 1;
   }
-  if (records.length > wanted) {
-    records.length = wanted;
-    top = (records[wanted - 1]?.sequence ?? 1) - 1;
-  }
-  return { records, top: first, before: top };
+  return newest({ records, top: first, before: top }, wanted);
+}
+
+function newest(t: Trail, most: number): Trail {
+  if (t.records.length <= most) return t;
+  const records = t.records.slice(0, most);
+  return { records, top: t.top, before: (records[most - 1]?.sequence ?? 1) - 1 };
+}
+
+/** What is shown with its new head. What is new does not make it longer than `KEPT`, or than what was asked for: the oldest
+ *  go, and can be asked for again. Not while older ones are `asked` for, which begin where it ends. */
+export function refreshed(head: Trail, shown: Trail | undefined, asked: boolean): Trail {
+  const both = joined(head, shown);
+  return asked ? both : newest(both, Math.max(KEPT, shown?.records.length ?? 0));
 }
 
 /** Both as one, without a record twice. Where they do not meet the newer alone: nothing may look as if nothing were between. */

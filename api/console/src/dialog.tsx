@@ -60,6 +60,7 @@ export function ChangeDialog({ action, close, busy }: { action: Action; close(op
     shown?.showModal();
     return () => {
       here.current = false;
+      flow.end();
       shown?.close(); // which gives the focus back to where it was
     };
   }, []);

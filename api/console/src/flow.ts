@@ -9,6 +9,8 @@ export type Phase = { at: 'ask' } | { at: 'asking' } | { at: 'plan' | 'sending';
 export class Flow {
   phase: Phase = { at: 'ask' };
   error: unknown;
+  private doubt = false; // it was sent, and nothing since says whether it was done
+  private ended = false;
 
   /** `key`: one for the whole dialog, so that asking again cannot do it twice. */
   constructor(private readonly key: string, private readonly moved: () => void, private readonly call: typeof change = change) {}
@@ -16,9 +18,9 @@ export class Flow {
   get sending(): boolean {
     return this.phase.at === 'sending';
   }
-  /** It was sent, and may have been done. */
+  /** It was sent, and may have been done: also when a later try was not answered for certain, or could not begin. */
   get unsettled(): boolean {
-    return this.phase.at === 'plan' && this.error instanceof ApiError && this.error.unsettled;
+    return this.phase.at === 'plan' && this.doubt;
   }
 
   /** What it would do. Only who is still being asked goes on from here. */
@@ -39,8 +41,11 @@ export class Flow {
     const { asked, plan } = this.phase;
     this.move({ at: 'sending', asked, plan });
     try {
-      return await this.call(asked.change, asked.reason, { key: this.key, dryRun: false });
+      const done = await this.call(asked.change, asked.reason, { key: this.key, dryRun: false });
+      this.doubt = false;
+      return done;
     } catch (e) {
+      if (e instanceof ApiError) this.doubt = e.unsettled || (this.doubt && !refused(e));
       this.move({ at: 'plan', asked, plan }, e);
       return undefined;
     }
@@ -50,9 +55,19 @@ export class Flow {
     if (this.phase.at === 'plan') this.move({ at: 'ask' });
   }
 
+  /** Its dialog is gone: what is still answered is told to nobody, the next dialog has its own. */
+  end(): void {
+    this.ended = true;
+  }
+
   private move(to: Phase, error?: unknown): void {
     this.phase = to;
     this.error = error;
-    this.moved();
+    if (!this.ended) this.moved();
   }
+}
+
+/** The API looked at it and said no; "too often" is no answer to it. */
+function refused(e: ApiError): boolean {
+  return e.status >= 400 && e.status < 500 && e.status !== 429;
 }

@@ -51,11 +51,12 @@ function Connection(): VNode {
   const { w, lang } = useShared();
   const { notLive, asOf, view } = store;
   const others = [...view.hosts.values()].filter((h) => h.id !== view.me.host && h.api_address);
+  const calm = notLive?.because === 'asleep' || notLive?.because === 'missed';
   if (!notLive) return <p class="live" role="status">● {w.live(view.me.host)}</p>;
   return (
-    <div class="lost" role={notLive.because === 'asleep' ? 'status' : 'alert'}>
+    <div class="lost" role={calm ? 'status' : 'alert'}>
       <p>{w[notLive.because](view.me.host, time(lang, asOf))} {notLive.why && <span lang="en">({notLive.why})</span>} <button type="button" onClick={() => store.retry()}>{w.again}</button></p>
-      {notLive.because !== 'asleep' && others.length > 0 && <p>{w.otherHosts} {others.map((h) => <a href={`https://${h.api_address}/console/`}>{h.id}</a>)}</p>}
+      {!calm && others.length > 0 && <p>{w.otherHosts} {others.map((h) => <a href={`https://${h.api_address}/console/`}>{h.id}</a>)}</p>}
     </div>
   );
 }

@@ -15,8 +15,9 @@ const FIRST_PAUSE_MS = 2_000; // after a reading that failed
 const LONGEST_PAUSE_MS = 30_000;
 const SLEEP_AFTER_MS = 5_000; // out of sight
 
-/** Why what is shown is not live: the stream is lost, it was given back while nobody looked, or what it named was not read. */
-export interface NotLive { because: 'lost' | 'asleep' | 'behind'; why: string }
+/** Why what is shown is not live: the stream is lost, it was given back while nobody looked, what it named was not read, or
+ *  it is back and what happened meanwhile is being read. */
+export interface NotLive { because: 'lost' | 'asleep' | 'behind' | 'missed'; why: string }
 export type Stage = { stage: 'loading' } | { stage: 'failed'; error: ApiError } | { stage: 'ready' };
 
 function readAlerts(): Promise<{ items: Alert[]; revision: number }> {
@@ -38,7 +39,7 @@ export class Store {
   private follower: Follower | undefined;
   private after = ''; // the event from which the stream goes on
   private lost: string | undefined; // why there is no stream
-  private behind: string | undefined; // why what the stream named is not read
+  private behind: NotLive | undefined; // there is a stream, and not all that it named, or missed, is read
   private asleep = false;
   private sleeping: ReturnType<typeof setTimeout> | undefined;
   private pause = FIRST_PAUSE_MS;
@@ -69,7 +70,7 @@ export class Store {
   get notLive(): NotLive | undefined {
     if (this.asleep) return { because: 'asleep', why: '' };
     if (this.lost !== undefined) return { because: 'lost', why: this.lost };
-    return this.behind === undefined ? undefined : { because: 'behind', why: this.behind };
+    return this.behind;
   }
 
   async start(): Promise<void> {
@@ -160,6 +161,10 @@ export class Store {
         this.tell();
       },
       back: () => {
+        if (this.asleep || this.lost !== undefined) {
+          this.behind = { because: 'missed', why: '' };
+          this.dirty.everything = true;
+        }
         this.asleep = false;
         this.lost = undefined;
         this.again();
@@ -238,18 +243,20 @@ export class Store {
     this.dirty.operations.clear();
     this.dirty.alerts.clear();
     this.dirty.hosts = this.dirty.ha = this.dirty.everything = false;
+    let failed = false;
     try {
       if (d.everything) await this.load();
       else await this.refresh(d);
-      this.behind = undefined;
+      if (!this.dirty.everything) this.behind = undefined; // else the stream came back while this was read
       this.pause = FIRST_PAUSE_MS;
     } catch (e) {
+      failed = true;
       this.dirty.everything = true;
-      this.behind = e instanceof Error ? e.message : String(e);
+      this.behind = { because: 'behind', why: e instanceof Error ? e.message : String(e) };
     }
     this.flushing = false;
     this.tell();
-    if (this.behind !== undefined) {
+    if (failed) {
       this.timer = setTimeout(() => void this.flush(), this.pause);
       this.pause = Math.min(this.pause * 2, LONGEST_PAUSE_MS);
       return;

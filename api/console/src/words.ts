@@ -17,6 +17,7 @@ const en = {
   lost: (host: string, at: string) => `The connection to ${host} is lost. What you see is from ${at}. It comes back by itself.`,
   behind: (host: string, at: string) => `What changed could not be read from ${host}. What you see is from ${at}. It is tried again by itself.`,
   asleep: (host: string, at: string) => `The page was out of sight and did not follow. What you see is from ${at}. It is asking ${host} what happened since.`,
+  missed: (host: string, at: string) => `${host} is back in reach; what happened since is being read. What you see is from ${at}.`,
   otherHosts: 'Open the console on another host:',
 
   holds: 'Everything holds',
@@ -138,6 +139,7 @@ const fr: Words = {
   lost: (host, at) => `La connexion à ${host} est perdue. Ce que vous voyez date de ${at}. Elle revient d’elle-même.`,
   behind: (host, at) => `Ce qui a changé n’a pas pu être lu sur ${host}. Ce que vous voyez date de ${at}. C’est réessayé tout seul.`,
   asleep: (host, at) => `La page était hors de vue et n’a pas suivi. Ce que vous voyez date de ${at}. Elle demande à ${host} ce qui s’est passé depuis.`,
+  missed: (host, at) => `La connexion à ${host} est rétablie ; ce qui s’est passé depuis est en cours de lecture. Ce que vous voyez date de ${at}.`,
   otherHosts: 'Ouvrir la console sur un autre hôte :',
 
   holds: 'Tout tient',

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { all, ApiError, change, get } from '../src/api';
-import { joined, trail } from '../src/audit';
+import { joined, KEPT, refreshed, trail } from '../src/audit';
 import { Flow } from '../src/flow';
 import { firstLang, size, words } from '../src/words';
 
@@ -91,6 +91,35 @@ describe('a change in its dialog', () => {
     calls[1]?.answer(new ApiError(504, 'timeout', '', 'no etcd'));
     expect([await sent, flow.phase.at, flow.unsettled]).toEqual([undefined, 'plan', true]);
   });
+  it.each<[number, string, boolean]>([
+    [503, 'unavailable', true], [507, 'exhausted', true], [429, 'too-many', true], [0, 'connection', true],
+    [409, 'conflict', false], [412, 'stale', false], [400, 'invalid', false],
+  ])('that was unsettled and then answered %i %s is unsettled: %s', async (status, code, expected) => {
+    const { flow, calls } = begun();
+    await flow.ask(asked('r'), true);
+    for (const e of [new ApiError(504, 'outcome-unknown', '', ''), new ApiError(status, code, '', 'the second')]) {
+      const sent = flow.act();
+      calls.at(-1)?.answer(e);
+      await sent;
+    }
+    expect([flow.unsettled, String(flow.error)]).toEqual([expected, 'Error: the second']);
+    flow.back();
+    await flow.ask(asked('r'), true);
+    expect(flow.unsettled).toBe(expected);
+    const sent = flow.act();
+    calls.at(-1)?.answer();
+    await sent;
+    flow.phase = { at: 'plan', asked: asked('r'), plan };
+    expect(flow.unsettled).toBe(false);
+  });
+  it('whose dialog was closed during its dry run says nothing any more', async () => {
+    const { flow, calls, seen } = begun();
+    const dry = flow.ask(asked('r'), false);
+    flow.end();
+    calls[0]?.answer();
+    await dry;
+    expect(seen).toEqual(['asking']);
+  });
 });
 
 describe('the trail', () => {
@@ -129,6 +158,17 @@ describe('the trail', () => {
     expect(joined(joined(shown, of(4, 1, 4, 2)), of(4, 1, 4, 2))).toEqual(of(10, 1, 10, 8, 5, 4, 2)); // asked for twice
     expect(joined(of(90, 40, 90, 41), shown)).toEqual(of(90, 40, 90, 41)); // they do not meet
     expect(joined(of(12, 6, 12), undefined)).toEqual(of(12, 6, 12));
+  });
+  it('does not grow for ever by what is new, and what went can be asked for again', async () => {
+    const of = (top: number, down: number) => ({ top, before: down - 1, records: Array.from({ length: top - down + 1 }, (_, i) => ({ sequence: top - i })) as never[] });
+    expect(refreshed(of(12, 6), undefined, false)).toEqual(of(12, 6));
+    expect(refreshed(of(1_010, 961), of(1_000, 11), false)).toEqual(of(1_010, 11)); // not more than is kept
+    expect(refreshed(of(1_040, 991), of(1_010, 11), false)).toEqual(of(1_040, 1_041 - KEPT));
+    expect(refreshed(of(1_040, 991), of(1_010, 11), true)).toEqual(of(1_040, 11)); // older ones are on their way
+    expect(refreshed(of(2_010, 1_961), of(2_000, 501), false)).toEqual(of(2_010, 511)); // that many were asked for
+    chain(1_040, () => true);
+    const short = refreshed(of(1_040, 991), of(1_010, 11), false);
+    expect(joined(short, await trail(short.before, ''))).toEqual(of(1_040, 1));
   });
 });
 

@@ -59,6 +59,10 @@ class Cell {
   tell(type: string, object: string): void {
     this.stream?.enqueue(new TextEncoder().encode(`id: ${++this.revision}\nevent: ${type}\ndata: {"object":"${object}","revision":${this.revision}}\n\n`));
   }
+  cut(): void {
+    this.stream?.error(new Error('cut'));
+    this.stream = undefined;
+  }
   sign(): void {
     this.stream?.enqueue(new TextEncoder().encode(': still here\n\n'));
   }
@@ -203,8 +207,11 @@ describe('the store', () => {
     expect(cell.ids).toEqual(['9']);
     store.visible(true);
     expect(store.notLive?.because).toBe('asleep');
+    cell.vms.set('unseen', { name: 'unseen', state: 'running', protection: 'ha', protected: true });
     await pass(0);
-    expect([cell.open, store.notLive, cell.ids]).toEqual([true, undefined, ['9', '11']]);
+    expect([cell.open, store.notLive, cell.ids]).toEqual([true, { because: 'missed', why: '' }, ['9', '11']]);
+    await pass();
+    expect([store.notLive, [...store.view.vms.keys()]]).toEqual([undefined, ['web', 'unseen']]);
   });
 
   it('that was opened out of sight follows when it is seen', async () => {
@@ -214,6 +221,32 @@ describe('the store', () => {
     expect([store.stage.stage, cell.open, store.notLive?.because]).toEqual(['ready', false, 'asleep']);
     store.visible(true);
     await pass(0);
-    expect([cell.open, store.notLive]).toEqual([true, undefined]);
+    expect([cell.open, store.notLive?.because]).toEqual([true, 'missed']);
+    await pass();
+    expect(store.notLive).toBe(undefined);
+  });
+
+  it('is not live again before what happened without a stream is read, also when a reading had begun before', async () => {
+    await store.start();
+    cell.hold = true;
+    cell.tell('host.changed', 'a1');
+    await pass(); // the list is on its way
+    const early = cell.held;
+    cell.cut();
+    await pass(0);
+    expect(store.notLive?.because).toBe('lost');
+    const at = store.asOf;
+    await pass(1_000);
+    expect([cell.open, store.notLive]).toEqual([true, { because: 'missed', why: '' }]);
+    early?.();
+    await pass(0);
+    expect(store.notLive?.because).toBe('missed');
+    cell.hold = false;
+    cell.failing = '/v1/vms';
+    await pass();
+    expect(store.notLive).toEqual({ because: 'behind', why: 'etcd is away' });
+    cell.failing = '';
+    await pass(2_200);
+    expect([store.notLive, store.asOf > at]).toEqual([undefined, true]);
   });
 });

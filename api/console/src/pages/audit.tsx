@@ -1,7 +1,7 @@
 // Who did what, when and why: of the cell, or of one VM.
 import type { VNode } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
-import { joined, trail, type Trail as TrailOf } from '../audit';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { joined, refreshed, trail, type Trail as TrailOf } from '../audit';
 import { Failure, Heading, Table, tongue, useShared } from '../ui';
 import { time } from '../words';
 
@@ -9,11 +9,13 @@ export function Trail({ object }: { object: string }): VNode {
   const { store, w, lang } = useShared();
   const [shown, set] = useState<TrailOf>();
   const [error, fail] = useState<unknown>();
+  const asked = useRef(0); // for older ones, and not answered
   useEffect(() => {
     let gone = false;
     const take = (head: TrailOf): void => {
       if (gone) return;
-      set((old) => joined(head, old)); // what is older and shown stays
+      const waits = asked.current > 0;
+      set((old) => refreshed(head, old, waits)); // what is older and shown stays
       fail(undefined);
     };
     trail(0, object).then(take, (e: unknown) => gone || fail(e));
@@ -26,7 +28,8 @@ export function Trail({ object }: { object: string }): VNode {
       set((old) => (old ? joined(old, more) : more));
       fail(undefined);
     };
-    trail(shown.before, object).then(take, fail);
+    ++asked.current;
+    trail(shown.before, object).then(take, fail).finally(() => --asked.current);
   };
   return (
     <>
