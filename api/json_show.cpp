@@ -64,8 +64,11 @@ void add_tail(std::string& out, const std::string& next, core::Revision revision
   out += ",\"revision\":" + std::to_string(revision);
 }
 
-/// What is the provider's own affair is not a client's.
+/// The provider's own affairs, such as the memory that is left on a host, are not a client's; what its guest did is.
 constexpr const char* kProvider = "the provider sees to it";
+bool hidden(const core::VmStatus& status, core::Role role) {
+  return role == core::Role::client && !core::own_act(status);
+}
 void hide(std::string& sentence, const std::string& affair) {
   const auto at = affair.empty() ? std::string::npos : sentence.find(affair);
   if (at != std::string::npos) sentence.replace(at, affair.size(), kProvider);
@@ -114,7 +117,6 @@ std::string vm(const core::CellView& view, const core::VmView& vm, core::Role ro
     j["failback"] = {{"ready", true}, {"checks", Json::array()}};
     for (const auto& check : core::failback_readiness(view, vm, s.nominal_host)) {
       if (!check.ready) j["failback"]["ready"] = false;
-      // The provider's own affairs, such as the memory that is left on a host, are not a client's.
       const bool own_affair = check.what == "capacity" || check.what == "host" || check.what == "lease";
       const bool foreign = own_affair && role == core::Role::client;
       j["failback"]["checks"].push_back(
@@ -123,7 +125,7 @@ std::string vm(const core::CellView& view, const core::VmView& vm, core::Role ro
   }
   for (const auto& [host, status] : vm.status) {
     j["status"][host] = record(status);
-    if (role == core::Role::client) j["status"][host].erase("waits");
+    if (hidden(status, role)) j["status"][host].erase("waits");
   }
   for (const auto& v : s.volumes)
     j["volumes"].push_back({{"name", v.name}, {"size_mib", v.size_mib}, {"image", v.image}});
@@ -215,15 +217,16 @@ std::string alert(const core::Versioned<core::Alert>& alert) {
 std::string why(const core::CellView& view, const core::VmView& vm, core::Role role) {
   const std::string& name = vm.spec.value.name;
   std::string sentence = core::why(view, name);
+  for (const auto& [host, status] : vm.status) {
+    if (hidden(status, role)) hide(sentence, status.waits);
+  }
   if (role == core::Role::client) {
-    for (const auto& [host, status] : vm.status) hide(sentence, status.waits);
     hide(sentence, core::disarmed_text(view, vm.right.value.host, name));
   }
   Json j = {{"vm", name}, {"state", core::to_string(core::vm_state(view, vm))}, {"why", std::move(sentence)}};
   for (const auto& f : core::if_lost(view, vm.right.value.host)) {
     if (f.vm != name) continue;
     j["if_lost"] = forecast(f);
-    // As above.
     const bool own_affair = f.outcome == core::IfLost::Outcome::waits || f.outcome == core::IfLost::Outcome::stays;
     if (role == core::Role::client && own_affair) j["if_lost"]["text"] = "the provider decides when it starts again";
   }

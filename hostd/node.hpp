@@ -77,12 +77,12 @@ struct Node {
 
   /// etcd's revision when this hostd read the cell for the first time.
   core::Revision first_read{};
-  /// A write of this record has committed since: none that an earlier hostd of this host sent can arrive any more (U).
   /// The other host counts as in sync: such a write may arrive, since the record that it compares still stands.
   bool being_added(const std::string& name, const core::VmView& vm) const {
     const auto it = adding.find(name);
     return it != adding.end() && it->second == vm.right.revision;
   }
+  /// A write of this record has committed since: none that an earlier hostd of this host sent can arrive any more (U).
   bool settled(const core::VmView& vm) const { return first_read != 0 && vm.right.revision > first_read; }
 
   const std::string& self() const { return cell.self(); }

@@ -162,9 +162,9 @@ void Finder::vm_state_of(const std::string& name, const VmView& vm) {
   const auto here = vm.status.find(host);
   if (lies(state)) {
     // Its client did that from inside, as it may.
-    const bool own_act = here != vm.status.end() && here->second.waits.starts_with("the guest switched itself off");
+    const bool asked = here != vm.status.end() && own_act(here->second);
     Alert& a =
-        add(AlertKind::vm_down, own_act ? Severity::info : Severity::critical, "vm-down-" + name, Mono(rules.down_ms));
+        add(AlertKind::vm_down, asked ? Severity::info : Severity::critical, "vm-down-" + name, Mono(rules.down_ms));
     a.title = fmt::format("VM {} is {}", name, to_string(state));
     a.what = why(view, name);
     a.did = "Nothing is at work on it.";

@@ -129,12 +129,14 @@ std::string last_trouble(const CellView& view, const std::string& name) {
   return {};
 }
 
-/// What a person does who does not wait: a host that did not guard its guests when it was last heard may run them yet.
+/// Silence does not say that its guests have ended: it did not guard them when it was last heard.
+bool may_run_on(const CellView& view, const std::string& lost) { return !guards(view, lost) && !known_off(view, lost); }
+
+/// What a person does who does not wait.
 std::string by_hand(const CellView& view, const std::string& lost, const std::string& vm) {
-  const HostView* holder = view.host(lost);
-  const bool guarding = holder == nullptr || holder->lease.value.guarding || known_off(view, lost);
-  return guarding ? "`hostctl vm failover " + vm + "`"
-                  : "cut the power of host " + lost + ", then `hostctl vm failover " + vm + " --host-is-off`";
+  return may_run_on(view, lost)
+             ? "cut the power of host " + lost + ", then `hostctl vm failover " + vm + " --host-is-off`"
+             : "`hostctl vm failover " + vm + "`";
 }
 
 /// The holder is silent: what happens now, and what a person can do.
@@ -255,10 +257,12 @@ bool vm_protected(const VmView& vm) {
 }
 
 std::string disarmed_text(const CellView& view, const std::string& lost, const std::string& vm) {
-  const std::string person = by_hand(view, lost, vm);
   return fmt::format("failover is disarmed by {} (\"{}\"): {}{}", view.disarmed.value.author,
-                     view.disarmed.value.reason, person.starts_with('`') ? "`hostctl ha arm`, or " : "", person);
+                     view.disarmed.value.reason, may_run_on(view, lost) ? "" : "`hostctl ha arm`, or ",
+                     by_hand(view, lost, vm));
 }
+
+bool own_act(const VmStatus& status) { return status.waits.starts_with(kOwnAct); }
 
 std::string why(const CellView& view, const std::string& name) {
   const VmView* vm = view.vm(name);

@@ -35,6 +35,10 @@ bool vm_protected(const VmView& vm);
 /// Begins with the VM's name, ends with a full stop.
 std::string why(const CellView& view, const std::string& vm);
 
+/// How the reason begins why a guest is not started that its client has switched off from inside.
+inline constexpr std::string_view kOwnAct = "the guest switched itself off";
+bool own_act(const VmStatus& status);
+
 /// Why nothing starts a VM of this lost host while failover is disarmed, and what a person can do.
 std::string disarmed_text(const CellView& view, const std::string& lost, const std::string& vm);
 

@@ -191,7 +191,7 @@ std::optional<HaAction> Judge::own_side(const VmView& vm, const LocalVm& local) 
     return {};
   }
   if (local.reason == DomainReason::guest_shutdown) {
-    wait = fmt::format("the guest switched itself off; `hostctl vm start {}` starts it", spec.name);
+    wait = fmt::format("{}; `hostctl vm start {}` starts it", kOwnAct, spec.name);
     return {};
   }
   const std::string peer = other_host(vm.layout.value, self);
@@ -263,6 +263,11 @@ std::vector<HaAction> fences(const CellView& view, const std::map<std::string, L
 
 }  // namespace
 
+bool guards(const CellView& view, const std::string& host) {
+  const HostView* h = view.host(host);
+  return h == nullptr || h->lease.value.guarding;
+}
+
 bool known_off(const CellView& view, const std::string& host) {
   const HostView* h = view.host(host);
   return h != nullptr && h->fence.revision != 0 && h->fence.value.confirmed &&
@@ -313,8 +318,7 @@ Result<> may_take_over(const CellView& view, const VmView& vm, const LocalVm& lo
                                             lost, takeover_at(timing).count()));
   }
   // safety: S1. A host that does not stop its guests by itself may run them for ever, however long it is silent.
-  const HostView* holder = view.host(lost);
-  if (!off && holder != nullptr && !holder->lease.value.guarding) {
+  if (!off && !guards(view, lost)) {
     return fail(Errc::refused, "failover was disarmed when host " + lost +
                                    " was last heard, so its guests may still run: its power must be confirmed off, or "
                                    "stated to be (`hostctl vm failover " +

@@ -71,6 +71,10 @@ struct Signed {
 Result<> may_take_over(const CellView& view, const VmView& vm, const LocalVm& local, const HaFacts& facts,
                        const Timing& timing, const std::string& self, Signed by_hand);
 
+/// When this host was last heard it stopped its guests by itself once nobody hears it; of one that is not known nothing
+/// is said.
+bool guards(const CellView& view, const std::string& host);
+
 /// Its power switch confirmed that this host is off, and it has not come back since.
 bool known_off(const CellView& view, const std::string& host);
 

@@ -62,7 +62,7 @@ IfLost Forecast::running(const VmView& vm, const std::string& peer) {
                            view.disarmed.value.author, peer, lost),
                peer);
   }
-  if (const HostView* holder = view.host(lost); holder != nullptr && !holder->lease.value.guarding) {
+  if (!guards(view, lost)) {
     return say(
         Outcome::waits,
         fmt::format("{} has not taken up its guard since failover was armed, so a person starts it on {} once {} "

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core_fixture.hpp"
+#include "hostd/core/explain.hpp"
 
 namespace bascule::api::json {
 namespace {
@@ -86,6 +87,12 @@ TEST(ShownVm, WhatIsFreeOnAHostIsNotAClients) {
     EXPECT_EQ(vm(view, view.vms["vm1"], role).find("12 MiB") != std::string::npos, told);
     EXPECT_EQ(why(view, view.vms["vm1"], role).find("12 MiB") != std::string::npos, told);
   }
+  view.hosts["b1"].silent = false;
+  view.vms["vm1"].status["b1"].domain = core::DomainState::absent;
+  view.vms["vm1"].status["b1"].waits = std::string(core::kOwnAct) + "; `hostctl vm start vm1` starts it";
+  EXPECT_THAT(vm(view, view.vms["vm1"], core::Role::client), HasSubstr("the guest switched itself off"));
+  EXPECT_THAT(why(view, view.vms["vm1"], core::Role::client), HasSubstr("the guest switched itself off"));
+  view.hosts["b1"].silent = true;
   view.disarmed = {{"olga", "network work", 1}, 5, 5};
   for (const auto role : {core::Role::operator_, core::Role::client}) {
     EXPECT_EQ(why(view, view.vms["vm1"], role).find("olga") != std::string::npos, role == core::Role::operator_);
