@@ -322,7 +322,7 @@ asio::awaitable<core::Error> DrbdAdapter::follow_once(std::shared_ptr<Stream> st
     if (!line) co_return line.error();
     ResourceTable& table = stream->following ? stream->table : fresh;
     const auto applied = table.apply(*line);
-    if (applied.restart_needed) co_return fail(Errc::io, "DRBD dropped notifications; its whole state is read again");
+    if (applied.restart_needed) co_return fail(Errc::io, fmt::format("{}; its whole state is read again", applied.why));
     if (stream->following) {
       if (ours(applied.resource)) stream->changed(table.get(applied.resource));
     } else if (applied.completed) {

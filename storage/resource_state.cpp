@@ -60,8 +60,23 @@ ResourceTable::Applied ResourceTable::apply(std::string_view line) {
   return apply(*event);
 }
 
+/// The kernel takes the dump's picture first and sends it piece by piece, between what happens meanwhile
+/// (get_initial_state in its drbd_nl.c). An `exists` that comes after another line of its object may thus be older than
+/// that line, and drbdsetup prints what follows as the difference to it.
+bool ResourceTable::told_before(const Event& event) {
+  if (complete_) return false;
+  std::string object = fmt::format("{} {} {}", static_cast<int>(event.object), event.find("name").value_or(""),
+                                   event.find("volume").value_or(""));
+  const bool full = told_.size() >= max_resources;
+  if (event.action == EventAction::exists) return full || told_.contains(object);
+  if (!full) told_.insert(std::move(object));
+  return false;
+}
+
 ResourceTable::Applied ResourceTable::apply(const Event& event) {
-  if (event.action == EventAction::skipped || event.action == EventAction::rename) return {.restart_needed = true};
+  if (event.action == EventAction::skipped || event.action == EventAction::rename) {
+    return {.restart_needed = true, .why = "DRBD dropped notifications"};
+  }
   if (event.action == EventAction::unknown) {
     ++counters_.unknown_actions;
     return {};
@@ -69,6 +84,7 @@ ResourceTable::Applied ResourceTable::apply(const Event& event) {
   if (event.object == EventObject::none) {
     if (event.action != EventAction::exists) return {};
     complete_ = true;
+    told_.clear();
     return {.completed = true};
   }
   if (event.object == EventObject::unknown) {
@@ -76,6 +92,7 @@ ResourceTable::Applied ResourceTable::apply(const Event& event) {
     return {};
   }
   if (event.object == EventObject::path || event.object == EventObject::helper) return {};
+  const bool stale = told_before(event);
   const std::string_view name = event.find("name").value_or("");
   if (event.object == EventObject::resource && event.action == EventAction::destroy) {
     const auto it = resources_.find(name);
@@ -99,6 +116,7 @@ ResourceTable::Applied ResourceTable::apply(const Event& event) {
     case EventObject::unknown: break;
   }
   if (*state == before) return {};
+  if (stale) return {.restart_needed = true, .why = "DRBD's first picture is older than what it told meanwhile"};
   return {.resource = std::string(name)};
 }
 

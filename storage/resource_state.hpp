@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "hostd/core/error.hpp"
@@ -58,7 +60,8 @@ class ResourceTable {
   struct Applied {
     std::string resource;   ///< whose state changed; empty: none
     bool completed{};       ///< this line ended the initial dump
-    bool restart_needed{};  ///< notifications were lost: start events2 again with a new table
+    bool restart_needed{};  ///< the lines no longer tell what is so (`why`): start events2 again with a new table
+    std::string_view why;   ///< a sentence's part, when a restart is needed
   };
   /// Applies one line. Never fails: what it cannot use is counted.
   Applied apply(std::string_view line);
@@ -73,6 +76,7 @@ class ResourceTable {
   const EventCounters& counters() const { return counters_; }
 
  private:
+  bool told_before(const Event& event);
   ResourceState* slot(const Event& event);
   VolumeState* volume_slot(ResourceState& state, const Event& event);
   void apply_resource(ResourceState& state, const Event& event);
@@ -84,6 +88,7 @@ class ResourceTable {
   void set_number(std::uint64_t& target, const Event& event, std::string_view key);
 
   std::map<std::string, ResourceState, std::less<>> resources_;
+  std::set<std::string> told_;  // objects of which something else than `exists` was told during the dump
   EventCounters counters_;
   bool complete_{};
 };

@@ -7,7 +7,9 @@
 #include <array>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -107,7 +109,7 @@ struct Tool {
   }
 
   static void print(const ResourceState& s) {
-    std::cout << "ok present=" << s.present << " role=" << to_string(s.role) << " peer=" << to_string(s.peer_role)
+    std::cout << "ok name=" << s.name << " present=" << s.present << " role=" << to_string(s.role) << " peer=" << to_string(s.peer_role)
               << " link=" << to_string(s.connection) << " suspended=" << s.suspended;
     for (const auto& [index, v] : s.volumes) {
       std::cout << " v" << index << "=" << to_string(v.disk) << "/" << to_string(v.peer_disk) << "/"
@@ -116,7 +118,12 @@ struct Tool {
     std::cout << std::endl;
   }
 
+  /// For so long, or until SIGTERM: the stream is ended in order then, too.
   void events(int seconds) {
+    asio::signal_set end(io, SIGTERM);
+    end.async_wait([this](const boost::system::error_code& error, int) {
+      if (!error) io.stop();
+    });
     drbd->listen([](const ResourceState& s) { print(s); },
                  [](const core::Error& e) { std::cout << "trouble: " << e.what << std::endl; });
     io.restart();

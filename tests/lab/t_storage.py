@@ -7,87 +7,10 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lablib import cluster, net, remote  # noqa: E402
+from lablib import cluster, net  # noqa: E402
 from lablib.case import expect, main, sh  # noqa: E402
-
-TOOL = "/opt/bascule/bin/drbd_contract"
-FENCE = "/run/drbd_contract_fence"
-ROOT, DATA = "/dev/drbd900", "/dev/drbd901"
-MIB = 1024 * 1024
-PATIENCE = 300  # seconds for one act; the machine may be busy
-
-
-class Host:
-    """One host with its pool; every call is one run of the tool, as after a restart of the daemon."""
-
-    def __init__(self, lab, name, pool):
-        self.lab, self.name, self.pool = lab, name, pool
-
-    def run(self, *words):
-        done = remote.execute(self.lab, self.lab.node(self.name), [TOOL, self.name, self.pool, *map(str, words)],
-                              check=False, timeout=PATIENCE)
-        return done.returncode, done.stdout.strip() + done.stderr.strip()
-
-    def ok(self, *words):
-        code, said = self.run(*words)
-        expect(code == 0, f"{self.name} {' '.join(map(str, words))}: {said}")
-        return said
-
-    def no(self, code, text, *words):
-        """Refused with this error code and these words in the sentence."""
-        got, said = self.run(*words)
-        expect(got == 1 and said.startswith(code + ": ") and text in said,
-               f"{self.name} {' '.join(map(str, words))}: wanted {code} ... {text}, got: {said}")
-
-    def state(self):
-        return dict(word.split("=", 1) for word in self.ok("query").split() if "=" in word)
-
-    def until(self, what, check):
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            state = self.state()
-            if check(state):
-                return state
-            time.sleep(0.5)
-        expect(False, f"{self.name}: not {what} within {PATIENCE} s: {state}")
-        return None
-
-    def sh(self, *words, check=True):
-        return sh(self.lab, self.name, *words, check=check, timeout=PATIENCE)
-
-
-def synced(state):
-    return all(re.fullmatch(r"UpToDate/UpToDate/Established/\d+/0", state.get(v, "")) for v in ("v0", "v1"))
-
-
-def clean(hosts, ident):
-    for host in hosts:
-        host.sh("rm", "-f", FENCE)
-        host.run("demote")
-        host.run("unmake", ident)
-
-
-def in_sync_pair(lab, pools, size=64, ident="l1"):
-    a, b = Host(lab, "a1", pools[0]), Host(lab, "b1", pools[1])
-    clean((a, b), ident)
-    for host in (a, b):
-        host.ok("make", size, ident)
-        host.ok("connect")
-    a.until("connected", lambda s: s["link"] == "Connected")
-    a.ok("skip")
-    b.until("in sync", synced)
-    return a, b
-
-
-def digest(host, device, mib):
-    return host.sh("sh", "-c", f"dd if={device} bs=1M count={mib} iflag=direct status=none | md5sum").split()[0]
-
-
-def backing(host, volume, ident="l1"):
-    if host.pool == "loop":
-        file = f"/var/lib/bascule/volumes/bascule-contract-{volume}-{ident}.img"
-        return host.sh("losetup", "-n", "-O", "NAME", "-j", file).strip()
-    return f"/dev/vg0/bascule-contract-{volume}-{ident}"
+from lablib.contract import DATA, FENCE, MIB, PATIENCE, ROOT, TOOL, Host, backing, clean, digest, in_sync_pair, synced  # noqa: E402
+from lablib.proc import wait_for  # noqa: E402
 
 
 def _life(lab, pools):
@@ -234,7 +157,7 @@ def test_freeze(lab):
         with cluster.locked(lab):
             net.heal(lab)
         a.until("in sync", lambda s: synced(s) and s["suspended"] == "no")
-        expect(written(), "the write did not go on after the link healed")
+        wait_for("the write to go on after the link healed", written, PATIENCE, every=0.5)
         a.sh("sh", "-c", f"printf '#!/bin/sh\\nexit 4\\n' >{FENCE}; chmod +x {FENCE}")
         with cluster.locked(lab):
             net.cut(lab, lab.node("a1"), "repl")
@@ -375,23 +298,30 @@ def snapshot_of(host, volume):
 def test_events(lab):
     """The stream tells every change, survives the death of its reader process, and says when it was interrupted."""
     a, b = in_sync_pair(lab, ("loop", "loop"))
+
+    def told(check):
+        """Until the lines about this resource are as wanted; the host's other resources are in the stream too."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            lines = [line for line in a.sh("cat", "/run/contract-events").splitlines() if re.match("ok name=vm-contract |trouble: ", line)]
+            if lines and check(lines):
+                return
+            expect(time.monotonic() < end, "not told:\n" + "\n".join(lines))
+            time.sleep(0.5)
     try:
-        a.sh("sh", "-c", f"{TOOL} a1 loop events 25 >/run/contract-events 2>&1 </dev/null &")
-        time.sleep(6)
+        a.sh("sh", "-c", f"{TOOL} a1 loop events {3 * PATIENCE} >/run/contract-events 2>&1 </dev/null & echo $! >/run/contract-pid")
+        told(lambda lines: "UpToDate/UpToDate" in lines[0])
         b.ok("promote")
-        a.until("told", lambda s: s["peer"] == "Primary")
-        a.sh("sh", "-c", "pkill -9 -x drbdsetup-84")
+        told(lambda lines: "peer=Primary" in lines[-1])
+        a.sh("pkill", "-9", "-x", "drbdsetup-84")
         b.ok("demote")
-        time.sleep(20)
-        lines = a.sh("cat", "/run/contract-events").splitlines()
-        text = "\n".join(lines)
-        expect(lines and "UpToDate/UpToDate" in lines[0], f"the first picture: {text}")
-        expect(any("peer=Primary" in line for line in lines), text)
-        expect(any(line.startswith("trouble: ") for line in lines), text)
-        expect("peer=Secondary" in [line for line in lines if line.startswith("ok")][-1], text)
+        told(lambda lines: any(line.startswith("trouble: ") for line in lines) and "peer=Secondary" in lines[-1])
+        a.sh("sh", "-c", "kill $(cat /run/contract-pid)")
+        wait_for("the tool to end", lambda: not a.sh("pgrep", "-x", "drbd_contract", check=False), PATIENCE)
         # An orphan belongs to init; hostd has a reader of its own.
         expect(not a.sh("sh", "-c", "pgrep -P 1 -x drbdsetup-84", check=False).strip(), "a reader was left behind")
     finally:
+        a.sh("pkill", "-x", "drbd_contract", check=False)
         clean((a, b), "l1")
 
 

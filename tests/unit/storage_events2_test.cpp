@@ -172,6 +172,31 @@ TEST(Events2, AsksForARestartWhenNotificationsWereLost) {
   EXPECT_TRUE(table.apply("rename resource name:a new_name:b").restart_needed);
 }
 
+/// Between the lines of the dump stands what happened meanwhile. The dump's picture was taken before it was sent.
+TEST(Events2, AsksForARestartWhenTheDumpIsOlderThanAChangeBeforeIt) {
+  const std::string told =
+      "change connection name:vm-web peer-node-id:0 conn-name:peer connection:Connected role:Secondary";
+  const std::string older = "exists connection name:vm-web peer-node-id:0 conn-name:peer role:Primary";
+  ResourceTable table;
+  feed(table, {kDump84[0], told});
+  EXPECT_TRUE(table.apply(older).restart_needed);
+
+  ResourceTable gone;  // what the dump brings back
+  feed(gone, {"destroy peer-device name:vm-web peer-node-id:0 volume:0", "destroy resource name:vm-web"});
+  EXPECT_TRUE(gone.apply(kDump84[0]).restart_needed);
+
+  ResourceTable other;  // of another object, or without a difference, or the other way round, nothing is in doubt
+  feed(other,
+       {kDump84[0], told, kDump84[2], "exists connection name:vm-web peer-node-id:0 conn-name:peer", "exists -"});
+  EXPECT_TRUE(other.complete());
+  EXPECT_EQ(other.get("vm-web").peer_role, Role::secondary);
+  ResourceTable order;
+  feed(order, {kDump84[0], kDump84[1]});
+  EXPECT_FALSE(order.apply(told).restart_needed);
+  EXPECT_EQ(order.get("vm-web").peer_role, Role::secondary);
+  EXPECT_FALSE(connected_table().apply(older).restart_needed);  // after the dump there is no picture
+}
+
 TEST(Events2, CountsWhatItDoesNotKnowAndNeverKeepsABetterStateForIt) {
   auto table = connected_table();
   table.apply("change device name:vm-web volume:0 disk:Sparkling");

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 
-from . import cluster, faults, remote
+from . import cluster, faults, own, remote
 from .plan import Lab
 from .proc import LabError, mark, wait_for
 
@@ -66,8 +66,8 @@ def _run(name, function, lab):
         why = str(err)
     except Exception:  # a bug in the scenario is a failure of it, not the end of the suite
         why = traceback.format_exc()
-    if why and lab:
-        why += "\n" + explain(lab)
+    for one in ([lab] if lab else list(own.booted.values())) if why else []:
+        why += "\n" + explain(one)
     if lab:
         try:
             restore(lab)
@@ -81,9 +81,8 @@ def _run(name, function, lab):
 
 def main(names):
     wanted = sys.argv[1:]
-    own = os.path.basename(sys.argv[0]).startswith("t_own_")
     lab = None
-    if not own:
+    if not os.path.basename(sys.argv[0]).startswith("t_own_"):
         lab = Lab(os.environ.get("LAB_NAME", "lab")).load()
         mark(lab.name)
     tests = [(name, value) for name, value in names.items() if name.startswith("test_") and (not wanted or name in wanted)]

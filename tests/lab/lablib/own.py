@@ -6,6 +6,8 @@ from . import cluster, work
 from .plan import PROJECT, Lab
 from .proc import mark
 
+booted = {}  # name: what runs here now, for who explains a failure
+
 
 def boot(name, image="", fresh=False):
     """Two sites and a witness in the fast profile; `image`, `fresh`: as of a plan.Lab."""
@@ -17,11 +19,13 @@ def boot(name, image="", fresh=False):
         lab.build = str(PROJECT / "build" / "dev")
         lab.image, lab.fresh = image, fresh
         work.up(lab, 2, lambda _text: None, build=False)
-    return lab.load()
+    booted[lab.name] = lab.load()
+    return booted[lab.name]
 
 
 def end(name):
     """However far it came."""
+    booted.pop(name, None)
     if not os.environ.get("LAB_NAME"):
         with cluster.locked(Lab(name)):
             cluster.clean(Lab(name))

@@ -13,6 +13,7 @@ LABELS = "unit|contract|lint|sim"
 BUILD_SECONDS = 1500
 CTEST_SECONDS = 900
 FILE_SECONDS = 1200  # one t_*.py
+WHY_CHARACTERS = 600  # of the sentence that is repeated at the end
 FUZZ_SECONDS = 20  # each target; two run at a time
 NAME = "test"
 
@@ -21,11 +22,11 @@ class Tally:
     def __init__(self):
         self.passed, self.failed, self.start = 0, [], time.monotonic()
 
-    def add(self, ok, name):
+    def add(self, ok, name, why=""):
         if ok:
             self.passed += 1
         else:
-            self.failed.append(name)
+            self.failed.append(f"{name}\n    {why}" if why else name)
 
     def head(self, text):
         print(f"\n== {text} ({time.monotonic() - self.start:.0f} s)", flush=True)
@@ -140,8 +141,9 @@ def _file(tally, path, environment):
     except subprocess.TimeoutExpired as err:
         said, code = (err.stdout or b"").decode(errors="replace"), f"no end after {FILE_SECONDS} s"
     print(said, end="", flush=True)
-    lines = re.findall(r"^(ok|not ok) - (.*?)(?: \([\d.]+ s\))?$", said, re.MULTILINE)
-    for verdict, name in lines:
-        tally.add(verdict == "ok", f"{path.name}: {name}")
-    if not lines or (code != 0 and all(verdict == "ok" for verdict, _ in lines)):
+    # What follows a line is said of it; its first line says why it failed.
+    lines = re.findall(r"^(ok|not ok) - (.*?)(?: \([\d.]+ s\))?$(?:\n    (.*))?", said, re.MULTILINE)
+    for verdict, name, why in lines:
+        tally.add(verdict == "ok", f"{path.name}: {name}", why[:WHY_CHARACTERS])
+    if not lines or (code != 0 and all(verdict == "ok" for verdict, *_ in lines)):
         tally.add(False, f"{path.name}: {code}")
