@@ -127,11 +127,10 @@ storage::LegName leg_name(const std::string& vm, const core::VolumeLayout& volum
 }
 
 asio::awaitable<void> publish_free_space(Node& node) {
-  const auto* host = node.cell.view().host(node.self());
-  if (host == nullptr) co_return;
   auto free = co_await node.pool.free_mib();
-  if (!free) co_return;
-  core::HostInfo info = node.cell.view().host(node.self())->info.value;
+  const auto* host = node.cell.view().host(node.self());
+  if (!free || host == nullptr || host->info.revision == 0 || host->info.value.pool_free_mib == *free) co_return;
+  core::HostInfo info = host->info.value;
   info.pool_free_mib = *free;
   auto done = co_await node.cell.put_info(std::move(info));
   if (!done) say(msg::pool_unreadable, {.host = node.self()}, "free space is not published: {}", done.error().what);

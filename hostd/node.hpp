@@ -106,7 +106,7 @@ void leave_out_failed(const Node& node, const std::string& vm, storage::Resource
 void note_state(core::LocalVm& local, const storage::ResourceState& state, const core::VmView* view);
 /// How the pool knows a leg.
 storage::LegName leg_name(const std::string& vm, const core::VolumeLayout& volume, const std::string& host);
-/// Writes this host's free pool space to its record, after a leg was made, grown or removed.
+/// Writes this host's free pool space to its record, if it has changed.
 boost::asio::awaitable<void> publish_free_space(Node& node);
 using runtime::wall_ms;
 /// The domain of a VM as this host starts it.

@@ -36,9 +36,13 @@ void Observer::set_domain(const std::string& vm, core::LocalVm& local, const cor
 boost::asio::awaitable<void> Observer::see_the_end(std::string vm) {
   while (true) {
     co_await runtime::pause(kEndLook);
-    const auto local = node_.local.find(vm);
-    if (local == node_.local.end() || local->second.domain != core::DomainState::shutting_down) co_return;
+    const auto shuts_down = [&] {
+      const auto local = node_.local.find(vm);
+      return local != node_.local.end() && local->second.domain == core::DomainState::shutting_down;
+    };
+    if (!shuts_down()) co_return;
     auto here = co_await node_.vms.observe(vm);
+    if (!shuts_down()) co_return;  // what was told meanwhile is newer than the answer
     if (!here || here->state == core::DomainState::shutting_down) continue;
     core::DomainEvent event;
     event.info = std::move(*here);
@@ -99,8 +103,10 @@ void Observer::domain_event(const core::DomainEvent& event) {
     info.state = !node_.domains_known           ? core::DomainState::unknown
                  : found == node_.domains.end() ? core::DomainState::absent
                                                 : found->second;
-    // What a full list does not tell: why a guest that was known is gone.
-    if (info.state == local.domain) info.reason = local.reason;
+    // What a full list does not tell: why a guest that was known is gone. One that has switched itself off before stays
+    // off: nobody but this hostd starts it.
+    const bool off = info.state == core::DomainState::absent && local.reason == core::DomainReason::guest_shutdown;
+    if (info.state == local.domain || info.state == core::DomainState::unknown || off) info.reason = local.reason;
     set_domain(vm, local, info);
     touch(vm);
   }

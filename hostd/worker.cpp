@@ -2,8 +2,10 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <functional>
 
+#include "hostd/core/explain.hpp"
 #include "hostd/core/right.hpp"
 #include "hostd/runtime/background.hpp"
 #include "hostd/runtime/say.hpp"
@@ -24,6 +26,7 @@ constexpr int kPublishTries = 30;
 /// A status that is still untold is told again this often: the last write's end may be unknown, and a watch that says
 /// nothing more wakes nobody.
 constexpr std::chrono::seconds kSweep{15};
+constexpr std::chrono::seconds kLookRound{60};  // at what nobody tells: a command for each leg that is behind
 
 bool worth_another_try(Errc code) {
   return code == Errc::unavailable || code == Errc::timeout || code == Errc::outcome_unknown || code == Errc::stale;
@@ -233,6 +236,7 @@ asio::awaitable<void> Worker::forgive(std::string vm) {
   const auto noted = [&] { return core::failed_legs(node_.notes.notes(), vm, view->layout.value, node_.self()); };
   if (view == nullptr || !noted()) co_return;
   auto whole = co_await whole_again(vm);
+  if (!whole) look_later(vm);
   view = node_.cell.view().vm(vm);
   if (!whole || whole->empty() || view == nullptr) co_return;
   // First what would be taken for a new failure at the next start; what is not over is safe in the notes by then.
@@ -244,6 +248,7 @@ asio::awaitable<void> Worker::forgive(std::string vm) {
   // safety: R5. Asked again: a failure whose file has just gone is seen here. Connected, both UpToDate and nothing out
   // of sync, so nothing is missing any more. [model: R5_forgive]
   if (kept) whole = co_await whole_again(vm);
+  if (!whole) look_later(vm);
   view = node_.cell.view().vm(vm);
   if (!whole || view == nullptr) co_return;
   for (const auto volume : *whole) {
@@ -252,6 +257,51 @@ asio::awaitable<void> Worker::forgive(std::string vm) {
   }
   tell_unkept(kept, {.vm = vm, .host = node_.self()});
   if (!noted()) say(msg::disk_whole, {.vm = vm, .host = node_.self()}, "{}: its legs here are whole again", vm);
+}
+
+/// Why a guest is gone libvirt tells once. That one has switched itself off, which keeps hostd from starting it, is
+/// read from the record by a hostd that was restarted.
+void Worker::stays_off(const std::string& vm) {
+  const auto* view = node_.cell.view().vm(vm);
+  if (view == nullptr || view->layout.revision == 0 || !read_.insert(vm).second) return;
+  const auto told = view->status.find(node_.self());
+  if (told == view->status.end() || !core::own_act(told->second) || view->right.value.host != node_.self()) return;
+  auto& local = node_.local_vm(vm);
+  const bool gone = local.domain == core::DomainState::absent || local.domain == core::DomainState::unknown;
+  if (gone && local.reason == core::DomainReason::other) local.reason = core::DomainReason::guest_shutdown;
+}
+
+/// What nobody tells: how much a leg is behind, which DRBD says only when a state changes, and that a pool was grown. A
+/// figure is taken over where nothing else has changed since.
+asio::awaitable<void> Worker::measure() {
+  std::vector<std::string> behind;
+  for (const auto& [vm, local] : node_.local) {
+    const bool sends =
+        local.up && local.role == "Primary" && std::ranges::any_of(local.volumes, [](const auto& volume) {
+          return volume.second.replication != "Established";
+        });
+    if (sends) behind.push_back(vm);
+  }
+  for (const auto& vm : behind) {
+    auto state = co_await node_.drbd.query(storage::resource_name(vm));
+    const auto local = node_.local.find(vm);
+    if (!state || local == node_.local.end()) continue;
+    core::LocalVm now = local->second;
+    note_state(now, *state, node_.cell.view().vm(vm));
+    bool moved = false;
+    for (auto& [name, volume] : local->second.volumes) {
+      auto seen = now.volumes[name];
+      const auto kib = std::exchange(seen.out_of_sync_kib, volume.out_of_sync_kib);
+      if (seen != volume || kib == volume.out_of_sync_kib) continue;
+      volume.out_of_sync_kib = kib;
+      moved = true;
+    }
+    if (!moved) continue;
+    node_.touched.insert(vm);
+    node_.cell.changed().notify();
+  }
+  if (node_.cell.view().synced) co_await publish_free_space(node_);
+  measuring_ = false;
 }
 
 void Worker::note_etcd() {
@@ -269,12 +319,17 @@ void Worker::note_etcd() {
 
 asio::awaitable<void> Worker::run() {
   auto sweep = Clock::now() + kSweep;
+  auto look = Clock::now() + kLookRound;
   while (true) {
     const auto seen = node_.cell.changed().count();
     start_operations();
     if (Clock::now() >= sweep) {
       sweep = Clock::now() + kSweep;
       if (node_.cell.view().synced) touch_untold();
+      if (Clock::now() >= look && !std::exchange(measuring_, true)) {
+        look = Clock::now() + kLookRound;
+        runtime::run_in_background(node_.cell.changed().executor(), "looking how far legs are behind", measure());
+      }
       // Legs that wait for a silent holder: that it is back changes nothing of the VM, and no event tells.
       for (const auto& [vm, local] : node_.local) {
         if (local.connection == "StandAlone") look_at_.insert(vm);
@@ -283,6 +338,7 @@ asio::awaitable<void> Worker::run() {
     for (const auto& vm : node_.cell.take_changed_vms()) {
       look_at_.insert(vm);
       note(vm);
+      stays_off(vm);
       // What was told may arrive after it has passed: by a watch that lags, or by a write without a known end (U).
       if (untold(vm)) node_.touched.insert(vm);
     }

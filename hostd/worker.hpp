@@ -19,7 +19,9 @@ class Worker {
  private:
   boost::asio::awaitable<void> work(std::string op, std::string vm, core::Work work);
   boost::asio::awaitable<void> mend(std::string vm);
-  boost::asio::awaitable<void> look_later(std::string vm);
+  void look_later(const std::string& vm);
+  boost::asio::awaitable<void> measure();
+  void stays_off(const std::string& vm);
   core::Result<> drop_note(const std::string& vm, std::uint16_t volume);
   boost::asio::awaitable<void> forgive(std::string vm);
   boost::asio::awaitable<core::Result<std::vector<std::uint16_t>>> whole_again(std::string vm);
@@ -46,9 +48,11 @@ class Worker {
   std::set<std::string> window_looked_at_;    ///< VMs whose window was asked for since this hostd started
   std::set<std::string> frozen_;              ///< VMs whose I/O stands still for the kernel's question
   std::set<std::string> look_at_;             ///< VMs to reconcile
+  std::set<std::string> later_;               ///< VMs that are looked at again in a while
+  std::set<std::string> read_;                ///< VMs whose record was read since this hostd started
   std::map<std::string, int> attach_pauses_;  ///< by VM: how often a failing disk was left alone for a while
   std::map<std::string, std::chrono::steady_clock::time_point> owed_since_;  ///< R4: VMs whose record is untrue
-  bool forgetting_{};
+  bool forgetting_{}, measuring_{};
   bool was_synced_{};
 };
 

@@ -249,10 +249,15 @@ asio::awaitable<void> Worker::stop_while_owed(std::string vm, Clock::time_point 
 }
 
 /// What could not be mended now is not forgotten: nothing else may ever happen to the VM.
-asio::awaitable<void> Worker::look_later(std::string vm) {
-  co_await steps::pause(kLookAgain);
-  node_.touched.insert(vm);
-  node_.cell.changed().notify();
+void Worker::look_later(const std::string& vm) {
+  if (!later_.insert(vm).second) return;
+  auto task = [](Worker& self, std::string name) -> asio::awaitable<void> {
+    co_await steps::pause(kLookAgain);
+    self.later_.erase(name);
+    self.node_.touched.insert(name);
+    self.node_.cell.changed().notify();
+  };
+  runtime::run_in_background(node_.cell.changed().executor(), "looking again at " + vm, task(*this, vm));
 }
 
 /// U: what an earlier hostd of this host may have sent for a running guest's record ends with a write of this one.
@@ -293,22 +298,24 @@ asio::awaitable<void> Worker::see_volumes(std::string vm) {
   const auto local = node_.local.find(vm);
   if (view == nullptr || local == node_.local.end() || !local->second.up) co_return;
   if (local->second.volumes.size() == view->layout.value.volumes.size()) co_return;
+  const auto before = local->second.volumes;
   auto fresh = co_await steps::fresh_local(node_, vm);
   if (!fresh) {  // nothing else need ever happen to it, and what is not seen is not kept true (R4)
     say(msg::volumes_unseen, {.vm = vm, .host = node_.self()}, "{}: its volumes are not seen yet: {}", vm,
         fresh.error().what);
-    auto later = look_later(vm);
-    runtime::run_in_background(node_.cell.changed().executor(), "looking again at " + vm, std::move(later));
+    look_later(vm);
     co_return;
   }
   view = node_.cell.view().vm(vm);
-  node_.local[vm].volumes = fresh->volumes;
+  // What was told meanwhile is newer than the answer, and has names already.
+  auto& now = node_.local[vm];
+  if (now.up && now.volumes == before) now.volumes = fresh->volumes;
   // Told to the others, too: no event of DRBD's need ever come that would.
   node_.touched.insert(vm);
   node_.cell.changed().notify();
   // R5: a primary without a disk has lost it while no hostd looked.
-  for (const auto& [name, volume] : fresh->volumes) {
-    if (view == nullptr || fresh->role != "Primary" || volume.disk != "Diskless") continue;
+  for (const auto& [name, volume] : now.volumes) {
+    if (view == nullptr || now.role != "Primary" || volume.disk != "Diskless") continue;
     const auto wanted = std::ranges::find(view->layout.value.volumes, name, &core::VolumeLayout::name);
     const core::Leg* own = core::leg_of(*wanted, node_.self());
     auto kept = node_.notes.keep(core::leg_failed(node_.notes.notes(), vm, own->id, true));
@@ -325,7 +332,10 @@ asio::awaitable<void> Worker::mend(std::string vm) {
     auto open = co_await node_.drbd.two_primaries(storage::resource_name(vm));
     const auto it = node_.local.find(vm);
     if (open && it != node_.local.end()) it->second.two_primaries = *open;
-    if (!open) window_looked_at_.erase(vm);
+    if (!open) {
+      window_looked_at_.erase(vm);
+      look_later(vm);
+    }
   }
   co_await see_volumes(vm);
   int failed = 0, tries = 0, again = 0;
@@ -365,10 +375,7 @@ asio::awaitable<void> Worker::mend(std::string vm) {
     co_await node_.cell.changed().wait(seen, Clock::now() + kMendPause);
     if (!done || again >= kQuickTries) co_await steps::pause(kMendPause);
   }
-  if (failed > 0 || tries == kMendTries) {
-    auto later = look_later(vm);
-    runtime::run_in_background(node_.cell.changed().executor(), "looking again at " + vm, std::move(later));
-  }
+  if (failed > 0 || tries == kMendTries) look_later(vm);
   busy_vms_.erase(vm);
   node_.mending.erase(vm);
   node_.cell.changed().notify();

@@ -262,5 +262,13 @@ TEST_F(Transactions, NobodyIsSwitchedOffWhoLivesOrHasAskedForThisHostFirst) {
   EXPECT_FALSE(get<core::FenceIntent>(keys::host_fence(root_, "a1")));
 }
 
+TEST_F(Transactions, AWatchThatDoesNotTellWhatThisHostHasWrittenIsNotBelieved) {
+  store_.mute = true;
+  ASSERT_TRUE(run(io_, cell_.renew_lease(lease(2), false, in(5s))));
+  EXPECT_TRUE(wait_for(io_, 10s, [this] { return !cell_.view().synced; }));
+  EXPECT_TRUE(wait_for(io_, 10s, [this] { return cell_.view().synced; }));
+  EXPECT_EQ(cell_.view().revision, store_.kv.revision()) << "listed again";
+}
+
 }  // namespace
 }  // namespace bascule::testkit

@@ -70,6 +70,11 @@ class Kernel final : public FakeDrbd {
     ++promotions;
     co_return Result<>{};
   }
+  storage::Task<bool> two_primaries(std::string) override {
+    ++window_looks;
+    if (mute) co_return fail(Errc::timeout, "drbdsetup does not answer");
+    co_return false;
+  }
   storage::Task<> set_two_primaries(std::string, bool allow) override {
     if (allow) ++windows;
     if (!allow && while_closed) while_closed();
@@ -91,13 +96,13 @@ class Kernel final : public FakeDrbd {
   std::function<void()> while_asked;     ///< once, after the answer to the next question is made and before it is heard
   std::function<void()> while_attached;  ///< once, when a disk has just been attached
   Disk attached_as{Disk::diskless};
-  std::function<void()> while_closed;    ///< each time a window is being closed
+  std::function<void()> while_closed;  ///< each time a window is being closed
   std::function<void()> while_marked;  ///< once, when a disk is being marked as old
   std::vector<storage::Resource> brought_up;
   std::vector<std::string> marked;
   std::string identifiers{"00000000000000A0:0000000000000000:0000000000000000:0000000000000000"};
-  int connects{}, cuts{}, windows{}, closings{}, promotions{};
-  bool stopped{}, keeps_window{}, marks{true};
+  int connects{}, cuts{}, windows{}, closings{}, promotions{}, window_looks{};
+  bool stopped{}, keeps_window{}, mute{}, marks{true};
 };
 
 struct Paper final : NotePort {

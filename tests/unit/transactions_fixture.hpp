@@ -37,6 +37,7 @@ class Beaten final : public runtime::KvStore {
   FakeKv kv;
   std::function<void()> before;
   bool deaf = false;  ///< nothing comes from a watch until it is false again
+  bool mute = false;  ///< what comes from a watch is lost
 
  private:
   struct Watch final : runtime::KvWatch {
@@ -44,6 +45,11 @@ class Beaten final : public runtime::KvStore {
     boost::asio::awaitable<std::optional<runtime::WatchItem>> next(runtime::Deadline deadline) override {
       auto item = co_await real_->next(deadline);
       boost::asio::steady_timer timer(store_.executor_);
+      if (store_.mute) {
+        timer.expires_at(deadline);
+        co_await timer.async_wait(boost::asio::use_awaitable);
+        co_return std::nullopt;
+      }
       while (store_.deaf) {
         timer.expires_after(1ms);
         co_await timer.async_wait(boost::asio::use_awaitable);

@@ -1,6 +1,7 @@
 // Between a remedy that core names and its effect: what hostd asks anew, notes and waits for.
 #include "hostd/worker.hpp"
 
+#include "hostd/core/explain.hpp"
 #include "shell_fixture.hpp"
 
 namespace bascule::testkit {
@@ -254,6 +255,67 @@ TEST_F(Shell, APrimaryThatIsFoundWithoutADiskHasLostIt) {
   unseen.volumes.clear();
   mend(right({kLegA, kLegB}), unseen);
   EXPECT_TRUE(core::failed_leg(notes_.notes(), "vm1", "la"));
+}
+
+TEST_F(Shell, WhatDrbdTellsWhileItIsAskedIsNewerThanItsAnswer) {
+  drbd_.marks = false;  // its disk does not answer
+  drbd_.while_asked = [this] { node_.local["vm1"].volumes["root"] = {"Diskless", "UpToDate", "Established", 0}; };
+  auto unseen = holder();
+  unseen.volumes.clear();
+  mend(right({kLegA, kLegB}), unseen);
+  EXPECT_EQ(node_.local["vm1"].volumes["root"].disk, "Diskless");
+  EXPECT_TRUE(core::failed_leg(notes_.notes(), "vm1", "la"));
+}
+
+TEST_F(Shell, HowFarALegIsBehindIsLookedAtFromTimeToTime) {
+  auto behind = holder();
+  behind.volumes["root"] = {"UpToDate", "Inconsistent", "SyncSource", 400};
+  auto& says = drbd_.says.volumes[0];
+  says.peer_disk = Disk::inconsistent;
+  says.replication = Replication::sync_source;
+  says.out_of_sync_kib = 300;
+  mend(right({kLegA}), behind, Mono(80'000));
+  EXPECT_EQ(node_.local["vm1"].volumes["root"].out_of_sync_kib, 300U);
+  EXPECT_EQ(cell_.view().vm("vm1")->status.at("a1").volumes.at("root").out_of_sync_kib, 300U);
+  // The resync ends between the answer and its arrival.
+  drbd_.while_asked = [this] { node_.local["vm1"].volumes["root"] = {"UpToDate", "UpToDate", "Established", 0}; };
+  says.out_of_sync_kib = 200;
+  time_.pass(Mono(80'000));
+  EXPECT_EQ(node_.local["vm1"].volumes["root"].out_of_sync_kib, 0U);
+}
+
+TEST_F(Shell, AWindowThatCouldNotBeLookedForIsLookedForAgain) {
+  drbd_.mute = true;
+  mend(right({kLegA, kLegB}), holder());
+  const int looks = drbd_.window_looks;
+  drbd_.mute = false;
+  time_.pass(Mono(60'000));
+  EXPECT_EQ(drbd_.window_looks, looks + 1) << "again, and not for ever";
+}
+
+TEST_F(Shell, WhatIsFreeInThePoolIsLookedAtFromTimeToTime) {
+  mend(right({kLegA, kLegB}), holder(), Mono(20'000));
+  pool_.devices["another VM of the machine"] = 100;
+  time_.pass(Mono(80'000));
+  EXPECT_EQ(cell_.view().host("a1")->info.value.pool_free_mib, 1000U - 65 - 100);
+}
+
+TEST_F(Shell, AGuestThatSwitchedItselfOffStaysOffAcrossARestartOfHostd) {
+  core::VmStatus told;
+  told.waits = std::string(core::kOwnAct) + "; it is started by hand";
+  set(keys::vm_status(root_, "vm1", "a1"), told);
+  auto gone = holder();
+  gone.domain = core::DomainState::unknown;  // libvirt is not reached yet
+  mend(right({kLegA, kLegB}), gone);
+  EXPECT_EQ(node_.local["vm1"].reason, core::DomainReason::guest_shutdown);
+}
+
+TEST_F(Shell, WhatARecordSaysOfAGuestThatIsAnothersByNowIsOfThePast) {
+  core::VmStatus told;
+  told.waits = core::kOwnAct;
+  set(keys::vm_status(root_, "vm1", "a1"), told);
+  mend(right({kLegA, kLegB}, "b1"), other());
+  EXPECT_EQ(node_.local["vm1"].reason, core::DomainReason::other);
 }
 
 TEST_F(Shell, NothingIsBegunInACellOfANewerFormat) {

@@ -27,6 +27,7 @@ asio::awaitable<Result<>> CellStore::renew_lease(core::HostLease lease, bool voi
   auto reply = co_await kv_.txn(std::move(txn), deadline);
   if (!reply) co_return reply.error();
   if (!reply->succeeded) co_return fail(Errc::conflict, "another host has asked to switch this one off");
+  renewed_at_ = reply->revision;
   co_return Result<>{};
 }
 

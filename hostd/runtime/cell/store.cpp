@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::chrono::seconds kListDeadline{10};
 constexpr std::chrono::seconds kRelistPause{1};
+constexpr std::chrono::seconds kWatchLook{1};
+constexpr int kSilentLooks{3};                    // one after the other, without what this host has written long since
 constexpr std::chrono::seconds kRefusedPause{5};  // a format that is not known does not go away by itself
 
 /// Takes `prefix` off the front; false when it is not there.
@@ -230,9 +232,18 @@ asio::awaitable<core::Result<Revision>> CellStore::list() {
 
 asio::awaitable<void> CellStore::follow(Revision from) {
   const auto watch = kv_.watch(root_, from);
+  int silent = 0;
   while (true) {
-    auto next = co_await watch->next();
-    if (!next) continue;  // woken without news
+    auto next = co_await watch->next(Clock::now() + kWatchLook);
+    if (!next && (silent = view_.revision < renewed_at_ ? silent + 1 : 0) >= kSilentLooks) {
+      // Its member answers, and its stream says nothing: etcd has been seen to starve one for long.
+      say(msg::etcd_away, {.host = self_}, "the watch on etcd does not tell what this host has written; listing again");
+      view_.synced = false;
+      changed_.notify();
+      co_return;
+    }
+    if (!next) continue;
+    silent = 0;
     auto& item = *next;
     switch (item.kind) {
       case WatchItem::Kind::events:

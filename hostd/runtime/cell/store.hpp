@@ -191,6 +191,7 @@ class CellStore {
   Signal changed_;
   std::set<std::string> active_, changed_vms_;
   bool ended_here_{};
+  core::Revision renewed_at_{0};  ///< of this host's last renewal: the watch has to tell it soon
   std::deque<CellChange> events_;
   core::Revision events_from_{0};
   std::set<std::string> marked_;  ///< hosts whose silence is told with the next revision
