@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The mail server of a lab's network, for as long as its standard input is open: mail_server.py FOLDER ADDRESS. Certificates come into
 FOLDER, and a line of JSON in FOLDER/mails for each mail it has accepted. The line "stall SECONDS PREFIX" on standard
-input lets the next mail of an alert whose id begins with PREFIX wait before it is taken; FOLDER/stalled is there from then on."""
+input lets the next mail of an alert whose id begins with PREFIX wait before it is taken; FOLDER/stalled is there once one does."""
 import json
 import pathlib
 import sys
@@ -32,8 +32,9 @@ def main():
     server.mails = Kept(server, folder / "mails")
 
     def tell():
-        server.stalled.wait()
-        (folder / "stalled").touch()
+        while server.stalled.wait():
+            server.stalled.clear()
+            (folder / "stalled").touch()
     threading.Thread(target=tell, daemon=True).start()
     (folder / "mails").touch()
     for line in sys.stdin:

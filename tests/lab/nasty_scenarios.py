@@ -182,4 +182,5 @@ def test_judged(_lab):
     print(f"      {the_vm().remove()}", flush=True)
 
 
-main(globals())
+test_judged.once = True
+main(globals(), tries=3)

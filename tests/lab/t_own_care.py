@@ -83,17 +83,28 @@ class Cell:
     def announced_on(self, host):
         """The switch between the clients and the hosts has learnt where the VM is; its guest never says a word."""
         tap = self.lab.node(host).tap("client")
-        wait_for(f"its address to be known behind {host}", lambda: f"{MAC} dev {tap}" in net.addresses(self.lab), 5)
+        wait_for(f"its address to be known behind {host}", lambda: f"{MAC} dev {tap}" in net.addresses(self.lab), 60)
 
     def remove(self):
         self.do("vm", "off", self.vm)
         self.do("vm", "remove", self.vm)
 
 
+def cell_of(vm):
+    """The cell for one VM, without what an earlier try of its scenario left."""
+    lab = the_lab()
+    faults.heal(lab)
+    faults.boot(lab, faults.dead(lab))
+    cell = Cell(lab, vm)
+    cell.job.hosts_ready()
+    if any(known["name"] == vm for known in cell.ask("vm", "list")):
+        cell.remove()
+    return cell
+
+
 def test_one_leg():
     """Protection none: one leg, on the VM's own host, and nothing of it on the other."""
-    lab = the_lab()
-    cell = Cell(lab, "single")
+    cell = cell_of("single")
     cell.apply(protection="none")
     cell.running_on("a1")
     cell.announced_on("a1")
@@ -112,18 +123,23 @@ def test_one_leg():
 def test_cold_copy():
     """Protection backup: the copy is made by the calendar and by hand; after the loss of the host a person starts it, naming
     what is given up; that host comes back, its newer data is kept; repaired only once a second operator approves."""
-    lab = the_lab()
-    cell = Cell(lab, "cold")
-    cell.apply(protection="backup", copy_at=["02:30"])
-    cell.running_on("a1")
-    wait_for("the first copy", lambda: cell.show().get("last", {}).get("vm-copy", {}).get("good"), 90, every=1)
+    lab, cell = the_lab(), cell_of("cold")
+    for _ in range(3):
+        cell.apply(protection="backup", copy_at=["02:30"])
+        cell.running_on("a1")
+        copy = wait_for("the first copy to end", lambda: cell.show().get("last", {}).get("vm-copy"), 90, every=1)
+        if copy["good"]:
+            break
+        print(f"      the first copy has failed: {copy}", flush=True)
+        cell.remove()
+    expect(copy["good"], f"the first copy always fails: {copy}")
     cell.write("a1", FIRST)
     expect(cell.leg("b1") != FIRST, "the copy follows every write")
     cell.do("vm", "copy", "cold")
     expect(cell.leg("b1") == FIRST, "the copy does not hold what was written before it")
     cell.write("a1", SECOND)
     expect(cell.leg("b1") == FIRST, "the copy follows every write")
-    wait_for("the link to be closed", lambda: all(s["connection"] == "StandAlone" for s in cell.show()["status"].values()), 10)
+    wait_for("the link to be closed", lambda: all(s["connection"] == "StandAlone" for s in cell.show()["status"].values()), 60)
 
     faults.make(lab, "power-cut", lab.node("a1"))
     wait_for("a1 to be seen as silent", lambda: "--sacrifice a1" in cell.ask("why", "cold")["why"], 60, every=1)
@@ -162,8 +178,7 @@ def test_cold_copy():
 
 def test_compared_by_the_calendar():
     """A verify begins by the calendar; the leg that differs leaves the record, is resynced by a person's disconnect, and is back."""
-    lab = the_lab()
-    cell = Cell(lab, "equal")
+    cell = cell_of("equal")
     cell.apply()
     cell.running_on("a1")
     cell.write("a1", FIRST)
@@ -192,8 +207,7 @@ def test_compared_by_the_calendar():
 
 def test_watchdog_is_proved():
     """`watchdog prove` lets the watchdog of an idle host fire and says how long it took."""
-    lab = the_lab()
-    cell = Cell(lab, "nobody")
+    lab, cell = the_lab(), cell_of("nobody")
     said = cell.refused("watchdog", "prove", "b1")
     expect("not in maintenance" in said, said)
     cell.do("host", "maintenance", "b1", "on")
@@ -216,4 +230,5 @@ def test_nothing_is_left():
     state.clear()
 
 
-main(globals())
+test_nothing_is_left.once = True
+main(globals(), tries=3)

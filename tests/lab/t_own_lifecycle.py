@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lablib import cluster  # noqa: E402
 from lablib.case import expect, main, sh  # noqa: E402
 from lablib.plan import CACHE, PROJECT, Lab  # noqa: E402
-from lablib.proc import run, wait_for  # noqa: E402
+from lablib.proc import LabError, run, wait_for  # noqa: E402
 
 NAMES = ("own-one", "own-two")
 LAB = str(PROJECT / "lab")
@@ -39,6 +39,13 @@ def _traces():
     return found + [str(path) for path in CACHE.glob("tmp-own-*")]
 
 
+def _nothing_left():
+    try:
+        wait_for("every trace to go", lambda: not _traces(), 30, every=1)
+    except LabError:
+        expect(False, "left behind:\n" + "\n".join(_traces()))
+
+
 def test_two_labs():
     """Two labs at once have the same addresses and do not see each other; taking one down leaves the other healthy."""
     starting = [_up(name) for name in NAMES]
@@ -50,11 +57,11 @@ def test_two_labs():
         ids = [sh(lab, "a1", "cat", "/etc/machine-id").strip() for lab in (one, two)]
         expect(ids[0] != ids[1], "both labs answered as the same host")
         run([LAB, "down", "--name", NAMES[0]], timeout=120)
-        expect(cluster.etcd_healthy(two), "the second lab's etcd suffered")
+        wait_for("the second lab's etcd to be healthy", lambda: cluster.etcd_healthy(two), 30)
         expect(sh(two, "a1", "cat", "/etc/machine-id").strip() == ids[1], "the second lab's host is gone")
     finally:
         _down()
-    expect(not _traces(), "left behind:\n" + "\n".join(_traces()))
+    _nothing_left()
 
 
 def test_killed_up():
@@ -78,7 +85,7 @@ def test_killed_up():
         expect(kernels, "no kernel of the lab")
     finally:
         _down()
-    expect(not _traces(), "left behind:\n" + "\n".join(_traces()))
+    _nothing_left()
 
 
-main(globals())
+main(globals(), tries=3)

@@ -2,7 +2,7 @@
 import json
 import time
 
-from . import demo, ledger, remote
+from . import demo, ledger, remote, uml
 from .plan import HERE
 from .proc import LabError, wait_for
 
@@ -70,9 +70,16 @@ class ClientVm:
     # What is the case.
 
     def domain(self, host):
-        """What libvirt on a host says of the VM: running, paused, ... or absent."""
-        done = remote.execute(self.lab, self.lab.node(host), ["virsh", "domstate", NAME], check=False)
-        return done.stdout.strip() if done.returncode == 0 else "absent"
+        """What libvirt on a host says of the VM: running, paused, ..., absent, or unknown when it says nothing. A host that is off has none."""
+        node = self.lab.node(host)
+        if not uml.is_on(self.lab, node):
+            return "absent"
+        done = remote.execute(self.lab, node, ["virsh", "domstate", NAME], check=False)
+        if done.returncode == 0:
+            return done.stdout.strip()
+        # The connection may break during the look-up: then its own error follows on these words.
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error: ") and "Domain not found" not in line]
+        return "absent" if lines == [f"error: failed to get domain '{NAME}'"] else "unknown"
 
     def runs_only_on(self, host, seconds=60):
         """One domain in the whole cell, running on this host, and its records go on."""
@@ -82,7 +89,11 @@ class ClientVm:
         self.records_go_on()
 
     def where(self):
-        found = [node.id for node in self.lab.hosts if self.domain(node.id) != "absent"]
+        def known():
+            states = {node.id: self.domain(node.id) for node in self.lab.hosts}
+            return "unknown" not in states.values() and states
+        states = wait_for("libvirt on each host to answer", known, 60, every=0.5)
+        found = [host for host, state in states.items() if state != "absent"]
         if len(found) != 1:
             raise LabError(f"the VM is on {found or 'no host'}")
         return found[0]

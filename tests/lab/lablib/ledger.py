@@ -10,6 +10,10 @@ from .proc import LabError, run, wait_for
 PORT = 7777
 
 
+class NotClean(LabError):
+    """The judge's verdict: no slowness of a machine is an excuse for it."""
+
+
 def log_path(lab):
     return lab.run / "collector.log"
 
@@ -60,13 +64,13 @@ def fetch_leg(lab, node, device):
 
 
 def judge(lab, legs):
-    """ledger-check over legs = [file, ...]; its text when all is clean, a LabError with it otherwise."""
+    """ledger-check over legs = [file, ...]; its text when all is clean, NotClean with it otherwise."""
     argv = [str(cluster.program(lab, "ledger-check")), "--log", str(log_path(lab))]
     for leg in legs:
         argv += ["--leg", str(leg)]
     done = run(argv, check=False, timeout=120)
     if done.returncode != 0:
-        raise LabError(f"ledger-check: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        raise NotClean(f"ledger-check: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
 
 

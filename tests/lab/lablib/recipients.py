@@ -2,6 +2,7 @@
 block lasts; the hosts' hostd is started anew before and after."""
 import contextlib
 import json
+import shutil
 import subprocess
 
 from . import net, remote
@@ -19,6 +20,7 @@ class Recipients:
         self.address = PLAN["links"]["mgmt"]["outer"].split("/")[0]
 
     def __enter__(self):
+        shutil.rmtree(self.folder, ignore_errors=True)  # of an earlier try
         self.folder.mkdir()
         self.server = subprocess.Popen(net.inside(self.lab, ["/usr/bin/python3", "-B", str(HERE / "mail_server.py"), str(self.folder),
                                                               self.address]), stdin=subprocess.PIPE, text=True)
@@ -82,6 +84,7 @@ severity = "critical"
 
     def stall(self, seconds, alert):
         """The next mail of an alert whose id begins like that stands still before it is taken. Others may be on their way, too."""
+        (self.folder / "stalled").unlink(missing_ok=True)
         self.server.stdin.write(f"stall {seconds} {alert}\n")
         self.server.stdin.flush()
 

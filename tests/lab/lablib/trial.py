@@ -8,7 +8,7 @@ from .proc import LabError, wait_for
 
 SETTLE_SECONDS = 180   # from the healing to both legs in sync and nothing at work
 SLOWEST_SECONDS = 60   # for a guest to be back while the fault stands
-# Kinds after which the guest goes on by itself at once, or that end by themselves: nothing is waited for but a while.
+# Kinds after which the guest goes on by itself, or that end by themselves: watched for so long at least.
 WATCH_SECONDS = 22
 # Kinds that stop the guest where it is, so that it must start again somewhere while the fault stands.
 STOPS = {"power-cut", "hang", "kernel-panic", "links-all", "qemu-killed"}
@@ -101,16 +101,15 @@ class Trial:
         return self.row
 
     def _while_broken(self, began):
-        if self.kind in STOPS:
-            count = ledger.reports(self.lab)
-            time.sleep(2)  # what was on its way
-            count = max(count, ledger.reports(self.lab))
-            try:
-                wait_for("records again", lambda: ledger.reports(self.lab) >= count + 10, SLOWEST_SECONDS, every=0.2)
-            except LabError:
-                self.row["note"] = "no record while it was broken"
-        else:
+        if self.kind not in STOPS:
             time.sleep(max(0.0, began + WATCH_SECONDS - time.time()))
+        count = ledger.reports(self.lab)
+        time.sleep(2)  # what was on its way
+        count = max(count, ledger.reports(self.lab))
+        try:
+            wait_for("records again", lambda: ledger.reports(self.lab) >= count + 10, SLOWEST_SECONDS, every=0.2)
+        except LabError:
+            self.row["note"] = "no record while it was broken"
 
     def _measure(self, began, known):
         vm = self.vm
@@ -121,6 +120,8 @@ class Trial:
         self.row["running_after_s"] = round(end - began, 1) if gap > 1 else 0.0
         if acts:
             self.row["decided_after_s"] = round(acts[0]["created_ms"] / 1000 - began, 1)
+            seen = acts[0].get("result", {})
+            self.row.update({name: seen[name] for name in ("absent_ms", "power_off_confirmed") if name in seen})
             self.row["acts"] = [f"{op['kind']} to {op['target_host']}: {op['state']}" for op in acts]
         stuck = [op for op in new if op["state"] == "needs-operator"]
         self.row["human"] = "; ".join(op["todo"] for op in stuck) or "no"

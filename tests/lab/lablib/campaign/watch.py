@@ -7,11 +7,11 @@ import threading
 import time
 
 from .. import ledger, remote, uml
+from ..lag import Lag
 
 SILENT_SECONDS = 4   # no sample for so long: dial anew
 FRESH_SECONDS = 1.5  # a sample older than this says nothing about now
 TAIL_SECONDS = 0.25
-LAG_SECONDS = 0.1
 OWN_LINE = ("ControlPath=none", "ConnectTimeout=3", "ServerAliveInterval=1")  # of ssh: not the one that others may drop
 KEPT = 40_000        # samples and records of the newest rounds
 
@@ -149,25 +149,6 @@ class Tail(threading.Thread):
             fields = parse_report(line)
             if fields and fields["mac"] in self.vms:
                 self.vms[fields["mac"]].take(fields)
-
-
-class Lag(threading.Thread):
-    """How late this machine lets a sleeper wake: where it is too busy, times say nothing about what is tested."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.ending, self.worst = threading.Event(), 0.0
-
-    def run(self):
-        before = time.monotonic()
-        while not self.ending.wait(LAG_SECONDS):
-            now = time.monotonic()
-            self.worst = max(self.worst, now - before - LAG_SECONDS)
-            before = now
-
-    def since_last(self):
-        worst, self.worst = self.worst, 0.0
-        return round(worst, 2)
 
 
 class Watch:
