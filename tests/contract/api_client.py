@@ -144,7 +144,7 @@ class Rig:
     def close(self):
         self.process.stdin.close()
         try:
-            self.process.wait(10)
+            self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
@@ -168,7 +168,7 @@ class Client:
 
     def __init__(self, rig, contract, name):
         self.contract = contract
-        self.connection = http.client.HTTPSConnection("127.0.0.1", rig.port, timeout=15, context=tls(rig.pki, name))
+        self.connection = http.client.HTTPSConnection("127.0.0.1", rig.port, timeout=30, context=tls(rig.pki, name))
 
     def call(self, method, target, body=None, headers=None):
         headers = dict(headers or {})
@@ -197,7 +197,7 @@ class Stream:
     """An event stream, read in the background."""
 
     def __init__(self, rig, name, target="/v1/events", last=None):
-        self.connection = http.client.HTTPSConnection("127.0.0.1", rig.port, timeout=15, context=tls(rig.pki, name))
+        self.connection = http.client.HTTPSConnection("127.0.0.1", rig.port, timeout=30, context=tls(rig.pki, name))
         self.connection.request("GET", target, headers={"Last-Event-ID": str(last)} if last is not None else {})
         self.socket = self.connection.sock  # the connection lets go of it at the answer's head
         self.response = self.connection.getresponse()
@@ -230,7 +230,7 @@ class Stream:
             self.ended = True
             self.news.notify_all()
 
-    def wait(self, condition, seconds=5):
+    def wait(self, condition, seconds=30):
         with self.news:
             assert self.news.wait_for(lambda: condition(self), seconds), f"not seen; there are {self.events}"
 

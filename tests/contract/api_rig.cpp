@@ -1,5 +1,5 @@
 // The real server on loopback before a fake cell, driven by lines on stdin; see api_test.py.
-//   api_rig CA CERT KEY IMAGE_FOLDER [fast] [roomy=N] [unsent=BYTES] [console=FOLDER] [port=N]
+//   api_rig CA CERT KEY IMAGE_FOLDER [few] [TIME=MS] [roomy=N] [unsent=BYTES] [console=FOLDER] [port=N]
 //                                                    prints "port N", then answers each line with one line
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -17,6 +17,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <charconv>
 #include <iostream>
+#include <map>
 #include <sstream>
 #include <thread>
 
@@ -30,22 +31,20 @@ using bascule::test::FakeCell;
 
 namespace {
 
-/// A second instead of many: what a slow client meets.
-bascule::api::ServerLimits fast_limits() {
-  using std::chrono::milliseconds;
-  bascule::api::ServerLimits l;
-  l.handshake_time = milliseconds(700);
-  l.header_time = milliseconds(700);
-  l.body_time = milliseconds(700);
-  l.write_time = milliseconds(1000);
-  l.idle_time = milliseconds(2000);
-  l.piece_time = milliseconds(700);
-  l.heartbeat = milliseconds(400);
-  l.stop_time = milliseconds(1500);
+/// As few as a test can hold.
+void make_few(bascule::api::ServerLimits& l) {
   l.streams_per_name = 3;
   l.per_name = 20;
   l.clients = 6;
-  return l;
+}
+
+/// One time, by its name: a test shortens what its slow client is to meet and nothing else, or an honest client on a
+/// busy machine would meet it too.
+void set_time(bascule::api::ServerLimits& l, const std::string& name, int ms) {
+  const std::map<std::string, std::chrono::milliseconds*> times{
+      {"handshake", &l.handshake_time}, {"header", &l.header_time},  {"body", &l.body_time}, {"write", &l.write_time},
+      {"idle", &l.idle_time},           {"heartbeat", &l.heartbeat}, {"stop", &l.stop_time}};
+  if (const auto it = times.find(name); it != times.end()) *it->second = std::chrono::milliseconds(ms);
 }
 
 /// Room for this many connections of one client, to see what holding them costs.
@@ -239,7 +238,9 @@ int main(int argc, char** argv) {
   options.max_image_bytes = std::uint64_t{128} << 20U;
   for (int i = 5; i < argc; ++i) {
     const std::string word = argv[i];
-    if (word == "fast") options.limits = fast_limits();
+    if (word == "few") make_few(options.limits);
+    if (const auto at = word.find('='); at != std::string::npos)
+      set_time(options.limits, word.substr(0, at), number(word.substr(at + 1)));
     if (word.starts_with("roomy=")) make_room(options.limits, static_cast<std::size_t>(number(word.substr(6))));
     if (word.starts_with("unsent=")) options.limits.unsent_per_name = static_cast<std::size_t>(number(word.substr(7)));
     if (word.starts_with("crl=")) options.tls.crls.push_back(word.substr(word.find('=') + 1));

@@ -43,7 +43,7 @@ class EtcdFaults : public testing::Test {
     return made ? *std::move(made) : nullptr;
   }
   bool whole() {
-    return wait_for(io_, 15s, [this] {
+    return wait_for(io_, 60s, [this] {
       int good = 0;
       int leaders = 0;
       for (const auto& member : store_->health().members) {
@@ -61,10 +61,10 @@ class EtcdFaults : public testing::Test {
     return 0;
   }
   std::string key(const std::string& name) const { return base_ + name; }
-  Result<kv::TxnReply> txn(KvStore& store, kv::Txn txn, std::chrono::milliseconds limit = 5s) {
+  Result<kv::TxnReply> txn(KvStore& store, kv::Txn txn, std::chrono::milliseconds limit = 20s) {
     return run(io_, store.txn(std::move(txn), in(limit)));
   }
-  Result<kv::TxnReply> write(const std::string& name, const std::string& value, std::chrono::milliseconds limit = 5s) {
+  Result<kv::TxnReply> write(const std::string& name, const std::string& value, std::chrono::milliseconds limit = 20s) {
     return txn(*store_, put(key(name), value), limit);
   }
   kv::KeyValue read(const std::string& name) {

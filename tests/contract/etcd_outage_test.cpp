@@ -15,7 +15,7 @@ boost::asio::awaitable<int> keep_writing(KvStore& store, std::string base, const
   int made = 0;
   while (!stop) {
     runtime::GuardedWrite next = guarded(base + std::to_string(made), 0, "v" + std::to_string(made));
-    const runtime::GuardTiming timing{in(10s), 500ms};
+    const runtime::GuardTiming timing{in(60s), 500ms};
     const auto commit = co_await runtime::commit_guarded(store, std::move(next), timing);
     EXPECT_TRUE(commit) << commit.error().what;
     if (!commit) break;
@@ -60,18 +60,18 @@ class EtcdOutage : public EtcdFaults {
     int made = -1;
     boost::asio::co_spawn(io_, keep_writing(*store_, key("w/"), stop),
                           [&made](const std::exception_ptr&, int count) { made = count; });
-    ASSERT_TRUE(wait_for(io_, 5s, [&] { return followed.keys.size() >= 10; }));
+    ASSERT_TRUE(wait_for(io_, 60s, [&] { return followed.keys.size() >= 10; }));
     const std::size_t victim = leader();
     harm(victim);
     const std::size_t before = followed.keys.size();
     const auto harmed = in(0ms);
-    EXPECT_TRUE(wait_for(io_, 10s, [&] { return followed.keys.size() >= before + 20; })) << "writes did not go on";
+    EXPECT_TRUE(wait_for(io_, 60s, [&] { return followed.keys.size() >= before + 20; })) << "writes did not go on";
     RecordProperty("outage_ms", static_cast<int>((in(0ms) - harmed) / 1ms));
     undo(victim);
-    EXPECT_TRUE(wait_for(io_, 5s, [&] { return followed.keys.size() >= before + 40; }));
+    EXPECT_TRUE(wait_for(io_, 60s, [&] { return followed.keys.size() >= before + 40; }));
     stop = true;
-    ASSERT_TRUE(wait_for(io_, 10s, [&] { return made >= 0; }));
-    EXPECT_TRUE(wait_for(io_, 5s, [&] { return followed.keys.size() >= static_cast<std::size_t>(made); }));
+    ASSERT_TRUE(wait_for(io_, 60s, [&] { return made >= 0; }));
+    EXPECT_TRUE(wait_for(io_, 60s, [&] { return followed.keys.size() >= static_cast<std::size_t>(made); }));
     ASSERT_EQ(followed.keys.size(), static_cast<std::size_t>(made));
     for (std::size_t i = 0; i < followed.keys.size(); ++i) {
       EXPECT_EQ(followed.keys[i], key("w/") + std::to_string(i));
@@ -79,7 +79,7 @@ class EtcdOutage : public EtcdFaults {
     EXPECT_FALSE(followed.ended);
     store_->watch(key("x"), 1).reset();  // ends at once, whatever it is doing
     watch.reset();
-    ASSERT_TRUE(wait_for(io_, 2s, [&] { return followed.ended; }));
+    ASSERT_TRUE(wait_for(io_, 20s, [&] { return followed.ended; }));
   }
 };
 
@@ -102,12 +102,12 @@ TEST_F(EtcdFaults, AWatchLeavesAMemberThatHangsWithoutAWord) {
   const auto start = write("start", "1");
   ASSERT_TRUE(start) << sentence(start);
   const auto watch = store->watch(key("w/"), start->revision + 1);
-  auto item = run(io_, watch->next(in(5s)));
+  auto item = run(io_, watch->next(in(30s)));
   ASSERT_TRUE(item && item->kind == WatchItem::Kind::connected);
   shared_cluster().freeze(victim);
   ASSERT_TRUE(write("w/1", "1"));
   do {
-    item = run(io_, watch->next(in(5s)));
+    item = run(io_, watch->next(in(30s)));
   } while (item && item->kind != WatchItem::Kind::events);
   ASSERT_TRUE(item) << "the watch stayed with the member that hangs";
   EXPECT_EQ(item->events.at(0).kv.key, key("w/1"));

@@ -70,6 +70,10 @@ asio::awaitable<void> answers(std::shared_ptr<Shared> shared, std::shared_ptr<Pa
   while (true) {
     const auto [error, size] = co_await pair->server.async_read_some(asio::buffer(bytes), quiet());
     if (error || shared->mode == Proxy::Mode::lose_answers) break;
+    if (shared->mode == Proxy::Mode::lose_one_answer) {
+      shared->mode = Proxy::Mode::pass;
+      break;
+    }
     const auto [unsent, sent] = co_await asio::async_write(pair->client, asio::buffer(bytes, size), quiet());
     if (unsent) break;
   }

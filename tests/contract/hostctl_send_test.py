@@ -35,10 +35,10 @@ class Endpoints(rig.HostctlTest):
 
     def test_a_host_that_hangs_does_not_take_the_others_time(self):
         b = self.host("b1")
-        self.a.faults, self.a.hang_seconds = ["hang"], 8
+        self.a.faults, self.a.hang_seconds = ["hang"], 60
         began = time.monotonic()
-        self.ctl("--timeout", "4", "vm", "list", endpoints=[self.a.endpoint, b.endpoint])
-        self.assertLess(time.monotonic() - began, 4)
+        self.ctl("--timeout", "20", "vm", "list", endpoints=[self.a.endpoint, b.endpoint])
+        self.assertLess(time.monotonic() - began, 20)
 
     def test_nobody_reachable_is_exit_3_and_names_every_endpoint(self):
         endpoints = [rig.down_endpoint(), rig.down_endpoint()]

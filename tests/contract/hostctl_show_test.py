@@ -158,9 +158,9 @@ class Shell(rig.HostctlTest):
         self.assertEqual(self.complete("--endpoint", self.a.endpoint, "vm", "start", "w", BASCULE_ENDPOINTS=rig.down_endpoint()), ["web"])
         began = time.monotonic()
         self.assertEqual(self.complete("vm", "start", "d", BASCULE_ENDPOINTS=rig.down_endpoint()), [])
-        self.a.faults, self.a.hang_seconds = ["hang"], 5
+        self.a.faults, self.a.hang_seconds = ["hang"], 60
         self.assertEqual(self.complete("vm", "start", "d"), [])
-        self.assertLess(time.monotonic() - began, 3)
+        self.assertLess(time.monotonic() - began, 20)
 
     def test_the_bash_script_completes(self):
         self.cell.vms = {"db": {"name": "db"}}

@@ -1,8 +1,7 @@
 // Says what hostd says, for journal_test.py: events with all their fields, ends of operations, a plain line.
-//   journal_rig [N]    N events instead; prints how many milliseconds the longest took, to stderr
+//   journal_rig [N]    N events instead; prints how many of them took over 200 ms, to stderr
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
@@ -14,14 +13,13 @@
 namespace {
 int say_many(int count) {
   using Clock = std::chrono::steady_clock;
-  Clock::duration longest{};
+  int slow = 0;
   for (int i = 0; i < count; ++i) {
     const auto before = Clock::now();
     bascule::say(bascule::msg::promise_missing, {.host = "b1"}, "no promise from b1: {}", i);
-    longest = std::max(longest, Clock::now() - before);
+    if (Clock::now() - before > std::chrono::milliseconds(200)) ++slow;
   }
-  std::fprintf(stderr, "%d\n",
-               static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(longest).count()));
+  std::fprintf(stderr, "%d\n", slow);
   return 0;
 }
 }  // namespace

@@ -16,7 +16,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 JOURNALD = "/lib/systemd/systemd-journald"
 ID = dict(re.findall(r'Message (\w+)\{"[\w-]+", "([0-9a-f]{32})"', (ROOT / "hostd/runtime/messages.hpp").read_text()))
-SECONDS = 10
+SECONDS = 30
 SKIPPED = 77
 
 
@@ -129,8 +129,9 @@ class Journal(unittest.TestCase):
                 self.assertEqual(as_a_unit(RIG, "6000", stderr=said), 0)
                 took = time.monotonic() - began
                 said.seek(0)
-                self.assertLess(int(said.read()), 200, "one event held its thread up")
-            self.assertLess(took, 10, "it ends although its last words are not taken")
+                # One or two may be the machine's own doing; a journald that is waited for holds up each once its buffer is full.
+                self.assertLessEqual(int(said.read()), 2, "events held their thread up")
+            self.assertLess(took, 30, "it ends although its last words are not taken")
         finally:
             self.journald.send_signal(signal.SIGCONT)
         as_a_unit(RIG, "1")

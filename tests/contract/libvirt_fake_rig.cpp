@@ -38,6 +38,9 @@ class FakeRig final : public Rig {
   void kill_daemon_a() override { a_.lose(); }
   void start_daemon_a() override { a_.connect(); }
   void freeze_daemon_a() override { a_.freeze(); }
+  bool start_was_sent(const std::string& name) override {
+    return !a_.calls.empty() && a_.calls.back() == "start " + name;
+  }
   std::string process_of(const std::string& name) override {
     std::string out;
     for (const auto& [host, guests] : world_.guests) {
@@ -45,7 +48,7 @@ class FakeRig final : public Rig {
     }
     return out;
   }
-  bool advances(const std::string& name) override {
+  bool advances_within(const std::string& name, std::chrono::milliseconds /*limit*/) override {
     for (const auto& [host, guests] : world_.guests) {
       const auto it = guests.find(name);
       if (it != guests.end() && it->second.info.state == core::DomainState::running) return true;

@@ -2,6 +2,7 @@
 # Two private libvirt daemons, "a1" and "b1", for tests: own mount, pid and network namespaces, nothing of the machine's
 # libvirt is touched, nothing is left when the caller dies. Usage (as root): libvirt_private.sh DIR
 # Afterwards DIR/{a1,b1}/run/libvirt-sock are the sockets, DIR/{a1,b1}/control takes lines: start, kill, stop, cont.
+# DIR/{a1,b1}/stopped is made once every thread of the daemon has stopped.
 # DIR/loop names a block device over DIR/shared.img that both daemons see.
 set -u
 dir=$1 stage=${2:-outer} host=${3:-}
@@ -64,7 +65,11 @@ X
     case $word in
     start) libvirtd 8<&- >>"$dir/$host/out" 2>&1 & daemon=$! ;;
     kill) kill -9 $daemon ;;
-    stop) kill -STOP $daemon ;;
+    stop)
+      kill -STOP $daemon
+      while grep -qs '^State:.[^TXZ]' /proc/$daemon/task/*/status; do sleep 0.02; done
+      touch "$dir/$host/stopped"
+      ;;
     cont) kill -CONT $daemon ;;
     esac
   done

@@ -1,8 +1,12 @@
 // Two private libvirtd with QEMU under TCG, made by libvirt_private.sh; needs root.
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +33,8 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+
+constexpr int kMoreThanSmall = 4096;  // bytes that the kernel holds for a socket
 
 std::string read_text(const fs::path& path) {
   std::ifstream in(path);
@@ -127,8 +133,24 @@ class RealRig final : public Rig {
   void kill_daemon_a() override { daemons_.tell("a1", "kill"); }
   void start_daemon_a() override { daemons_.tell("a1", "start"); }
   void freeze_daemon_a() override {
+    const auto stopped = daemons_.dir / "a1/stopped";
+    fs::remove(stopped);
     daemons_.tell("a1", "stop");
-    std::this_thread::sleep_for(milliseconds(200));
+    if (!until([&] { return fs::exists(stopped); })) throw std::runtime_error("the daemon did not stop");
+  }
+  /// By what this process has written to the daemon's sockets and it has not read: a start carries the definition. What
+  /// the adapter sends by itself until it gives the connection up, a list and three signs of life, is 1 KiB each at
+  /// most.
+  bool start_was_sent(const std::string& /*name*/) override {
+    const std::string socket = (daemons_.dir / "a1/run/libvirt-sock").string();
+    for (int fd = 0; fd < 1024; ++fd) {
+      sockaddr_un peer{};
+      socklen_t size = sizeof peer - 1;
+      if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0 || peer.sun_family != AF_UNIX) continue;
+      int unread = 0;
+      if (peer.sun_path == socket && ioctl(fd, SIOCOUTQ, &unread) == 0 && unread > kMoreThanSmall) return true;
+    }
+    return false;
   }
   std::string process_of(const std::string& name) override {
     std::string out;
@@ -141,9 +163,9 @@ class RealRig final : public Rig {
     }
     return out;
   }
-  bool advances(const std::string& name) override {
+  bool advances_within(const std::string& name, milliseconds limit) override {
     const auto before = counter(name);
-    return until([&] { return counter(name) != before; }, milliseconds(1500));
+    return until([&] { return counter(name) != before; }, limit);
   }
 
  private:

@@ -14,7 +14,8 @@
 
 namespace bascule::test {
 
-/// busy: deaf, and its memory never comes to rest; panics: says through its panic device, at once, that it has panicked.
+/// busy: deaf, and its memory never comes to rest; panics: says through its panic device, at once, that it has
+/// panicked.
 enum class Guest : std::uint8_t { deaf, obedient, busy, panics };
 
 class Rig {
@@ -35,10 +36,14 @@ class Rig {
   virtual void kill_daemon_a() = 0;
   virtual void start_daemon_a() = 0;
   virtual void freeze_daemon_a() = 0;  ///< takes calls, answers none
+  /// True when the call that starts this VM has been sent to the frozen daemon.
+  virtual bool start_was_sent(const std::string& name) = 0;
   /// Something that changes when the QEMU process of the VM is another one.
   virtual std::string process_of(const std::string& name) = 0;
-  /// True when the guest did work between now and a moment later.
-  virtual bool advances(const std::string& name) = 0;
+  /// True as soon as the guest does work; false when it did none until the limit.
+  virtual bool advances_within(const std::string& name, std::chrono::milliseconds limit) = 0;
+  /// For a guest that should: its firmware alone may take a busy machine many seconds.
+  bool advances(const std::string& name) { return advances_within(name, std::chrono::seconds(40)); }
 
   boost::asio::io_context io;
   std::vector<core::DomainEvent> events_a, events_b;

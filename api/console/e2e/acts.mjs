@@ -185,7 +185,7 @@ export const acts = ({ rig, base, operator, client, shots }) => [
     await page.goBack();
     await page.getByRole('heading', { name: 'Operations', level: 1, includeHidden: true }).waitFor({ state: 'attached' });
     for (let i = 0; i < 3; ++i) await page.keyboard.press('Escape');
-    await page.getByRole('dialog').waitFor({ timeout: 2_000 }); // at once again, if the browser closed it
+    await page.getByRole('dialog').waitFor({ timeout: 10_000 }); // again, if the browser closed it
     answer();
     await says(page, /It may or may not have happened/);
     await focused('etcd is away');
@@ -222,10 +222,10 @@ export const acts = ({ rig, base, operator, client, shots }) => [
     await rig.tell('touch web');
     await go(page, '#/events');
     await says(page, 'vm.changed');
-    await page.waitForTimeout(500); // the stream begins one event before the page
+    await page.getByRole('row').nth(2).waitFor(); // the head, the touch, and the event before the page, with which the stream begins
     const before = await page.getByRole('row').count();
     rig.relay.cut();
-    await page.getByRole('alert').filter({ hasText: 'is lost' }).waitFor({ timeout: 3000 });
+    await page.getByRole('alert').filter({ hasText: 'is lost' }).waitFor({ timeout: 10_000 });
     await accessible(page, 'connection lost');
     await shot(page, shots, 'connection-lost');
     await go(page, '#/');
