@@ -55,6 +55,13 @@ core::HaFacts HaLoop::facts() const {
     if (now < pause.until) f.busy.insert(vm);
   }
   const auto& view = node_.cell.view();
+  // What the record says of a guest that is gone comes before any judgement of it.
+  for (const auto& [vm, seen] : view.vms) {
+    if (!node_.read.contains(vm)) f.busy.insert(vm);
+  }
+  for (const auto& [vm, local] : node_.local) {
+    if (local.domain == core::DomainState::absent && node_.just_started(vm)) f.busy.insert(vm);
+  }
   for (const auto& id : node_.cell.active_operations()) {
     const auto op = view.operations.find(id);
     if (op == view.operations.end()) continue;
@@ -154,7 +161,7 @@ Mono HaLoop::next_look() const {
 
 /// What is waited for, in the log and, through the VM's status, for whoever asks why.
 void HaLoop::tell(std::map<std::string, std::string> waits) {
-  if (!guardian_.renewed()) return;  // nothing was decided: what was said stands
+  if (!guardian_.renewed() || !node_.cell.view().synced) return;  // nothing was decided: what was said stands
   for (const auto& [vm, why] : waits) {
     const auto before = node_.waits.find(vm);
     if (before != node_.waits.end() && before->second == why) continue;

@@ -126,14 +126,18 @@ storage::LegName leg_name(const std::string& vm, const core::VolumeLayout& volum
   return {vm, volume.name, leg->id};
 }
 
-asio::awaitable<void> publish_free_space(Node& node) {
+asio::awaitable<void> publish_free_space(Node& node, bool changed_only) {
   auto free = co_await node.pool.free_mib();
   const auto* host = node.cell.view().host(node.self());
-  if (!free || host == nullptr || host->info.revision == 0 || host->info.value.pool_free_mib == *free) co_return;
+  if (!free || host == nullptr || host->info.revision == 0) co_return;
+  if (changed_only && host->info.value.pool_free_mib == *free) co_return;
   core::HostInfo info = host->info.value;
   info.pool_free_mib = *free;
-  auto done = co_await node.cell.put_info(std::move(info));
-  if (!done) say(msg::pool_unreadable, {.host = node.self()}, "free space is not published: {}", done.error().what);
+  const auto seen = host->info.revision;
+  auto done = co_await node.cell.put_info(std::move(info), seen);
+  // One that was lost to another write is made up for within a minute.
+  if (!done && done.error().code != Errc::stale)
+    say(msg::pool_unreadable, {.host = node.self()}, "free space is not published: {}", done.error().what);
 }
 
 Result<core::DomainSpec> domain_of(const Node& node, const std::string& vm) {

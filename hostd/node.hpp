@@ -63,8 +63,15 @@ struct Node {
   /// VMs whose guest is being started here: they count as guests before libvirt tells of them.
   /// Shared: a start that a SIGTERM cuts off ends after the node.
   std::shared_ptr<std::set<std::string>> beginning = std::make_shared<std::set<std::string>>();
+  /// When a guest was started here last. libvirt tells of it a moment after its answer, and until then it is `absent`.
+  std::map<std::string, std::chrono::steady_clock::time_point> started_at;
+  bool just_started(const std::string& vm) const {
+    const auto at = started_at.find(vm);
+    return at != started_at.end() && runtime::Clock::now() - at->second < std::chrono::seconds(2);
+  }
   /// When the guest that runs here was first seen running; not there: it does not.
   std::map<std::string, std::chrono::steady_clock::time_point> running_since;
+  std::set<std::string> read;     ///< VMs whose record the worker has read since this hostd started
   std::set<std::string> busy;     ///< VMs on which a step of this host is at work
   std::set<std::string> mending;  ///< VMs on which a remedy of this host is at work
   /// Hosts a takeover of whose VM is being asked for, with how many: no promise is given to them.
@@ -106,8 +113,9 @@ void leave_out_failed(const Node& node, const std::string& vm, storage::Resource
 void note_state(core::LocalVm& local, const storage::ResourceState& state, const core::VmView* view);
 /// How the pool knows a leg.
 storage::LegName leg_name(const std::string& vm, const core::VolumeLayout& volume, const std::string& host);
-/// Writes this host's free pool space to its record, if it has changed.
-boost::asio::awaitable<void> publish_free_space(Node& node);
+/// Writes this host's free pool space to its record: after a leg was made, grown or removed, and `changed_only` from
+/// time to time.
+boost::asio::awaitable<void> publish_free_space(Node& node, bool changed_only = false);
 using runtime::wall_ms;
 /// The domain of a VM as this host starts it.
 core::Result<core::DomainSpec> domain_of(const Node& node, const std::string& vm);

@@ -139,6 +139,12 @@ std::optional<core::VmStatus> Worker::untold(const std::string& vm) const {
   const auto waits = node_.waits.find(vm);
   auto status = status_of(local->second, waits == node_.waits.end() ? "" : waits->second);
   const auto known = view->status.find(node_.self());
+  // That its guest has switched itself off stands in the record alone, should this hostd end before it judges again.
+  const bool off = local->second.reason == core::DomainReason::guest_shutdown && view->operation.revision == 0 &&
+                   view->right.value.host == node_.self() && view->spec.value.power == core::Power::on;
+  if (off && status.waits.empty() && known != view->status.end() && core::own_act(known->second)) {
+    status.waits = known->second.waits;
+  }
   if (known != view->status.end() && known->second == status) return {};
   return status;
 }
@@ -260,15 +266,23 @@ asio::awaitable<void> Worker::forgive(std::string vm) {
 }
 
 /// Why a guest is gone libvirt tells once. That one has switched itself off, which keeps hostd from starting it, is
-/// read from the record by a hostd that was restarted.
+/// read from the record by a hostd that was restarted, and is over once the right has gone elsewhere.
 void Worker::stays_off(const std::string& vm) {
+  using core::DomainReason;
   const auto* view = node_.cell.view().vm(vm);
-  if (view == nullptr || view->layout.revision == 0 || !read_.insert(vm).second) return;
+  if (view == nullptr || view->layout.revision == 0) return;
+  const bool first = node_.read.insert(vm).second;
+  const bool ours = view->right.value.host == node_.self();
   const auto told = view->status.find(node_.self());
-  if (told == view->status.end() || !core::own_act(told->second) || view->right.value.host != node_.self()) return;
-  auto& local = node_.local_vm(vm);
-  const bool gone = local.domain == core::DomainState::absent || local.domain == core::DomainState::unknown;
-  if (gone && local.reason == core::DomainReason::other) local.reason = core::DomainReason::guest_shutdown;
+  const bool off = first && ours && told != view->status.end() && core::own_act(told->second);
+  if (off) node_.local_vm(vm);
+  const auto local = node_.local.find(vm);
+  if (local == node_.local.end()) return;
+  const auto domain = local->second.domain;
+  auto& reason = local->second.reason;
+  if (domain != core::DomainState::absent && domain != core::DomainState::unknown) return;
+  if (off && reason == DomainReason::other) reason = DomainReason::guest_shutdown;
+  if (!ours && view->right.revision != 0 && reason == DomainReason::guest_shutdown) reason = DomainReason::other;
 }
 
 /// What nobody tells: how much a leg is behind, which DRBD says only when a state changes, and that a pool was grown. A
@@ -300,7 +314,7 @@ asio::awaitable<void> Worker::measure() {
     node_.touched.insert(vm);
     node_.cell.changed().notify();
   }
-  if (node_.cell.view().synced) co_await publish_free_space(node_);
+  if (node_.cell.view().synced) co_await publish_free_space(node_, true);
   measuring_ = false;
 }
 

@@ -49,7 +49,6 @@ class Worker {
   std::set<std::string> frozen_;              ///< VMs whose I/O stands still for the kernel's question
   std::set<std::string> look_at_;             ///< VMs to reconcile
   std::set<std::string> later_;               ///< VMs that are looked at again in a while
-  std::set<std::string> read_;                ///< VMs whose record was read since this hostd started
   std::map<std::string, int> attach_pauses_;  ///< by VM: how often a failing disk was left alone for a while
   std::map<std::string, std::chrono::steady_clock::time_point> owed_since_;  ///< R4: VMs whose record is untrue
   bool forgetting_{}, measuring_{};

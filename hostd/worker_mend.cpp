@@ -20,6 +20,7 @@ namespace {
 constexpr std::chrono::seconds kMendPause{2};         // a remedy that failed is tried again after this long
 constexpr std::chrono::milliseconds kOwedPause{500};  // until etcd is looked for again, with R4 owed
 constexpr int kMendTries = 30;
+constexpr std::chrono::milliseconds kStartedLook{200};
 constexpr int kQuickTries = 3;  // of remedies that fail, before the VM is let go for a while
 constexpr std::chrono::seconds kLookAgain{15};
 constexpr std::chrono::seconds kAttachPause{60};  // doubled each time, to about an hour
@@ -345,6 +346,10 @@ asio::awaitable<void> Worker::mend(std::string vm) {
     const auto local = node_.local.find(vm);
     if (view == nullptr || local == node_.local.end()) break;
     if (local->second.domain == core::DomainState::unknown) break;  // libvirt has not been heard: decide nothing
+    if (local->second.domain == core::DomainState::absent && node_.just_started(vm)) {
+      co_await steps::pause(kStartedLook);
+      continue;
+    }
     const auto* holder = node_.cell.view().host(view->right.value.host);
     local->second.failed_before =
         core::failed_legs(node_.notes.notes(), vm, view->layout.value, node_.self()).has_value();

@@ -19,6 +19,12 @@ bool listed(std::string_view list, std::string_view word) {
   return false;
 }
 
+/// Figures are of the moment in which a line is sent, also in the dump.
+ResourceState without_figures(ResourceState state) {
+  for (auto& [index, volume] : state.volumes) volume.size_kib = volume.out_of_sync_kib = 0;
+  return state;
+}
+
 void forget_peer(ResourceState& state) {
   state.connection = Connection::stand_alone;
   state.peer_role = Role::unknown;
@@ -116,7 +122,8 @@ ResourceTable::Applied ResourceTable::apply(const Event& event) {
     case EventObject::unknown: break;
   }
   if (*state == before) return {};
-  if (stale) return {.restart_needed = true, .why = "DRBD's first picture is older than what it told meanwhile"};
+  if (stale && without_figures(*state) != without_figures(before))
+    return {.restart_needed = true, .why = "DRBD's first picture is older than what it told meanwhile"};
   return {.resource = std::string(name)};
 }
 

@@ -155,6 +155,7 @@ Answer start_domain(Context c) {
   // Before libvirt tells of it; where it is not known whether there is one, until libvirt says that there is none.
   if (started || started.error().code == Errc::outcome_unknown) c.node.domains[c.op.vm] = DomainState::running;
   if (!started) co_return started.error();
+  c.node.started_at[c.op.vm] = Clock::now();
   runtime::run_in_background(c.node.cell.changed().executor(), "announcing " + c.op.vm, announce(nics));
   co_return done(fmt::format("running on {} ({})", c.self(), core::to_string(c.node.accel)));
 }

@@ -70,6 +70,10 @@ class Kernel final : public FakeDrbd {
     ++promotions;
     co_return Result<>{};
   }
+  storage::Task<> demote(std::string) override {
+    ++demotions;
+    co_return Result<>{};
+  }
   storage::Task<bool> two_primaries(std::string) override {
     ++window_looks;
     if (mute) co_return fail(Errc::timeout, "drbdsetup does not answer");
@@ -101,7 +105,7 @@ class Kernel final : public FakeDrbd {
   std::vector<storage::Resource> brought_up;
   std::vector<std::string> marked;
   std::string identifiers{"00000000000000A0:0000000000000000:0000000000000000:0000000000000000"};
-  int connects{}, cuts{}, windows{}, closings{}, promotions{}, window_looks{};
+  int connects{}, cuts{}, windows{}, closings{}, promotions{}, demotions{}, window_looks{};
   bool stopped{}, keeps_window{}, mute{}, marks{true};
 };
 

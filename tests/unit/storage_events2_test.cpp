@@ -190,6 +190,11 @@ TEST(Events2, AsksForARestartWhenTheDumpIsOlderThanAChangeBeforeIt) {
        {kDump84[0], told, kDump84[2], "exists connection name:vm-web peer-node-id:0 conn-name:peer", "exists -"});
   EXPECT_TRUE(other.complete());
   EXPECT_EQ(other.get("vm-web").peer_role, Role::secondary);
+  ResourceTable figures;  // a figure is of the moment it is sent
+  feed(figures,
+       {kDump84[0], "change peer-device name:vm-web peer-node-id:0 volume:0 replication:SyncSource out-of-sync:900"});
+  EXPECT_FALSE(figures.apply("exists peer-device name:vm-web peer-node-id:0 volume:0 out-of-sync:800").restart_needed);
+  EXPECT_EQ(figures.get("vm-web").volumes.at(0).out_of_sync_kib, 800U);
   ResourceTable order;
   feed(order, {kDump84[0], kDump84[1]});
   EXPECT_FALSE(order.apply(told).restart_needed);

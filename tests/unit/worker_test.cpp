@@ -284,6 +284,16 @@ TEST_F(Shell, HowFarALegIsBehindIsLookedAtFromTimeToTime) {
   EXPECT_EQ(node_.local["vm1"].volumes["root"].out_of_sync_kib, 0U);
 }
 
+TEST_F(Shell, AGuestThatWasJustStartedIsNotTakenForGone) {
+  auto untold = holder();
+  untold.domain = core::DomainState::absent;
+  node_.started_at["vm1"] = runtime::Clock::now();
+  mend(right({kLegA, kLegB}), untold);
+  EXPECT_EQ(drbd_.demotions, 0);
+  time_.pass(Mono(3000));
+  EXPECT_GT(drbd_.demotions, 0) << "libvirt has had time to tell of it";
+}
+
 TEST_F(Shell, AWindowThatCouldNotBeLookedForIsLookedForAgain) {
   drbd_.mute = true;
   mend(right({kLegA, kLegB}), holder());
@@ -308,6 +318,13 @@ TEST_F(Shell, AGuestThatSwitchedItselfOffStaysOffAcrossARestartOfHostd) {
   gone.domain = core::DomainState::unknown;  // libvirt is not reached yet
   mend(right({kLegA, kLegB}), gone);
   EXPECT_EQ(node_.local["vm1"].reason, core::DomainReason::guest_shutdown);
+  EXPECT_EQ(cell_.view().vm("vm1")->status.at("a1").domain, core::DomainState::unknown) << "told since";
+  EXPECT_TRUE(core::own_act(cell_.view().vm("vm1")->status.at("a1"))) << "for the next hostd";
+  // Another host has taken it over, and what it does with it is news.
+  record(right({kLegA, kLegB}, "b1"));
+  time_.pass(Mono(1000));
+  EXPECT_EQ(node_.local["vm1"].reason, core::DomainReason::other);
+  EXPECT_FALSE(core::own_act(cell_.view().vm("vm1")->status.at("a1")));
 }
 
 TEST_F(Shell, WhatARecordSaysOfAGuestThatIsAnothersByNowIsOfThePast) {

@@ -29,14 +29,6 @@ asio::awaitable<Result<kv::TxnReply>> CellStore::write(kv::Txn txn, Deadline dea
   co_return co_await kv_.txn(std::move(txn), deadline);
 }
 
-asio::awaitable<Result<>> CellStore::put(std::string key, std::string value) {
-  kv::Txn txn;
-  ::bascule::runtime::put(txn, std::move(key), std::move(value));
-  auto reply = co_await write(std::move(txn), Clock::now() + kPutDeadline);
-  if (!reply) co_return reply.error();
-  co_return Result<>{};
-}
-
 asio::awaitable<Result<>> CellStore::put_status(std::string vm, core::VmStatus status) {
   // Only beside a layout: a late report must not bring back the keys of a VM that was removed.
   kv::Txn txn;
@@ -51,10 +43,15 @@ asio::awaitable<Result<>> CellStore::put_status(std::string vm, core::VmStatus s
   if (!reply->succeeded) co_return fail(Errc::stale, "the layout changed");
   co_return Result<>{};
 }
-asio::awaitable<Result<>> CellStore::put_info(core::HostInfo info) {
-  std::string key = keys::host_info(root_, self_);
-  std::string value = codec::encode(info);
-  co_return co_await put(std::move(key), std::move(value));
+asio::awaitable<Result<>> CellStore::put_info(core::HostInfo info, std::optional<core::Revision> seen) {
+  kv::Txn txn;
+  const std::string key = keys::host_info(root_, self_);
+  if (seen) expect(txn, key, *seen);
+  ::bascule::runtime::put(txn, key, codec::encode(info));
+  auto reply = co_await write(std::move(txn), Clock::now() + kPutDeadline);
+  if (!reply) co_return reply.error();
+  if (!reply->succeeded) co_return fail(Errc::stale, "the host's record has changed");
+  co_return Result<>{};
 }
 asio::awaitable<Result<>> CellStore::put_progress(std::string op, core::Progress progress) {
   kv::Txn txn;

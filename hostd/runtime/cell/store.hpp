@@ -141,7 +141,8 @@ class CellStore {
 
   // Information; a lost write is repeated by the next change.
   boost::asio::awaitable<core::Result<>> put_status(std::string vm, core::VmStatus status);
-  boost::asio::awaitable<core::Result<>> put_info(core::HostInfo info);
+  /// `seen`: only while the record is of this revision. Error stale: it is not.
+  boost::asio::awaitable<core::Result<>> put_info(core::HostInfo info, std::optional<core::Revision> seen = {});
   boost::asio::awaitable<core::Result<>> put_progress(std::string op, core::Progress progress);
 
   boost::asio::awaitable<core::Result<std::vector<core::AuditRecord>>> audit(std::int64_t from, std::size_t limit);
@@ -154,7 +155,6 @@ class CellStore {
   };
   /// Builds a draft from the newest view, commits it, and builds it anew when a compare was lost.
   boost::asio::awaitable<core::Result<core::Revision>> commit(std::function<core::Result<Draft>()> build);
-  boost::asio::awaitable<core::Result<>> put(std::string key, std::string value);
 
   core::Writer writer();
   void add_audit(core::kv::Txn& txn, std::vector<core::AuditRecord> records, core::WallMs now) const;
