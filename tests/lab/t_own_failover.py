@@ -213,16 +213,17 @@ def test_leaders_site_dies():
 
 def _lead(lab, host):
     """Moves etcd's leadership to a host. Only the member that leads can hand it over, so each is asked."""
-    base = ("etcdctl", "--cacert=/etc/etcd/pki/ca.pem", "--cert=/etc/etcd/pki/host.pem", "--key=/etc/etcd/pki/host.key")
-    own_end = f"--endpoints=https://{lab.node(host).address('mgmt')}:2379"
+    def etcdctl(member, *words):
+        return sh(lab, host, "sh", "-c", ". /etc/profile.d/lab.sh; ETCDCTL_ENDPOINTS=https://"
+                  f"{member.address('mgmt')}:2379 etcdctl {' '.join(words)}", check=False)
 
     def leads():
-        said = json.loads(sh(lab, host, *base, own_end, "endpoint", "status", "-w", "json", check=False) or "[]")
+        said = json.loads(etcdctl(lab.node(host), "endpoint", "status", "-w", "json") or "[]")
         member = said[0]["Status"]["header"]["member_id"] if said else 0
         if said and said[0]["Status"]["leader"] == member:
             return True
         for voter in lab.voters if said else []:
-            sh(lab, host, *base, f"--endpoints=https://{voter.address('mgmt')}:2379", "move-leader", f"{member:x}", check=False)
+            etcdctl(voter, "move-leader", f"{member:x}")
         return False
     wait_for(f"{host} to lead etcd", leads, 60, every=0.5)
 
