@@ -57,10 +57,7 @@ core::HaFacts HaLoop::facts() const {
   const auto& view = node_.cell.view();
   // What the record says of a guest that is gone comes before any judgement of it.
   for (const auto& [vm, seen] : view.vms) {
-    if (!node_.read.contains(vm)) f.busy.insert(vm);
-  }
-  for (const auto& [vm, local] : node_.local) {
-    if (local.domain == core::DomainState::absent && node_.just_started(vm)) f.busy.insert(vm);
+    if (!node_.read.contains(vm) || node_.start_untold(vm)) f.busy.insert(vm);
   }
   for (const auto& id : node_.cell.active_operations()) {
     const auto op = view.operations.find(id);

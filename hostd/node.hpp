@@ -63,12 +63,10 @@ struct Node {
   /// VMs whose guest is being started here: they count as guests before libvirt tells of them.
   /// Shared: a start that a SIGTERM cuts off ends after the node.
   std::shared_ptr<std::set<std::string>> beginning = std::make_shared<std::set<std::string>>();
-  /// When a guest was started here last. libvirt tells of it a moment after its answer, and until then it is `absent`.
+  /// When a guest was started here last.
   std::map<std::string, std::chrono::steady_clock::time_point> started_at;
-  bool just_started(const std::string& vm) const {
-    const auto at = started_at.find(vm);
-    return at != started_at.end() && runtime::Clock::now() - at->second < std::chrono::seconds(2);
-  }
+  /// Its guest is `absent` because libvirt, which tells of one a moment after its answer, has not done so yet.
+  bool start_untold(const std::string& vm) const;
   /// When the guest that runs here was first seen running; not there: it does not.
   std::map<std::string, std::chrono::steady_clock::time_point> running_since;
   std::set<std::string> read;     ///< VMs whose record the worker has read since this hostd started

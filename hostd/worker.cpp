@@ -204,7 +204,10 @@ void Worker::note(const std::string& vm) {
 asio::awaitable<Result<std::vector<std::uint16_t>>> Worker::whole_again(std::string vm) {
   std::vector<std::uint16_t> out;
   auto seen = co_await steps::look(node_, vm);
-  if (!seen) co_return seen.error();
+  if (!seen) {
+    look_later(vm);
+    co_return seen.error();
+  }
   const auto* view = node_.cell.view().vm(vm);
   if (view == nullptr) co_return out;
   for (std::uint16_t i = 0; i < view->layout.value.volumes.size(); ++i) {
@@ -242,7 +245,6 @@ asio::awaitable<void> Worker::forgive(std::string vm) {
   const auto noted = [&] { return core::failed_legs(node_.notes.notes(), vm, view->layout.value, node_.self()); };
   if (view == nullptr || !noted()) co_return;
   auto whole = co_await whole_again(vm);
-  if (!whole) look_later(vm);
   view = node_.cell.view().vm(vm);
   if (!whole || whole->empty() || view == nullptr) co_return;
   // First what would be taken for a new failure at the next start; what is not over is safe in the notes by then.
@@ -254,7 +256,6 @@ asio::awaitable<void> Worker::forgive(std::string vm) {
   // safety: R5. Asked again: a failure whose file has just gone is seen here. Connected, both UpToDate and nothing out
   // of sync, so nothing is missing any more. [model: R5_forgive]
   if (kept) whole = co_await whole_again(vm);
-  if (!whole) look_later(vm);
   view = node_.cell.view().vm(vm);
   if (!whole || view == nullptr) co_return;
   for (const auto volume : *whole) {

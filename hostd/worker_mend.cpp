@@ -346,7 +346,7 @@ asio::awaitable<void> Worker::mend(std::string vm) {
     const auto local = node_.local.find(vm);
     if (view == nullptr || local == node_.local.end()) break;
     if (local->second.domain == core::DomainState::unknown) break;  // libvirt has not been heard: decide nothing
-    if (local->second.domain == core::DomainState::absent && node_.just_started(vm)) {
+    if (node_.start_untold(vm)) {
       co_await steps::pause(kStartedLook);
       continue;
     }

@@ -235,14 +235,15 @@ asio::awaitable<void> CellStore::follow(Revision from) {
   int silent = 0;
   while (true) {
     auto next = co_await watch->next(Clock::now() + kWatchLook);
-    if (!next && (silent = view_.revision < renewed_at_ ? silent + 1 : 0) >= kSilentLooks) {
+    if (!next) {
+      silent = view_.revision < renewed_at_ ? silent + 1 : 0;
+      if (silent < kSilentLooks) continue;
       // Its member answers, and its stream says nothing: etcd has been seen to starve one for long.
       say(msg::etcd_away, {.host = self_}, "the watch on etcd does not tell what this host has written; listing again");
       view_.synced = false;
       changed_.notify();
       co_return;
     }
-    if (!next) continue;
     silent = 0;
     auto& item = *next;
     switch (item.kind) {
